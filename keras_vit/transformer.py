@@ -1,0 +1,309 @@
+"""The Transformer encoder block (paper, eq. 2 and 3): attention, MLP, and what joins them.
+
+Shape letters: B images, N tokens, D width, H heads, d = D / H.
+
+Tokens travel as rows, `[B * N, D]`, through norms, projections and the MLP, and open up to
+`[B, H, N, N]` only inside attention. Nothing in those layers looks at which image a token
+belongs to, and a plain 2-D product followed by its bias and GELU is what TensorFlow fuses into
+one kernel; with `[B, N, D]` a reshape stands between them and nothing is fused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+from keras import ops
+
+GELUS = ("tanh", "exact")
+
+_recordings: contextvars.ContextVar[tuple[list[Any], ...]] = contextvars.ContextVar(
+    "attention_recordings", default=()
+)
+
+
+@contextlib.contextmanager
+def record_attention() -> Iterator[list[Any]]:
+    """Collects the attention weights of every block that runs eagerly inside the `with`.
+
+    Yields:
+        A list that grows by one `[B, H, N, N]` float32 tensor per attention layer, in the
+        order in which they run. A compiled function that was traced before adds nothing.
+    """
+    recording: list[Any] = []
+    token = _recordings.set((*_recordings.get(), recording))
+    try:
+        yield recording
+    finally:
+        _recordings.reset(token)
+
+
+def gelu(x: Any, kind: str) -> Any:
+    """GELU: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form."""
+    if kind == "tanh":
+        return ops.gelu(x, approximate=True)
+    # Written out because Keras's own exact form becomes an op that ONNX does not have.
+    return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+
+
+def to_rows(tokens: Any) -> Any:
+    """[B, N, D] -> [B * N, D]."""
+    return ops.reshape(tokens, (-1, tokens.shape[-1]))
+
+
+def to_tokens(rows: Any, num_tokens: Any) -> Any:
+    """[B * N, D] -> [B, N, D]."""
+    return ops.reshape(rows, (-1, num_tokens, rows.shape[-1]))
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class MultiHeadSelfAttention(keras.layers.Layer):
+    """Multi-head self-attention (paper, appendix A).
+
+    The queries are scaled by 1/sqrt(d) before the product, the softmax is in float32.
+
+    Args:
+        num_heads: Number of heads; divides the width.
+        dropout_rate: Dropout of the attention weights, in [0, 1).
+
+    Input: `[B, N, D]`. Output: `[B, N, D]`.
+
+    Raises:
+        ValueError: If the width is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, num_heads: int, dropout_rate: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        if width % self.num_heads != 0:
+            raise ValueError(
+                f"The width must be a multiple of `num_heads`. Received: width={width}, "
+                f"num_heads={self.num_heads}"
+            )
+        for name in ("query", "key", "value", "out"):
+            dense = keras.layers.Dense(width, dtype=self.dtype_policy, name=name)
+            dense.build((None, width))
+            setattr(self, name, dense)
+
+    def call(self, tokens: Any, training: bool | None = None) -> Any:
+        num_tokens = ops.shape(tokens)[1]
+        return to_tokens(self.attend(to_rows(tokens), num_tokens, training), num_tokens)
+
+    def attend(self, rows: Any, num_tokens: Any, training: bool | None = None) -> Any:
+        """`call` on rows: `[B * N, D]` -> `[B * N, D]`."""
+        query, key, value = (
+            self._split_heads(project(rows), num_tokens)
+            for project in (self.query, self.key, self.value)
+        )  # each [B, H, N, d]
+        query = query * (1 / math.sqrt(query.shape[-1]))
+        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # [B, H, N, N]
+        weights = ops.softmax(ops.cast(scores, "float32"))
+        for recording in _recordings.get():
+            recording.append(weights)
+        weights = self.dropout(ops.cast(weights, value.dtype), training=training)
+        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [B, N, H, d]
+        return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
+
+    def _split_heads(self, rows: Any, num_tokens: Any) -> Any:
+        """[B * N, D] -> [B, H, N, d]."""
+        head_dim = rows.shape[-1] // self.num_heads
+        heads = ops.reshape(rows, (-1, num_tokens, self.num_heads, head_dim))
+        return ops.transpose(heads, (0, 2, 1, 3))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "dropout_rate": self.dropout_rate,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class MLPBlock(keras.layers.Layer):
+    """The MLP of a block: D -> mlp_dim, GELU, -> D, with dropout after each.
+
+    Args:
+        mlp_dim: Hidden channels.
+        dropout_rate: In [0, 1).
+        gelu: `"tanh"` (the original) or `"exact"`.
+
+    Input: `[..., D]`: tokens `[B, N, D]` or their rows. Output: the same shape.
+    """
+
+    def __init__(self, mlp_dim: int, dropout_rate: float = 0.0, gelu: str = "tanh", **kwargs: Any):
+        super().__init__(**kwargs)
+        if gelu not in GELUS:
+            raise ValueError(f"`gelu` must be one of {GELUS}. Received: gelu={gelu!r}")
+        self.mlp_dim = mlp_dim
+        self.dropout_rate = dropout_rate
+        self.gelu = gelu
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        for name, before, after in (
+            ("dense_1", width, self.mlp_dim),
+            ("dense_2", self.mlp_dim, width),
+        ):
+            dense = keras.layers.Dense(
+                after,
+                bias_initializer=keras.initializers.RandomNormal(stddev=1e-6),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            dense.build((None, before))
+            setattr(self, name, dense)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        rows = to_rows(x)
+        hidden = self.dropout(gelu(self.dense_1(rows), self.gelu), training=training)
+        rows = self.dropout(self.dense_2(hidden), training=training)
+        return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "mlp_dim": self.mlp_dim,
+            "dropout_rate": self.dropout_rate,
+            "gelu": self.gelu,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class StochasticDepth(keras.layers.Layer):
+    """Drops a residual branch for whole images while training (Huang et al., 2016; AugReg).
+
+    Args:
+        rate: Probability of dropping, in [0, 1). What is kept is scaled by 1 / (1 - rate).
+        seed: Optional seed.
+
+    Input: `[B, ...]`. Output: the same shape.
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 <= rate < 1:
+            raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate}")
+        self.rate = rate
+        self.seed = seed
+        if rate > 0:  # a generator is a variable: no need to save one that is never used
+            self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        if not training or self.rate == 0:
+            return x
+        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
+        # Dropout of one number per image: zero, or 1 / (1 - rate).
+        return x * keras.random.dropout(
+            ops.ones(shape, dtype=x.dtype), self.rate, seed=self.seed_generator
+        )
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class TransformerBlock(keras.layers.Layer):
+    """One encoder block: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
+
+    Args:
+        num_heads: Attention heads; divides the width.
+        mlp_dim: Hidden channels of the MLP.
+        dropout_rate: Dropout after the attention's output, after the GELU, and after the
+            MLP's output; in [0, 1).
+        attention_dropout_rate: Dropout of the attention weights; in [0, 1).
+        stochastic_depth_rate: Probability of dropping a branch, per image; in [0, 1).
+        gelu: `"tanh"` (the original) or `"exact"`.
+        epsilon: Of the layer norms; 1e-6 in the original.
+
+    Input: `[B, N, D]`. Output: `[B, N, D]`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_dim: int,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        stochastic_depth_rate: float = 0.0,
+        gelu: str = "tanh",
+        epsilon: float = 1e-6,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.dropout_rate = dropout_rate
+        self.attention_dropout_rate = attention_dropout_rate
+        self.stochastic_depth_rate = stochastic_depth_rate
+        self.gelu = gelu
+        self.epsilon = epsilon
+        common: dict[str, Any] = {"dtype": self.dtype_policy}
+        layers = keras.layers
+        self.attention_norm = layers.LayerNormalization(
+            epsilon=epsilon, name="attention_norm", **common
+        )
+        self.attention = MultiHeadSelfAttention(
+            num_heads, attention_dropout_rate, name="attention", **common
+        )
+        self.dropout = layers.Dropout(dropout_rate, name="dropout", **common)
+        self.mlp_norm = layers.LayerNormalization(epsilon=epsilon, name="mlp_norm", **common)
+        self.mlp = MLPBlock(mlp_dim, dropout_rate, gelu, name="mlp", **common)
+        self.stochastic_depth = StochasticDepth(
+            stochastic_depth_rate, name="stochastic_depth", **common
+        )
+
+    def build(self, input_shape: Any) -> None:
+        rows_shape = (None, input_shape[-1])
+        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
+            layer.build(rows_shape)
+
+    def call(self, tokens: Any, training: bool | None = None) -> Any:
+        num_tokens = ops.shape(tokens)[1]
+        rows = to_rows(tokens)
+
+        branch = self.attention.attend(self.attention_norm(rows), num_tokens, training)
+        branch = self.dropout(branch, training=training)
+        rows = rows + self._drop_branch(branch, num_tokens, training)
+
+        branch = self.mlp(self.mlp_norm(rows), training=training)
+        rows = rows + self._drop_branch(branch, num_tokens, training)
+        return to_tokens(rows, num_tokens)
+
+    def _drop_branch(self, rows: Any, num_tokens: Any, training: bool | None) -> Any:
+        if not training or self.stochastic_depth_rate == 0:
+            return rows
+        return to_rows(self.stochastic_depth(to_tokens(rows, num_tokens), training=True))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "dropout_rate": self.dropout_rate,
+            "attention_dropout_rate": self.attention_dropout_rate,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
+            "gelu": self.gelu,
+            "epsilon": self.epsilon,
+        }

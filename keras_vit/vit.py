@@ -1,0 +1,212 @@
+"""The Vision Transformer, from pixels to logits (paper, section 3.1, figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_vit.position import as_pair, patches_along
+from keras_vit.tokens import (
+    POOLINGS,
+    ClassToken,
+    FeatureMap,
+    PatchEmbed,
+    PositionEmbedding,
+    TokenPooling,
+    check_image_size,
+)
+from keras_vit.transformer import TransformerBlock
+
+CLASSIFIERS = ("token", "gap")
+
+
+def ViT(
+    image_size: int | tuple[int, int] = 224,
+    patch_size: int = 16,
+    width: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+    mlp_dim: int = 3072,
+    *,
+    stem: Callable[..., Any] | None = None,
+    classifier: str = "token",
+    representation_size: int | None = None,
+    registers: int = 0,
+    dropout_rate: float = 0.0,
+    attention_dropout_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+    gelu: str = "tanh",
+    border: str = "drop",
+    include_preprocessing: bool = False,
+    include_top: bool = True,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Any = None,
+    dtype: Any = None,
+    name: str = "vit",
+) -> keras.Model:
+    """Builds a Vision Transformer with random weights.
+
+    Args:
+        image_size: Pixels, one number or (rows, columns). Where `input_shape` leaves the size
+            open, the position embedding is made for this size and resampled for what arrives.
+        patch_size: Side of a patch in pixels (of the stem's output, where there is a stem).
+        width: Channels of a token, `D`.
+        depth: Number of Transformer blocks, `L`.
+        num_heads: Attention heads per block; divides `width`.
+        mlp_dim: Hidden channels of the MLP.
+        stem: `None`, or a callable with a `stride` that turns the image into a feature map
+            (the hybrids): `stem(images, dtype=...)`.
+        classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
+            mean of the patch tokens, without a class token.
+        representation_size: Width of the `pre_logits` layer (dense, tanh) before the head,
+            or `None` for no such layer.
+        registers: Extra learned tokens after the class token, without a position.
+        dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
+        attention_dropout_rate: Dropout of the attention weights, in [0, 1).
+        stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
+        gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
+        border: What to do with a border that the patches do not cover: `"drop"` it (the
+            original, with a warning), `"pad"` with zeros, or `"error"`.
+        include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
+        include_top: Whether to end with the head.
+        input_tensor: Keras tensor to use as the image.
+        input_shape: (rows, columns, channels); rows and columns may be `None`. Channels come
+            first when that is the data format of the Keras configuration. Default:
+            `image_size` and 3 channels.
+        pooling: Without the head: `None` for a feature map `[B, rows, columns, D]`, `"avg"`
+            or `"max"` over the patches, or `"token"` for the class token, `[B, D]`.
+        classes: Outputs of the head.
+        classifier_activation: Activation of the head; `None` gives logits.
+        dtype: Dtype policy of every layer, `"mixed_bfloat16"` for example. Default: Keras's.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`; images `[B, H, W, C]` in [-1, 1] (in [0, 255] with
+        `include_preprocessing`) to `[B, classes]`, or what `pooling` says.
+
+    Raises:
+        ValueError: If an argument is out of its range or contradicts another.
+    """
+    if classifier not in CLASSIFIERS:
+        raise ValueError(
+            f"`classifier` must be one of {CLASSIFIERS}. Received: classifier={classifier!r}"
+        )
+    if pooling not in (None, *POOLINGS) or (pooling == "token" and classifier == "gap"):
+        raise ValueError(
+            f"`pooling` must be None or one of {POOLINGS}, and `classifier='gap'` has no class "
+            f"token to pool. Received: pooling={pooling!r}, classifier={classifier!r}"
+        )
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    layers, common = keras.layers, {"dtype": policy}
+    num_class_tokens = 1 if classifier == "token" else 0
+    num_prefix_tokens = num_class_tokens + registers
+
+    inputs = _image_input(as_pair(image_size, "image_size"), input_shape, input_tensor)
+    channels_first = keras.config.image_data_format() == "channels_first"
+    x = (
+        layers.Permute((2, 3, 1), name="channels_last", **common)(inputs)
+        if channels_first
+        else inputs
+    )
+    stride = patch_size * (stem.stride if stem is not None else 1)
+    grid_size = _grid_size(x.shape[1:3], as_pair(image_size, "image_size"), stride, border)
+
+    # Image to tokens.                                                            [B, H, W, C]
+    if include_preprocessing:
+        # In float32: bfloat16 has no room for all of the 256 values after the scaling.
+        x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(x)
+    if stem is not None:
+        x = stem(x, dtype=policy)
+    x, grid = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)(
+        x
+    )  # [B, N, D]
+    if classifier == "token":
+        x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
+    x = PositionEmbedding(grid_size, num_class_tokens, name="position_embedding", **common)(x, grid)
+    if registers:
+        x = ClassToken(
+            registers,
+            position=num_class_tokens,
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="registers",
+            **common,
+        )(x)  # [B, P + N, D]
+    x = layers.Dropout(dropout_rate, name="embedding_dropout", **common)(x)
+
+    # The encoder.
+    for i in range(depth):
+        x = TransformerBlock(
+            num_heads,
+            mlp_dim,
+            dropout_rate=dropout_rate,
+            attention_dropout_rate=attention_dropout_rate,
+            stochastic_depth_rate=stochastic_depth_rate * i / max(depth - 1, 1),
+            gelu=gelu,
+            name=f"block_{i}",
+            **common,
+        )(x)
+    x = layers.LayerNormalization(epsilon=1e-6, name="encoder_norm", **common)(x)
+
+    # Tokens to what was asked for.
+    if include_top:
+        pooled = "token" if classifier == "token" else "avg"
+        x = TokenPooling(pooled, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
+        if representation_size is not None:
+            x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
+        x = layers.Dense(
+            classes,
+            activation=classifier_activation,
+            kernel_initializer="zeros",
+            # Probabilities and the loss want more digits than a 16-bit float has.
+            dtype="float32" if policy.name.startswith("mixed_") else policy,
+            name="head",
+        )(x)  # [B, classes]
+    elif pooling is not None:
+        x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
+    else:
+        x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
+        if channels_first:
+            x = layers.Permute((3, 1, 2), name="channels_first", **common)(x)
+
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    return keras.Model(inputs, x, name=name)
+
+
+def _image_input(
+    image_size: tuple[int, int], input_shape: Any, input_tensor: Any
+) -> keras.KerasTensor:
+    """The input of the model, in the data format of the Keras configuration."""
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
+            raise ValueError(
+                "`input_tensor` must be a Keras tensor, the output of `keras.Input(...)` or of "
+                f"a layer called on one. Received: input_tensor={input_tensor!r}"
+            )
+        return input_tensor
+    if input_shape is None:
+        first = keras.config.image_data_format() == "channels_first"
+        input_shape = (3, *image_size) if first else (*image_size, 3)
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` must be a tuple of three, (rows, columns, channels); rows and "
+            f"columns may be None. Received: input_shape={input_shape!r}"
+        )
+    return keras.Input(tuple(input_shape), name="image")
+
+
+def _grid_size(
+    shape: Any, image_size: tuple[int, int], stride: int, border: str
+) -> tuple[int, int]:
+    """(rows, columns) of the position embedding: of the input, or of `image_size` if open."""
+    check_image_size(shape, stride, border)
+    rows, columns = (
+        patches_along(size if side is None else side, stride, border)
+        for side, size in zip(shape, image_size, strict=True)
+    )
+    return rows, columns
