@@ -10,7 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from keras import ops
+
+from keras_vit.backend import ops
 
 BORDERS = ("drop", "pad", "error")
 

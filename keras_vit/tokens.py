@@ -11,8 +11,8 @@ from typing import Any
 
 import keras
 import numpy as np
-from keras import ops
 
+from keras_vit.backend import ops
 from keras_vit.position import (
     BORDERS,
     as_pair,

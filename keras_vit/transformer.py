@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import keras
-from keras import ops
+
+from keras_vit.backend import ops
 
 GELUS = ("tanh", "exact")
 
@@ -153,13 +154,14 @@ class MLPBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
+        bias_initializer: Any = keras.initializers.RandomNormal(stddev=1e-6)
         for name, before, after in (
             ("dense_1", width, self.mlp_dim),
             ("dense_2", self.mlp_dim, width),
         ):
             dense = keras.layers.Dense(
                 after,
-                bias_initializer=keras.initializers.RandomNormal(stddev=1e-6),
+                bias_initializer=bias_initializer,
                 dtype=self.dtype_policy,
                 name=name,
             )

@@ -20,7 +20,6 @@ class ViTConfig:
         mlp_dim: Hidden channels of the MLP.
         stem: `None`, or a callable that turns an image `[B, H, W, C]` into a feature map
             before it is cut into patches (the hybrids; paper section 3.1).
-        stem_stride: Image pixels per pixel of the stem's output.
         title: The paper's way to write the name, for printing.
     """
 

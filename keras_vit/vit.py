@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_vit.position import as_pair, patches_along
+from keras_vit.position import as_pair
 from keras_vit.tokens import (
     POOLINGS,
     ClassToken,
@@ -15,7 +15,6 @@ from keras_vit.tokens import (
     PatchEmbed,
     PositionEmbedding,
     TokenPooling,
-    check_image_size,
 )
 from keras_vit.transformer import TransformerBlock
 
@@ -102,19 +101,19 @@ def ViT(
             f"token to pool. Received: pooling={pooling!r}, classifier={classifier!r}"
         )
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
-    layers, common = keras.layers, {"dtype": policy}
+    layers = keras.layers
+    common: dict[str, Any] = {"dtype": policy}
     num_class_tokens = 1 if classifier == "token" else 0
     num_prefix_tokens = num_class_tokens + registers
 
-    inputs = _image_input(as_pair(image_size, "image_size"), input_shape, input_tensor)
+    image_size = as_pair(image_size, "image_size")
+    inputs = _image_input(image_size, input_shape, input_tensor)
     channels_first = keras.config.image_data_format() == "channels_first"
     x = (
         layers.Permute((2, 3, 1), name="channels_last", **common)(inputs)
         if channels_first
         else inputs
     )
-    stride = patch_size * (stem.stride if stem is not None else 1)
-    grid_size = _grid_size(x.shape[1:3], as_pair(image_size, "image_size"), stride, border)
 
     # Image to tokens.                                                            [B, H, W, C]
     if include_preprocessing:
@@ -127,6 +126,7 @@ def ViT(
     )  # [B, N, D]
     if classifier == "token":
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
+    grid_size = _grid_size(grid, image_size, stem, patch_size)
     x = PositionEmbedding(grid_size, num_class_tokens, name="position_embedding", **common)(x, grid)
     if registers:
         x = ClassToken(
@@ -178,9 +178,7 @@ def ViT(
     return keras.Model(inputs, x, name=name)
 
 
-def _image_input(
-    image_size: tuple[int, int], input_shape: Any, input_tensor: Any
-) -> keras.KerasTensor:
+def _image_input(image_size: tuple[int, int], input_shape: Any, input_tensor: Any) -> Any:
     """The input of the model, in the data format of the Keras configuration."""
     if input_tensor is not None:
         if not keras.utils.is_keras_tensor(input_tensor):
@@ -200,13 +198,11 @@ def _image_input(
     return keras.Input(tuple(input_shape), name="image")
 
 
-def _grid_size(
-    shape: Any, image_size: tuple[int, int], stride: int, border: str
-) -> tuple[int, int]:
+def _grid_size(grid: Any, image_size: tuple[int, int], stem: Any, patch_size: int) -> Any:
     """(rows, columns) of the position embedding: of the input, or of `image_size` if open."""
-    check_image_size(shape, stride, border)
+    stem_stride = stem.stride if stem is not None else 1
     rows, columns = (
-        patches_along(size if side is None else side, stride, border)
-        for side, size in zip(shape, image_size, strict=True)
+        max(-(-side // stem_stride) // patch_size, 1) if found is None else found
+        for found, side in zip(grid.shape[1:3], image_size, strict=True)
     )
     return rows, columns

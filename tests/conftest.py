@@ -1,0 +1,68 @@
+"""Fixtures that several test files share. Everything outside the repository is found here."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+GOLDEN = Path(__file__).parent / "golden"
+SHARED = Path(__file__).parents[2] / "shared"
+TI16 = (
+    "Ti_16-i21k-300ep-lr_0.001-aug_none-wd_0.03-do_0.0-sd_0.0"
+    "--imagenet2012-steps_20k-lr_0.03-res_224.npz"
+)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real weights and photos, which lies beside the repository."""
+    if not SHARED.is_dir():
+        pytest.skip("needs the folder ../shared (real weights and photos), which is not there")
+    return SHARED
+
+
+@pytest.fixture(scope="session")
+def ti16_path(shared: Path) -> Path:
+    """The real ViT-Ti/16, ImageNet-21k then ImageNet-1k, 224 px."""
+    return shared / "weights" / TI16
+
+
+@pytest.fixture(scope="session")
+def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """100 ImageNet photos, named by their class index: `000_n01440764_tench.JPEG`."""
+    folder = tmp_path_factory.mktemp("photos")
+    with zipfile.ZipFile(shared / "data" / "in1k_100_short256.zip") as archive:
+        archive.extractall(folder)
+    return sorted(folder.rglob("*.JPEG"))
+
+
+class Golden:
+    """One fixture: `checkpoint` (a path), `arrays` (what the original computed), `facts`."""
+
+    def __init__(self, name: str):
+        folder = GOLDEN
+        if not (folder / f"{name}.json").exists():
+            folder = SHARED / "golden"  # the larger ones are not copied into the repository
+        if not (folder / f"{name}.json").exists():
+            pytest.skip(f"needs ../shared/golden/{name}.json, which is not there")
+        self.checkpoint = folder / f"{name}.npz"
+        self.facts = json.loads((folder / f"{name}.json").read_text())
+        arrays = folder / f"{name}.golden.npz"
+        self.arrays: dict[str, np.ndarray] = {}
+        if arrays.exists():
+            with np.load(arrays) as file:
+                self.arrays = dict(file)
+
+
+@pytest.fixture
+def golden():
+    """`golden("vit_token")` reads one fixture of tests/golden."""
+    return Golden
