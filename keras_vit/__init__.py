@@ -3,7 +3,47 @@
 from keras_vit import layers
 from keras_vit.analysis import attention_maps
 from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.models import (
+    ViT_B8,
+    ViT_B16,
+    ViT_B32,
+    ViT_H14,
+    ViT_L16,
+    ViT_L32,
+    ViT_S16,
+    ViT_S32,
+    ViT_Ti16,
+)
 from keras_vit.position import resample_position_embedding
+from keras_vit.preprocessing import decode_predictions, preprocess_input
 from keras_vit.resize import resize_model
-from keras_vit.variants import VARIANTS
+from keras_vit.variants import VARIANTS, ViTConfig
 from keras_vit.vit import ViT
+from keras_vit.weights import available, download_weights
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "VARIANTS",
+    "ViT",
+    "ViTConfig",
+    "ViT_B8",
+    "ViT_B16",
+    "ViT_B32",
+    "ViT_H14",
+    "ViT_L16",
+    "ViT_L32",
+    "ViT_S16",
+    "ViT_S32",
+    "ViT_Ti16",
+    "attention_maps",
+    "available",
+    "decode_predictions",
+    "download_weights",
+    "from_checkpoint",
+    "layers",
+    "load_weights",
+    "preprocess_input",
+    "resample_position_embedding",
+    "resize_model",
+]

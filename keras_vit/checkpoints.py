@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from keras_vit.describe import describe
+from keras_vit.initializers import weights_follow
 from keras_vit.keys import LAYOUTS, Key, array_name, released_names
 from keras_vit.npz import NpzReader
 from keras_vit.position import as_pair, resample_position_embedding
@@ -205,14 +206,15 @@ def from_checkpoint(
             "name": "vit",
             **options,
         }
-        model = ViT(
-            size,
-            **info.architecture,
-            include_top=include_top,
-            classes=classes if new_head else info.classes or 0,
-            classifier_activation=classifier_activation,
-            **settings,
-        )
+        with weights_follow():
+            model = ViT(
+                size,
+                **info.architecture,
+                include_top=include_top,
+                classes=classes if new_head else info.classes or 0,
+                classifier_activation=classifier_activation,
+                **settings,
+            )
         _load(model, reader, pair, new_head)
     return model
 
@@ -270,14 +272,15 @@ def manifest(
     settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     depth = settings.pop("depth")
     del settings["title"]
-    one_block = ViT(
-        image_size,
-        depth=1,
-        **settings,
-        include_top=classes is not None,
-        classes=classes or 0,
-        representation_size=representation_size,
-    )
+    with weights_follow():
+        one_block = ViT(
+            image_size,
+            depth=1,
+            **settings,
+            include_top=classes is not None,
+            classes=classes or 0,
+            representation_size=representation_size,
+        )
     shapes = {}
     for name, (_, _, shape) in model_arrays(one_block).items():
         copies = depth if name.startswith(_BLOCK.format(0)) else 1
@@ -294,7 +297,8 @@ def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
         released: The row: `variant`, `classes` (or `None`), `image_size`, `representation_size`.
 
     Raises:
-        ValueError: If a name, a shape or the dtype of an array is not that of the row.
+        ValueError: If a name, a shape or the dtype of an array is not that of the row, or an
+            array is damaged.
     """
     config = VARIANTS[released.variant]
     with NpzReader(path) as reader:
@@ -305,3 +309,5 @@ def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
         shapes = {name: reader.shapes[source] for name, source in found.items()}
         _compare({name: ("same", shape) for name, shape in expected.items()}, shapes, reader.path)
         _check_floating_point(reader, found.values())
+        for name in reader:
+            reader[name]  # compares its checksum

@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from keras_vit.backend import ops
+from keras_vit.initializers import random_kernel
 from keras_vit.position import (
     BORDERS,
     as_pair,
@@ -65,7 +66,7 @@ class PatchEmbed(keras.layers.Layer):
             strides=patch_size,
             padding="same" if border == "pad" else "valid",
             data_format="channels_last",
-            kernel_initializer="lecun_normal",
+            kernel_initializer=random_kernel("lecun_normal"),
             dtype=self.dtype_policy,
             name="projection",
         )

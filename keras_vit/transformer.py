@@ -19,6 +19,7 @@ from typing import Any
 import keras
 
 from keras_vit.backend import ops
+from keras_vit.initializers import random_kernel
 
 GELUS = ("tanh", "exact")
 
@@ -91,7 +92,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
                 f"num_heads={self.num_heads}"
             )
         for name in ("query", "key", "value", "out"):
-            dense = keras.layers.Dense(width, dtype=self.dtype_policy, name=name)
+            dense = keras.layers.Dense(
+                width,
+                kernel_initializer=random_kernel("glorot_uniform"),
+                dtype=self.dtype_policy,
+                name=name,
+            )
             dense.build((None, width))
             setattr(self, name, dense)
 
@@ -161,6 +167,7 @@ class MLPBlock(keras.layers.Layer):
         ):
             dense = keras.layers.Dense(
                 after,
+                kernel_initializer=random_kernel("glorot_uniform"),
                 bias_initializer=bias_initializer,
                 dtype=self.dtype_policy,
                 name=name,

@@ -178,7 +178,7 @@ def test_training_trace_with_the_original_rule(golden):
     optimizer = keras.optimizers.SGD(1.0, momentum=0.0, global_clipnorm=1.0)
     model.compile(optimizer, model.loss, jit_compile=False)
     arrays = {name: variable for name, (variable, _, _) in model_arrays(model).items()}
-    velocity = {name: 0.0 for name in arrays}
+    velocity = dict.fromkeys(arrays, 0.0)
     for step, rate in enumerate(fixture.arrays["f32/lr"]):
         before = {name: _numpy(v).copy() for name, v in arrays.items()}
         loss = model.train_on_batch(fixture.arrays["images"][step], fixture.arrays["labels"][step])

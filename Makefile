@@ -1,0 +1,48 @@
+# Everything runs from .venv, which the first of these commands makes. Relative paths only, so
+# that a folder with a space in its name works too.
+PYTHON ?= python3
+RUN = .venv/bin/python
+STAMP = .venv/.installed
+
+.PHONY: venv demo test test-fast test-slow lint bench clean
+
+venv: $(STAMP)
+
+# The stamp is written last: an interrupted installation is taken up again.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed (Keras 3.15 asks for it); say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	test -x $(RUN) || $(PYTHON) -m venv .venv
+	@echo "Installing into .venv; the first time this takes some minutes."
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test]'
+	@touch $(STAMP)
+
+# Handwritten digits, a small Vision Transformer from scratch, no network.
+demo: venv
+	$(RUN) tools/finetune.py --data digits --out runs/digits --overwrite
+	@echo
+	@echo "Look at runs/digits/curves.png and runs/digits/predictions.png. What to try next:"
+	@echo "  .venv/bin/python tools/finetune.py --data YOUR_FOLDER_OF_CLASS_FOLDERS --model ViT_B16"
+	@echo "  .venv/bin/python tools/predict.py PHOTO.jpg --model ViT_B16"
+	@echo "  .venv/bin/python tools/finetune.py --help"
+
+lint: venv
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+	$(RUN) -m pyright --pythonpath $(RUN)
+
+test: lint
+	$(RUN) -m pytest -n 2 -m "not slow"
+	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "not slow" \
+		tests/test_layers.py tests/test_position.py tests/test_vit.py tests/test_parity.py \
+		tests/test_checkpoints.py tests/test_analysis.py
+
+# Minutes: full training runs on real photos (needs ../shared) and on the digits.
+test-slow: venv
+	$(RUN) -m pytest -m slow
+
+bench: venv
+	$(RUN) benchmarks/loading.py
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -1,0 +1,116 @@
+"""How long loading a checkpoint takes beside plain reading of its arrays, and importing.
+
+    .venv/bin/python benchmarks/loading.py --model ViT_B16
+
+Writes a file of random numbers in the released layout, then alternates, in one process: reading
+all its arrays with `numpy.load`; loading it into a model that is there; and building the model
+from it. Prints medians, ratios and the peak of extra memory. Then it imports `keras` and
+`keras_vit` by turns, in new processes. Exits with 1 if a goal is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+import keras_vit
+from keras_vit.checkpoints import manifest
+
+
+def write_checkpoint(folder: Path, model: str) -> Path:
+    random = np.random.default_rng(0)
+    shapes = manifest(keras_vit.VARIANTS[model], classes=1000)
+    path = folder / f"{model}.npz"
+    np.savez(path, **{k: random.normal(size=s).astype("float32") for k, s in shapes.items()})
+    return path
+
+
+def read_plainly(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        for name in file.files:
+            file[name]
+
+
+def seconds(function, *arguments) -> float:
+    start = time.perf_counter()
+    function(*arguments)
+    return time.perf_counter() - start
+
+
+def peak_memory(code: str) -> int:
+    """Bytes by which the peak of a new process grows while `code` runs after the imports."""
+    script = (
+        "import re, keras_vit\n"
+        # Not getrusage: its peak goes on from that of the parent process.
+        "status = lambda: open('/proc/self/status').read()\n"
+        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', status())[1]) * 1024\n"
+        f"{code}\nprint(peak() - before)"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    return int(result.stdout.split()[-1])
+
+
+def import_seconds(module: str) -> float:
+    return seconds(subprocess.run, [sys.executable, "-c", f"import {module}"])
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="ViT_B16", choices=sorted(keras_vit.VARIANTS))
+    parser.add_argument("--repeats", type=int, default=7)
+    arguments = parser.parse_args()
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_checkpoint(Path(folder), arguments.model)
+        size = path.stat().st_size
+        model = getattr(keras_vit, arguments.model)(weights=None)
+        jobs = {
+            "numpy.load, all arrays": lambda: read_plainly(path),
+            "load_weights, model built": lambda: keras_vit.load_weights(model, path),
+            "from_checkpoint, build + load": lambda: keras_vit.from_checkpoint(path),
+        }
+        times: dict[str, list[float]] = {name: [] for name in jobs}
+        for _ in range(arguments.repeats):
+            for name, job in jobs.items():
+                times[name].append(seconds(job))
+        medians = {name: statistics.median(t) for name, t in times.items()}
+        plain = medians["numpy.load, all arrays"]
+        print(f"{arguments.model}: {size / 2**20:.0f} MiB, median of {arguments.repeats}")
+        for name, median in medians.items():
+            low, high = min(times[name]), max(times[name])
+            print(f"  {name:32} {median:6.2f} s  ({low:.2f}-{high:.2f})  {median / plain:.2f}x")
+        build = f"model = keras_vit.{arguments.model}(weights=None); before = peak()"
+        load = f"keras_vit.load_weights(model, {str(path)!r})"
+        extra = peak_memory(f"{build}; {load}") / size
+        print(f"  extra memory of load_weights: {extra:.2f}x the file")
+        both = peak_memory(f"before = peak(); keras_vit.from_checkpoint({str(path)!r})") / size
+        print(f"  memory of from_checkpoint, model included: {both:.2f}x the file")
+
+    imports: dict[str, list[float]] = {"keras": [], "keras_vit": []}
+    for _ in range(arguments.repeats):
+        for name, values in imports.items():
+            values.append(import_seconds(name))
+    keras_time, our_time = (statistics.median(values) for values in imports.values())
+    print(f"import keras {keras_time:.2f} s, import keras_vit {our_time / keras_time:.2f}x")
+
+    goals = {
+        "load_weights <= 3x plain reading": medians["load_weights, model built"] <= 3 * plain,
+        "extra memory <= 1.3x the file": extra <= 1.3,
+        "import keras_vit <= 1.2x import keras": our_time <= 1.2 * keras_time,
+    }
+    for goal, reached in goals.items():
+        print(f"{'reached' if reached else 'MISSED'}: {goal}")
+    return 0 if all(goals.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,363 @@
+"""Downloads one large file: resumed after an interruption, verified, never half there.
+
+The bytes go to `NAME.partial` beside the target; `NAME.partial.json` notes which version of the
+file on the server they are from. Only when everything that is known about the file holds does it
+get its name. A lock on `NAME.lock` lets one process at a time do this; the operating system drops
+the lock of a process that dies, however it dies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import http.client
+import json
+import os
+import re
+import shutil
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import IO, Any
+
+SCHEMES = ("https", "http", "file")
+WAITS = (0.5, 1.0, 2.0)  # seconds before another try
+CHUNK = 2**20
+MIB = 2**20
+
+
+class DownloadError(OSError):
+    """A file could not be downloaded; the message says why and what to do."""
+
+
+def download(
+    url: str,
+    target: str | os.PathLike[str],
+    *,
+    sha256: str | None = None,
+    check: Callable[[Path], object] | None = None,
+    timeout: float = 60,
+    progress: bool = True,
+) -> Path:
+    """Downloads a file, unless it is there.
+
+    Args:
+        url: `https://`, `http://` or `file://`.
+        target: Path of the file; folders are made as needed.
+        sha256: What the file must hash to, 64 hexadecimal digits. A target that is there
+            already is checked too, and left as it is.
+        check: Called with the path of the complete download before it becomes the target;
+            raises to reject the file.
+        timeout: Seconds without a byte from the server after which to try again.
+        progress: Whether to report progress on the standard error stream.
+
+    Returns:
+        `target` as a `Path`.
+
+    Raises:
+        DownloadError: If the server has no such file, cannot be reached, ends the body too
+            early again and again, or the file cannot be written. What has arrived is kept for
+            the next call.
+        ValueError: If an argument is out of its range or the hash differs, and whatever
+            `check` raises. The download is deleted, so that the next call starts afresh.
+    """
+    if urllib.parse.urlsplit(url).scheme.lower() not in SCHEMES:
+        raise ValueError(f"`url` must start with one of {SCHEMES} and '://'. Received: url={url!r}")
+    if sha256 is not None and not re.fullmatch("[0-9a-fA-F]{64}", sha256):
+        raise ValueError(f"`sha256` must be 64 hexadecimal digits. Received: sha256={sha256!r}")
+    target = Path(target)
+    if not target.exists():
+        with _writing(target.parent):
+            target.parent.mkdir(parents=True, exist_ok=True)
+        with _one_process(target, progress) as partial:
+            if not target.exists():  # else another process has just brought it
+                _receive(url, partial, timeout, progress)
+                _verify(url, partial, sha256, check)
+                with _writing(target.parent):
+                    os.replace(partial, target)
+                return target
+    try:
+        _check_sha256(target, sha256)
+    except ValueError as error:
+        raise ValueError(f"{error} If that is what you want, delete the file first.") from None
+    return target
+
+
+def _verify(
+    url: str, partial: Path, sha256: str | None, check: Callable[[Path], object] | None
+) -> None:
+    try:
+        _check_sha256(partial, sha256)
+        if check is not None:
+            check(partial)
+    except Exception as error:
+        partial.unlink()
+        error.add_note(f"Downloaded from {url}, and deleted.")
+        raise
+
+
+def _check_sha256(path: Path, sha256: str | None) -> None:
+    if sha256 is None:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256.lower():
+        raise ValueError(
+            f"The file {str(path)!r} has the SHA-256 {found}. Expected: sha256={sha256.lower()!r}."
+        )
+
+
+# Receiving.
+
+
+class _NetworkError(Exception):
+    """The network failed, with its error; apart from the `OSError`s of the disk."""
+
+    def __init__(self, error: Exception):
+        super().__init__(error)
+        self.error = error
+
+
+@contextlib.contextmanager
+def _network() -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, urllib.error.HTTPError):
+            error.close()
+        raise _NetworkError(error) from error
+
+
+def _receive(url: str, partial: Path, timeout: float, progress: bool) -> None:
+    """Completes `partial`, trying again where that makes sense."""
+    waits = iter(() if url.lower().startswith("file:") else WAITS)
+    while True:
+        try:
+            return _request(url, partial, timeout, progress)
+        except _NetworkError as interruption:
+            wait = next(waits, None)
+            if wait is None or not _passing(interruption.error):
+                raise DownloadError(_explain(url, partial, interruption.error)) from interruption
+            time.sleep(wait)
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same request may succeed in a moment."""
+    if isinstance(error, urllib.error.HTTPError):
+        return error.code in (408, 416, 425, 429) or error.code >= 500
+    return True
+
+
+def _explain(url: str, partial: Path, error: Exception) -> str:
+    if isinstance(error, urllib.error.HTTPError):
+        reason = f"the server answered {error.code} ({error.reason})"
+    elif isinstance(error, urllib.error.URLError):
+        reason = str(error.reason)
+    else:
+        reason = str(error) or type(error).__name__
+    message = f"Cannot download {url}: {reason}."
+    if _read_note(partial, url) is not None:
+        message += (
+            f" The {partial.stat().st_size} bytes that arrived are kept in {str(partial)!r}; "
+            "call again to go on from there."
+        )
+    target = str(partial.with_name(partial.name.removesuffix(".partial")))
+    return f"{message} Or bring the file by other means and name it {target!r}."
+
+
+def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
+    """One request: the rest of the file if `partial` holds its beginning, else all of it."""
+    known = _read_note(partial, url)
+    start = partial.stat().st_size if known else 0
+    headers = {"User-Agent": "keras_vit", "Accept-Encoding": "identity"}
+    if known and start:
+        headers |= {"Range": f"bytes={start}-", "If-Range": known["etag"] or known["modified"]}
+    with _network():
+        request = urllib.request.Request(url, headers=headers)
+        try:
+            response = urllib.request.urlopen(request, timeout=timeout)
+        except urllib.error.HTTPError as error:
+            if error.code == 416:  # no such rest: the file on the server became shorter
+                partial.unlink(missing_ok=True)
+            raise
+    with response:
+        version = _version(url, response)
+        size = version["size"]
+        if response.status != 206:
+            start = 0
+        elif version != known or _first_byte(response) != start:
+            partial.unlink(missing_ok=True)
+            raise _NetworkError(ConnectionError("the file changed on the server meanwhile"))
+        _check_space(partial.parent, size, start)
+        # Emptied before the note is written: a note never describes older bytes than its own.
+        with _writing(partial.parent), partial.open("ab" if start else "wb") as file:
+            if not start:
+                _note_of(partial).write_text(json.dumps(version))
+            received = _copy(response, file, start, size, progress)
+            file.flush()
+            os.fsync(file.fileno())
+    if size is not None and received != size:
+        raise _NetworkError(
+            ConnectionError(f"the connection ended after {received} of {size} bytes")
+        )
+    _note_of(partial).unlink()
+
+
+def _copy(response: Any, file: IO[bytes], start: int, size: int | None, progress: bool) -> int:
+    """Appends the body to the file; returns how long the file is now."""
+    name = Path(file.name).name.removesuffix(".partial")
+    bar = _Progress(name, start, size) if progress else None
+    received = start
+    try:
+        while True:
+            with _network():
+                chunk = response.read(CHUNK)
+            if not chunk:
+                return received
+            file.write(chunk)
+            received += len(chunk)
+            if bar is not None:
+                bar.update(received)
+    finally:
+        if bar is not None:
+            bar.close(received)
+
+
+def _version(url: str, response: Any) -> dict[str, Any]:
+    """What tells one version of the file from another."""
+    headers = response.headers
+    size = headers.get("Content-Length")
+    if response.status == 206:
+        size = headers.get("Content-Range", "").rpartition("/")[2]
+    return {
+        "url": url,
+        "etag": headers.get("ETag"),
+        "modified": headers.get("Last-Modified"),
+        "size": int(size) if size and size.isdecimal() else None,
+    }
+
+
+def _first_byte(response: Any) -> int | None:
+    match = re.match(r"bytes (\d+)-", response.headers.get("Content-Range", ""))
+    return int(match[1]) if match else None
+
+
+def _note_of(partial: Path) -> Path:
+    return partial.with_name(partial.name + ".json")
+
+
+def _read_note(partial: Path, url: str) -> dict[str, Any] | None:
+    """The version that a partial file is of, if that is enough to go on with it."""
+    try:
+        version = json.loads(_note_of(partial).read_text())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(version, dict) or version.get("url") != url or not version.get("size"):
+        return None
+    known = partial.exists() and (version.get("etag") or version.get("modified"))
+    return version if known else None
+
+
+# The disk.
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Says in words what an error of the disk means; network errors are `OSError`s too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            reason = "there is no space left"
+        else:
+            reason = error.strerror or str(error)
+        raise DownloadError(
+            f"Cannot write to the folder {str(folder)!r}: {reason}. Make room or choose a folder "
+            "that you may write to."
+        ) from error
+
+
+def _check_space(folder: Path, size: int | None, start: int) -> None:
+    free = shutil.disk_usage(folder).free
+    if size is not None and size - start > free:
+        raise DownloadError(
+            f"Cannot write to the folder {str(folder)!r}: {(size - start) / MIB:.0f} MiB are "
+            f"still to come and {free / MIB:.0f} MiB are free. Make room or choose another folder."
+        )
+
+
+@contextlib.contextmanager
+def _one_process(target: Path, progress: bool) -> Iterator[Path]:
+    """Waits until no other process downloads this file; gives the partial file to write to."""
+    lock = target.with_name(target.name + ".lock")
+    with _writing(target.parent):
+        file = lock.open("a")
+    with file:
+        try:
+            if not _try_lock(file):
+                if progress:
+                    print(f"Waiting for another process to download {target.name}", file=sys.stderr)
+                while not _try_lock(file):
+                    time.sleep(0.1)
+        except OSError:
+            # Some network file systems have no locks. Every process downloads for itself then,
+            # and the last one to finish wins, with the same file.
+            yield target.with_name(f"{target.name}.{os.getpid()}.partial")
+        else:
+            yield target.with_name(f"{target.name}.partial")
+        # Whoever still waits on this lock, or makes a new one, finds the target there.
+        with contextlib.suppress(OSError):
+            lock.unlink()
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _try_lock(file: IO[str]) -> bool:
+        try:
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        except PermissionError:
+            return False
+        return True
+
+else:
+    import fcntl
+
+    def _try_lock(file: IO[str]) -> bool:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+
+class _Progress:
+    """One line on the standard error stream: rewritten on a terminal, else start and end."""
+
+    def __init__(self, name: str, start: int, size: int | None):
+        self.start, self.size = start, size
+        self.began = self.shown = time.monotonic()
+        self.terminal = sys.stderr is not None and sys.stderr.isatty()
+        total = "" if size is None else f" ({size / MIB:.1f} MiB)"
+        rest = f", going on at {start / MIB:.1f} MiB" if start else ""
+        print(f"Downloading {name}{total}{rest}", file=sys.stderr)
+
+    def update(self, received: int) -> None:
+        if self.terminal and time.monotonic() - self.shown > 0.2:
+            self.shown = time.monotonic()
+            print(f"\r{self._state(received)}", end="", file=sys.stderr, flush=True)
+
+    def close(self, received: int) -> None:
+        start = "\r" if self.terminal else ""
+        print(f"{start}{self._state(received)}", file=sys.stderr, flush=True)
+
+    def _state(self, received: int) -> str:
+        seconds = max(time.monotonic() - self.began, 1e-3)
+        percent = "" if not self.size else f"{100 * received // self.size:3d} %  "
+        speed = (received - self.start) / MIB / seconds
+        return f"{percent}{received / MIB:.1f} MiB  {speed:.1f} MiB/s   "

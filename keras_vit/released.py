@@ -1,0 +1,165 @@
+"""The table of Google's released Vision Transformer files.
+
+Sources: the papers (ViT arXiv 2010.11929, AugReg arXiv 2106.10270, SAM arXiv 2106.01548) and the
+README of google-research/vision_transformer. Files and accuracies from elsewhere say so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Mapping
+from urllib.parse import quote
+
+from keras_vit.variants import VARIANTS
+
+ROOT = "https://storage.googleapis.com/vit_models/"
+
+VIT = "ViT, arXiv 2010.11929"
+AUGREG = "AugReg, arXiv 2106.10270"
+SAM = "SAM, arXiv 2106.01548"
+
+IMAGENET21K_CLASSES = 21843
+IMAGENET_CLASSES = 1000
+
+
+def url_of(root: str, path: str) -> str:
+    """The address of a path below a root, `https://...` or `file:///...`."""
+    # quote() encodes the `+` of `imagenet21k+imagenet2012`, which a server may take for a space.
+    return f"{root.rstrip('/')}/{quote(path)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class ReleasedFile:
+    """One released `.npz`.
+
+    Attributes:
+        variant: Name of the constructor, a key of `VARIANTS`.
+        name: What `weights=` calls it, `"augreg-imagenet-384"` for example.
+        path: Below the root of the bucket.
+        classes: Outputs of its head; `None` where only the file itself tells.
+        image_size: Side in pixels of the images that its position embedding is made for.
+        source: The paper, with its arXiv number.
+        gelu: The GELU that it was trained with.
+        representation_size: Width of its `pre_logits` layer, or `None` for no such layer.
+        zero_head: Whether Google set the head to zero before the release, so that the file is
+            good for fine-tuning and features, not for predictions.
+        top1: Published ImageNet top-1 accuracy in %, or `None`.
+        sha256: Of the file. Google publishes none, so a user may pin one in `fetch`.
+    """
+
+    variant: str
+    name: str
+    path: str
+    classes: int | None
+    image_size: int
+    source: str
+    gelu: str = "tanh"
+    representation_size: int | None = None
+    zero_head: bool = False
+    top1: float | None = None
+    sha256: str | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The last part of the path."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def url(self) -> str:
+        """Where Google has it."""
+        return url_of(ROOT, self.path)
+
+    @property
+    def num_parameters(self) -> int | None:
+        """Numbers in the file, counted from the architecture; `None` without `classes`."""
+        if self.classes is None:
+            return None
+        # Here, as that module imports Keras and builds layers, and this is a table.
+        from keras_vit.checkpoints import manifest
+
+        shapes = manifest(
+            VARIANTS[self.variant], self.image_size, self.classes, self.representation_size
+        )
+        return sum(math.prod(shape) for shape in shapes.values())
+
+    @property
+    def payload_bytes(self) -> int | None:
+        """Bytes of its float32 numbers; the file has some 300 bytes more per array."""
+        count = self.num_parameters
+        return None if count is None else 4 * count
+
+
+def _augreg(
+    variant: str, model: str, recipe: str, learning_rate: float, top1: Mapping[int, float | None]
+) -> Iterator[ReleasedFile]:
+    stem = f"augreg/{model}-i21k-300ep-lr_0.001-{recipe}"
+    yield ReleasedFile(
+        variant, "augreg-imagenet21k", f"{stem}.npz", IMAGENET21K_CLASSES, 224, AUGREG
+    )
+    for size, accuracy in top1.items():
+        path = f"{stem}--imagenet2012-steps_20k-lr_{learning_rate}-res_{size}.npz"
+        name = f"augreg-imagenet-{size}"
+        yield ReleasedFile(variant, name, path, IMAGENET_CLASSES, size, AUGREG, top1=accuracy)
+
+
+def _original(variant: str, model: str, top1: Mapping[int, float | None]) -> Iterator[ReleasedFile]:
+    yield ReleasedFile(
+        variant,
+        "original-imagenet21k",
+        f"imagenet21k/{model}.npz",
+        IMAGENET21K_CLASSES,
+        224,
+        VIT,
+        representation_size=VARIANTS[variant].width,
+        zero_head=True,  # on purpose: vision_transformer issues 10, 32 and 252
+    )
+    for size, accuracy in top1.items():
+        path = f"imagenet21k+imagenet2012/{model}{'' if size == 384 else f'-{size}'}.npz"
+        name = f"original-imagenet-{size}"
+        yield ReleasedFile(variant, name, path, IMAGENET_CLASSES, size, VIT, top1=accuracy)
+
+
+def _sam(variant: str, model: str, top1: float) -> Iterator[ReleasedFile]:
+    path = f"sam/{model}.npz"
+    yield ReleasedFile(variant, "sam-imagenet-224", path, IMAGENET_CLASSES, 224, SAM, top1=top1)
+
+
+# The AugReg files that their authors recommend, best on ImageNet-21k among the recipes tried:
+# variant; model and recipe as the file names spell them; learning rate of the ImageNet fine-tune;
+# its top-1 at each image size. At 384 from the README. At 224 from timm's results-imagenet.csv
+# (timm evaluates the same files of Ti/16 and S/16) and tensorflow/tfhub.dev pull request 87 (B/8,
+# whose recipe is big_vision's "howto-i21k-B/8"; no 384 px file of it is known).
+AUGREG_ROWS = (
+    ("ViT_Ti16", "Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", 0.03, {224: 75.45, 384: 78.22}),
+    ("ViT_S16", "S_16", "aug_light1-wd_0.03-do_0.0-sd_0.0", 0.03, {224: 81.38, 384: 83.73}),
+    ("ViT_S32", "S_32", "aug_none-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 79.58}),
+    ("ViT_B8", "B_8", "aug_medium2-wd_0.1-do_0.0-sd_0.0", 0.01, {224: 85.95}),
+    ("ViT_B16", "B_16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", 0.03, {224: None, 384: 85.49}),
+    ("ViT_B32", "B_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 83.59}),
+    ("ViT_L16", "L_16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 85.59}),
+)
+
+# The files of the ViT paper: variant; model; top-1 of the ImageNet fine-tunes at each image size
+# (384: paper, Table 5; 224: README). B/8 was added in 2022 (vision_transformer issue 139).
+_ORIGINAL_ROWS = (
+    ("ViT_B8", "ViT-B_8", {}),
+    ("ViT_B16", "ViT-B_16", {224: 81.2, 384: 83.97}),
+    ("ViT_B32", "ViT-B_32", {384: 81.28}),
+    ("ViT_L16", "ViT-L_16", {224: 82.7, 384: 85.15}),
+    ("ViT_L32", "ViT-L_32", {384: 80.99}),
+    ("ViT_H14", "ViT-H_14", {}),
+)
+
+# Trained on ImageNet alone with sharpness-aware minimisation; top-1 as timm measures it.
+_SAM_ROWS = (
+    ("ViT_B16", "ViT-B_16", 80.25),
+    ("ViT_B32", "ViT-B_32", 73.70),
+)
+
+# Of the files of a variant the preferred one comes first.
+RELEASED: tuple[ReleasedFile, ...] = (
+    *(file for row in AUGREG_ROWS for file in _augreg(*row)),
+    *(file for row in _ORIGINAL_ROWS for file in _original(*row)),
+    *(file for row in _SAM_ROWS for file in _sam(*row)),
+)
