@@ -143,6 +143,7 @@ def _build(
     **options: Any,
 ) -> keras.Model:
     config = VARIANTS[variant]
+    count = int(classes) if isinstance(classes, _DefaultClasses) else classes
     if include_top and options["pooling"] is not None:
         options["pooling"] = None  # as in keras.applications, it only counts without the head
     if input_tensor is None and input_shape is None and not include_top:
@@ -156,7 +157,7 @@ def _build(
     if weights is not None and include_top and not new_head:
         _check_activation(options["classifier_activation"])
     if weights is None or _is_keras_file(weights):
-        model = ViT(DEFAULT_IMAGE_SIZE, **_architecture(config), **settings, classes=int(classes))
+        model = ViT(DEFAULT_IMAGE_SIZE, **_architecture(config), **settings, classes=count)
         if weights is not None:
             load_weights(model, weights)
         return model
@@ -175,7 +176,7 @@ def _build(
         )
     if include_top and not new_head:
         _check_classes(weights, classes, info.classes)
-    return from_checkpoint(path, classes=int(classes) if new_head else None, **settings)
+    return from_checkpoint(path, classes=count if new_head else None, **settings)
 
 
 def _resolve(variant: str, weights: Any, input_tensor: Any, input_shape: Any):
@@ -190,6 +191,9 @@ def _resolve(variant: str, weights: Any, input_tensor: Any, input_shape: Any):
             "`weights` must be None, a name or a path. Received: "
             f"weights={weights!r}; names: {released_weights.available(variant)}"
         )
+    is_path = weights.endswith((".h5", ".keras")) or os.path.dirname(weights) not in ("", "augreg")
+    if is_path:
+        raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
     shape = input_shape
     if input_tensor is not None:
         shape = tuple(input_tensor.shape[1:])

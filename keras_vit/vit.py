@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vit.position import as_pair
 from keras_vit.tokens import (
@@ -91,6 +92,15 @@ def ViT(
     Raises:
         ValueError: If an argument is out of its range or contradicts another.
     """
+    _check_counts(1, patch_size=patch_size, width=width, num_heads=num_heads, mlp_dim=mlp_dim)
+    _check_counts(0, depth=depth, registers=registers)
+    if include_top:
+        _check_counts(1, classes=classes, representation_size=representation_size or 1)
+    _check_rates(
+        dropout_rate=dropout_rate,
+        attention_dropout_rate=attention_dropout_rate,
+        stochastic_depth_rate=stochastic_depth_rate,
+    )
     if classifier not in CLASSIFIERS:
         raise ValueError(
             f"`classifier` must be one of {CLASSIFIERS}. Received: classifier={classifier!r}"
@@ -176,6 +186,20 @@ def ViT(
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     return keras.Model(inputs, x, name=name)
+
+
+def _check_counts(least: int, **counts: Any) -> None:
+    for name, count in counts.items():
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
+            raise ValueError(
+                f"`{name}` must be an integer of at least {least}. Received: {name}={count!r}"
+            )
+
+
+def _check_rates(**rates: Any) -> None:
+    for name, rate in rates.items():
+        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
+            raise ValueError(f"`{name}` must be a number in [0, 1). Received: {name}={rate!r}")
 
 
 def _image_input(image_size: tuple[int, int], input_shape: Any, input_tensor: Any) -> Any:

@@ -215,6 +215,10 @@ def test_the_model_learns_with_fit():
         ({"input_shape": (8, 8)}, "tuple of three"),
         ({"input_tensor": np.zeros((1, 8, 8, 3))}, "Keras tensor"),
         ({"num_heads": 5}, "num_heads=5"),
+        ({"depth": -1}, "`depth` must be an integer of at least 0"),
+        ({"registers": 1.5}, r"registers=1.5"),
+        ({"classes": "ten"}, "classes='ten'"),
+        ({"dropout_rate": 1}, r"`dropout_rate` must be a number in \[0, 1\)"),
         ({"border": "mirror"}, "border"),
     ],
 )
