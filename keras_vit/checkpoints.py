@@ -16,6 +16,7 @@ from typing import Any
 import keras
 
 from keras_vit.describe import describe
+from keras_vit.ends import image_shape
 from keras_vit.initializers import weights_follow
 from keras_vit.keys import LAYOUTS, Key, array_name, released_names
 from keras_vit.npz import NpzReader
@@ -202,7 +203,7 @@ def from_checkpoint(
             "classifier": info.classifier,
             "registers": info.registers,
             "representation_size": None if new_head else info.representation_size,
-            "input_shape": None if "input_tensor" in options else _image_shape(size, info.channels),
+            "input_shape": None if "input_tensor" in options else image_shape(size, info.channels),
             "name": "vit",
             **options,
         }
@@ -217,12 +218,6 @@ def from_checkpoint(
             )
         _load(model, reader, pair, new_head)
     return model
-
-
-def _image_shape(size: tuple[int, int], channels: int) -> tuple[int, int, int]:
-    if keras.config.image_data_format() == "channels_first":
-        return (channels, *size)
-    return (*size, channels)
 
 
 def load_weights(

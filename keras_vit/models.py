@@ -10,7 +10,9 @@ import keras
 
 from keras_vit import weights as released_weights
 from keras_vit.checkpoints import describe, from_checkpoint, load_weights
+from keras_vit.ends import image_shape
 from keras_vit.npz import NpzReader
+from keras_vit.released import RELEASED, ReleasedFile
 from keras_vit.variants import VARIANTS, ViTConfig
 from keras_vit.vit import ViT
 
@@ -147,7 +149,7 @@ def _build(
     if include_top and options["pooling"] is not None:
         options["pooling"] = None  # as in keras.applications, it only counts without the head
     if input_tensor is None and input_shape is None and not include_top:
-        input_shape = _with_channels((None, None), 3)
+        input_shape = image_shape((None, None), 3)
     settings: dict[str, Any] = {
         **options,
         "include_top": include_top,
@@ -162,10 +164,11 @@ def _build(
             load_weights(model, weights)
         return model
 
-    path, known_classes = _resolve(variant, weights, input_tensor, input_shape)
-    if include_top and not new_head:
-        _check_classes(weights, classes, known_classes)
-    path = path() if callable(path) else path
+    path = _resolve(variant, weights, input_tensor, input_shape)
+    if isinstance(path, ReleasedFile):
+        if include_top and not new_head:
+            _check_classes(weights, classes, path.classes)  # before a long download
+        path = released_weights.fetch(path)
     with NpzReader(path) as reader:
         info = describe(reader.shapes)
     if info.architecture != _architecture(config):
@@ -179,20 +182,22 @@ def _build(
     return from_checkpoint(path, classes=count if new_head else None, **settings)
 
 
-def _resolve(variant: str, weights: Any, input_tensor: Any, input_shape: Any):
-    """The path of a checkpoint, or a function that downloads it, and its number of classes."""
+def _resolve(
+    variant: str, weights: Any, input_tensor: Any, input_shape: Any
+) -> Path | ReleasedFile:
+    """What `weights` means: a file that is there, or a released one."""
     if isinstance(weights, os.PathLike) or os.path.isfile(weights):
         path = Path(weights)
         if not path.is_file():
             raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
-        return path, None
+        return path
     if not isinstance(weights, str):
         raise ValueError(
             "`weights` must be None, a name or a path. Received: "
             f"weights={weights!r}; names: {released_weights.available(variant)}"
         )
-    is_path = weights.endswith((".h5", ".keras")) or os.path.dirname(weights) not in ("", "augreg")
-    if is_path:
+    folders = {"", *(os.path.dirname(file.path) for file in RELEASED)}
+    if weights.endswith((".h5", ".keras")) or os.path.dirname(weights) not in folders:
         raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
     shape = input_shape
     if input_tensor is not None:
@@ -209,7 +214,7 @@ def _resolve(variant: str, weights: Any, input_tensor: Any, input_shape: Any):
             f"The input must have 3 channels for weights={weights!r}; use weights=None for "
             f"another number. Received: input_shape={shape}"
         )
-    return lambda: released_weights.fetch(released), released.classes
+    return released
 
 
 def _check_classes(weights: Any, classes: int, known: int | None) -> None:
@@ -245,12 +250,6 @@ def _same_as(architecture: dict[str, Any]) -> str:
         if _architecture(config) == architecture:
             return f", which is keras_vit.{variant}"
     return ""
-
-
-def _with_channels(size: tuple[Any, Any], channels: int) -> tuple[Any, Any, Any]:
-    if keras.config.image_data_format() == "channels_first":
-        return (channels, *size)
-    return (*size, channels)
 
 
 ViT_Ti16 = _constructor("ViT_Ti16")

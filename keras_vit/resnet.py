@@ -16,17 +16,27 @@ from keras_vit.backend import ops
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class StandardizedConv2D(keras.layers.Conv2D):
-    """A convolution without bias whose kernel is standardised: `(w - mean) / (std + 1e-5)`.
+    """A convolution without bias whose kernel is standardised per output channel.
 
-    Mean and standard deviation are per output channel, in float32 whatever the policy: the
-    deviation of a released kernel can be small beside the steps of a 16-bit float.
+    In float32 whatever the policy: the deviation of a released kernel can be small beside the
+    steps of a 16-bit float.
+
+    Args:
+        filters: Output channels.
+        kernel_size: Of the kernel.
+        epsilon_in_root: `(w - mean) / sqrt(variance + 1e-10)` (BiT) in place of
+            `(w - mean) / (std + 1e-5)` (the hybrids).
+        **kwargs: As in `keras.layers.Conv2D`.
 
     Input: `[B, H, W, C]`. Output: `[B, H', W', filters]`.
     """
 
-    def __init__(self, filters: int, kernel_size: Any, **kwargs: Any):
+    def __init__(
+        self, filters: int, kernel_size: Any, epsilon_in_root: bool = False, **kwargs: Any
+    ):
         options = {"use_bias": False, "data_format": "channels_last", "padding": "same"}
         super().__init__(filters, kernel_size, **{**options, **kwargs})
+        self.epsilon_in_root = epsilon_in_root
         self.autocast = False  # keeps the kernel in float32 until it is standardised
 
     def call(self, inputs: Any) -> Any:
@@ -34,9 +44,12 @@ class StandardizedConv2D(keras.layers.Conv2D):
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         mean = ops.mean(kernel, axis=(0, 1, 2), keepdims=True)
-        std = ops.std(kernel, axis=(0, 1, 2), keepdims=True)
-        kernel = ops.cast((kernel - mean) / (std + 1e-5), self.compute_dtype)
-        return super().convolution_op(inputs, kernel)
+        variance = ops.var(kernel, axis=(0, 1, 2), keepdims=True)
+        root = ops.sqrt(variance + 1e-10) if self.epsilon_in_root else ops.sqrt(variance) + 1e-5
+        return super().convolution_op(inputs, ops.cast((kernel - mean) / root, self.compute_dtype))
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "epsilon_in_root": self.epsilon_in_root}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,8 +6,14 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
-import numpy as np
 
+from keras_vit.ends import (
+    check_counts,
+    check_rates,
+    classification_head,
+    feature_output,
+    image_input,
+)
 from keras_vit.position import as_pair
 from keras_vit.tokens import (
     POOLINGS,
@@ -92,11 +98,11 @@ def ViT(
     Raises:
         ValueError: If an argument is out of its range or contradicts another.
     """
-    _check_counts(1, patch_size=patch_size, width=width, num_heads=num_heads, mlp_dim=mlp_dim)
-    _check_counts(0, depth=depth, registers=registers)
+    check_counts(1, patch_size=patch_size, width=width, num_heads=num_heads, mlp_dim=mlp_dim)
+    check_counts(0, depth=depth, registers=registers)
     if include_top:
-        _check_counts(1, classes=classes, representation_size=representation_size or 1)
-    _check_rates(
+        check_counts(1, classes=classes, representation_size=representation_size or 1)
+    check_rates(
         dropout_rate=dropout_rate,
         attention_dropout_rate=attention_dropout_rate,
         stochastic_depth_rate=stochastic_depth_rate,
@@ -117,23 +123,13 @@ def ViT(
     num_prefix_tokens = num_class_tokens + registers
 
     image_size = as_pair(image_size, "image_size")
-    inputs = _image_input(image_size, input_shape, input_tensor)
-    channels_first = keras.config.image_data_format() == "channels_first"
-    x = (
-        layers.Permute((2, 3, 1), name="channels_last", **common)(inputs)
-        if channels_first
-        else inputs
-    )
+    inputs, x = image_input(image_size, input_shape, input_tensor, include_preprocessing, policy)
 
-    # Image to tokens.                                                            [B, H, W, C]
-    if include_preprocessing:
-        # In float32: bfloat16 has no room for all of the 256 values after the scaling.
-        x = layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(x)
+    # Image to tokens.
     if stem is not None:
-        x = stem(x, dtype=policy)
-    x, grid = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)(
-        x
-    )  # [B, N, D]
+        x = stem(x, dtype=policy)  # [B, H', W', C']
+    cut = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)
+    x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
     if classifier == "token":
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
     grid_size = _grid_size(grid, image_size, stem, patch_size)
@@ -168,58 +164,16 @@ def ViT(
         x = TokenPooling(pooled, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
         if representation_size is not None:
             x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
-        x = layers.Dense(
-            classes,
-            activation=classifier_activation,
-            kernel_initializer="zeros",
-            # Probabilities and the loss want more digits than a 16-bit float has.
-            dtype="float32" if policy.name.startswith("mixed_") else policy,
-            name="head",
-        )(x)  # [B, classes]
+        x = classification_head(x, classes, classifier_activation, policy)  # [B, classes]
     elif pooling is not None:
         x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
     else:
         x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
-        if channels_first:
-            x = layers.Permute((3, 1, 2), name="channels_first", **common)(x)
+        x = feature_output(x, policy)  # [B, rows, columns, D]
 
     if input_tensor is not None:
         inputs = keras.utils.get_source_inputs(input_tensor)
     return keras.Model(inputs, x, name=name)
-
-
-def _check_counts(least: int, **counts: Any) -> None:
-    for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
-            raise ValueError(
-                f"`{name}` must be an integer of at least {least}. Received: {name}={count!r}"
-            )
-
-
-def _check_rates(**rates: Any) -> None:
-    for name, rate in rates.items():
-        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(f"`{name}` must be a number in [0, 1). Received: {name}={rate!r}")
-
-
-def _image_input(image_size: tuple[int, int], input_shape: Any, input_tensor: Any) -> Any:
-    """The input of the model, in the data format of the Keras configuration."""
-    if input_tensor is not None:
-        if not keras.utils.is_keras_tensor(input_tensor):
-            raise ValueError(
-                "`input_tensor` must be a Keras tensor, the output of `keras.Input(...)` or of "
-                f"a layer called on one. Received: input_tensor={input_tensor!r}"
-            )
-        return input_tensor
-    if input_shape is None:
-        first = keras.config.image_data_format() == "channels_first"
-        input_shape = (3, *image_size) if first else (*image_size, 3)
-    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
-        raise ValueError(
-            "`input_shape` must be a tuple of three, (rows, columns, channels); rows and "
-            f"columns may be None. Received: input_shape={input_shape!r}"
-        )
-    return keras.Input(tuple(input_shape), name="image")
 
 
 def _grid_size(grid: Any, image_size: tuple[int, int], stem: Any, patch_size: int) -> Any:
