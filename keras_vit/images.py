@@ -1,0 +1,263 @@
+"""From image files to tensors: find, check, decode, turn upright, and cut to the model's size.
+
+TensorFlow decodes, as it does so in parallel without Python's lock. Two things it does not do
+are found beforehand by looking at every file once: the EXIF orientation that phones write, and
+the few files that only Pillow reads (an AVIF picture named `.jpg`, for example).
+
+Images are RGB, float32 in [0, 255], `[H, W, 3]`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import warnings
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp")
+# Pictures that people have and that are not read; anything else is no picture at all.
+UNSUPPORTED_ENDINGS = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".raw")
+RESIZES = ("squash", "crop")
+# Of the short side, what a centre crop keeps: 224 of 256 pixels.
+CENTRE_FRACTION = 0.875
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """An image file that can be read, and how.
+
+    Attributes:
+        path: The file.
+        orientation: EXIF orientation, 1 (upright) to 8.
+        by_pillow: Whether Pillow has to decode it.
+    """
+
+    path: Path
+    orientation: int = 1
+    by_pillow: bool = False
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The image files in `folder` and below, sorted; hidden files and folders are left out.
+
+    Warns of pictures of a kind that is not read, which would be missing silently.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    left_out = [path for path in files if path.suffix.lower() in UNSUPPORTED_ENDINGS]
+    if left_out:
+        endings = ", ".join(sorted({path.suffix.lower() for path in left_out}))
+        warnings.warn(
+            f"{len(left_out)} files in {folder} are left out, as {endings} files are not read. "
+            f"Convert them to JPEG. The first: {left_out[0].name}",
+            stacklevel=2,
+        )
+    return [path for path in files if path.suffix.lower() in ENDINGS]
+
+
+def check_images(
+    paths: Sequence[Path], *, progress: bool | None = None
+) -> tuple[list[Photo], dict[Path, str]]:
+    """Decodes every file once, in parallel threads.
+
+    Args:
+        paths: Files to look at.
+        progress: Whether to show a progress bar. Default: when the output is a terminal.
+
+    Returns:
+        The photos that can be read, in the order given, and for each other file the reason.
+    """
+    import keras
+
+    show = sys.stdout.isatty() if progress is None else progress
+    bar = keras.utils.Progbar(len(paths), verbose=int(show), unit_name="photo")
+    photos: list[Photo] = []
+    unreadable: dict[Path, str] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for i, (path, found) in enumerate(zip(paths, pool.map(_check, paths), strict=True)):
+            if isinstance(found, Photo):
+                photos.append(found)
+            else:
+                unreadable[path] = found
+            bar.update(i + 1)
+    return photos, unreadable
+
+
+def _check(path: Path) -> Photo | str:
+    """A photo, or why the file is none."""
+    import tensorflow as tf
+
+    orientation, palette_bmp = _look_at_header(path)
+    if not palette_bmp:
+        try:
+            _decode_by_tensorflow(path.read_bytes())
+            return Photo(path, orientation)
+        except (tf.errors.OpError, OSError):
+            pass
+    try:
+        _decode_by_pillow(str(path))
+        return Photo(path, orientation, by_pillow=True)
+    except Exception as error:  # Pillow's decoders raise all sorts
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty"
+        return str(error).replace(f" '{path}'", "")
+
+
+def _look_at_header(path: Path) -> tuple[int, bool]:
+    """EXIF orientation, and whether it is a BMP with a palette.
+
+    TensorFlow takes the indices into such a palette for grey levels.
+    """
+    try:
+        with Image.open(path) as image:
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            palette_bmp = image.format == "BMP" and image.mode in ("1", "P")
+    except Exception:  # Pillow raises all sorts; whether the file is good is for the decoder
+        return 1, False
+    return (orientation if orientation in range(1, 9) else 1), palette_bmp
+
+
+def _decode_by_tensorflow(data: Any) -> Any:
+    import tensorflow as tf
+
+    # One, two and four channels, palettes and CMYK become RGB; of an animation, the first frame.
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def _decode_by_pillow(path: str | bytes) -> np.ndarray:
+    with Image.open(os.fsdecode(path)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
+    """Reads one photo inside a `tf.data` pipeline; the arguments are the fields of a `Photo`.
+
+    Returns:
+        uint8 `[H, W, 3]`, upright.
+    """
+    import tensorflow as tf
+
+    image = tf.cond(
+        by_pillow,
+        lambda: tf.numpy_function(_decode_by_pillow, [path], tf.uint8),
+        lambda: _decode_by_tensorflow(tf.io.read_file(path)),
+    )
+    image.set_shape((None, None, 3))
+    return turn_upright(image, orientation)
+
+
+def turn_upright(image: Any, orientation: Any) -> Any:
+    """Undoes an EXIF orientation, 1 to 8, of `[H, W, 3]`: a transposition, then mirrorings."""
+    import tensorflow as tf
+
+    def when(values: Iterable[int], change: Any, image: Any) -> Any:
+        hit = tf.reduce_any(tf.equal(orientation, tf.constant(list(values), orientation.dtype)))
+        return tf.cond(hit, lambda: change(image), lambda: image)
+
+    orientation = tf.convert_to_tensor(orientation)
+    image = when((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), image)
+    image = when((2, 3, 6, 7), lambda x: tf.reverse(x, [1]), image)
+    image = when((3, 4, 7, 8), lambda x: tf.reverse(x, [0]), image)
+    image.set_shape((None, None, 3))
+    return image
+
+
+def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tf.data.Dataset:
+    """A dataset of `(path, orientation, by_pillow, label)`; what `read_photo` reads, a label."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(
+        (
+            [str(photo.path) for photo in photos],
+            np.array([photo.orientation for photo in photos], "int32"),
+            np.array([photo.by_pillow for photo in photos], bool),
+            np.array(labels if labels is not None else [0] * len(photos), "int32"),
+        )
+    )
+
+
+def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:
+    """Brings an image to the model's size, to predict.
+
+    Bilinear, with antialiasing: the original resizes without, which for a photo many times
+    larger than the model's input picks single pixels. Where nothing shrinks both agree.
+
+    Args:
+        image: `[H, W, 3]` in [0, 255].
+        image_size: (rows, columns) in pixels.
+        resize: `"squash"` ignores the proportions, as the original evaluation does; `"crop"`
+            keeps them and cuts out the middle 224/256.
+
+    Returns:
+        float32 `[rows, columns, 3]` in [0, 255].
+    """
+    import tensorflow as tf
+
+    rows, columns = image_size
+    if resize == "crop":
+        size = tf.cast(tf.shape(image)[:2], "float32")
+        # The largest window with the model's proportions, less its border.
+        scale = tf.reduce_min(size / tf.constant([rows, columns], "float32")) * CENTRE_FRACTION
+        window = tf.cast(tf.maximum(tf.round(scale * [float(rows), float(columns)]), 1), "int32")
+        top, left = tf.unstack((tf.shape(image)[:2] - window) // 2)
+        image = tf.slice(image, tf.stack([top, left, 0]), tf.stack([window[0], window[1], 3]))
+    return _resize(image, image_size)
+
+
+def random_crop(
+    image: Any,
+    seed: Any,
+    image_size: tuple[int, int],
+    crop_area: tuple[float, float] = (0.05, 1.0),
+    flip: bool = True,
+) -> tf.Tensor:
+    """The training crop of the paper: a random part of the image ("inception crop"), mirrored
+    half of the time.
+
+    Args:
+        image: `[H, W, 3]` in [0, 255].
+        seed: int `[2]`; the same seed cuts the same crop.
+        image_size: (rows, columns) of the result in pixels.
+        crop_area: Least and largest share of the image's area; (.05, 1) in the original. Its
+            proportions are stretched by 3/4 to 4/3.
+        flip: Whether to mirror left and right.
+
+    Returns:
+        float32 `[rows, columns, 3]` in [0, 255].
+    """
+    import tensorflow as tf
+
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros((0, 0, 4)),
+        seed=seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=crop_area,
+        use_image_if_no_bounding_boxes=True,
+    )
+    image = _resize(tf.slice(image, begin, size), image_size)
+    return tf.image.stateless_random_flip_left_right(image, seed + 1) if flip else image
+
+
+def _resize(image: Any, image_size: tuple[int, int]) -> tf.Tensor:
+    import tensorflow as tf
+
+    image = tf.image.resize(image, image_size, method="bilinear", antialias=True)
+    image.set_shape((*image_size, 3))
+    return image

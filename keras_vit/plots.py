@@ -1,0 +1,195 @@
+"""The pictures: training curves, and predictions with what the model looked at.
+
+The only module that imports matplotlib, and without its global state: figures are made and
+saved, never shown.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RIGHT, WRONG = "#1a7f37", "#c62828"
+TRAINING, VALIDATION = "#8a8f98", "#1f6feb"
+
+
+def require_matplotlib() -> None:
+    """Raises an ImportError that says what to install, before any work is done."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "The pictures need matplotlib: pip install keras-vit-applications[plots]"
+        ) from error
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
+    """Loss and accuracy along the training.
+
+    Args:
+        history: Of `keras_vit.train.fine_tune`: `step`, `loss`, `accuracy`, `val_loss`,
+            `val_accuracy`, of equal length.
+        title: Written above.
+
+    Returns:
+        A matplotlib figure; save it with `savefig`.
+    """
+    figure = _new_figure(9, 3.6)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    panels = (("loss", 1, "upper right"), ("accuracy", 100, "lower right"))
+    for axes, (name, scale, place) in zip(figure.subplots(1, 2), panels, strict=True):
+        for key, label, colour in (
+            (name, "training (random crops)", TRAINING),
+            (f"val_{name}", "validation", VALIDATION),
+        ):
+            values = scale * np.asarray(history[key])
+            axes.plot(history["step"], values, "o-", color=colour, markersize=3.5, label=label)
+        last = scale * history[f"val_{name}"][-1]
+        axes.set_title(
+            f"Accuracy: {last:.1f} % at the end"
+            if name == "accuracy"
+            else f"Loss: {last:.3f} at the end",
+            fontsize=10,
+        )
+        axes.set_xlabel("step")
+        axes.set_ylabel("%" if name == "accuracy" else "cross-entropy")
+        axes.set_ylim(bottom=0, top=102 if name == "accuracy" else None)
+        axes.set_xlim(left=0)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=9, loc=place)
+    return figure
+
+
+def attention_rollout(maps: np.ndarray) -> np.ndarray:
+    """How much each token flows into each other one, through all blocks.
+
+    The mean over the heads, plus the identity for the residual connection, rows normalised to
+    sum to 1, multiplied from the first block to the last (Abnar & Zuidema, 2020; paper,
+    appendix D.7, whose code adds the identity although the text does not say so).
+
+    Args:
+        maps: `[B, depth, heads, N, N]`, of `keras_vit.attention_maps`.
+
+    Returns:
+        `[B, N, N]`; rows sum to 1.
+    """
+    mixed = np.asarray(maps, "float64").mean(axis=2)  # [B, depth, N, N]
+    mixed = mixed + np.eye(mixed.shape[-1])
+    mixed /= mixed.sum(axis=-1, keepdims=True)
+    rollout = mixed[:, 0]
+    for block in range(1, mixed.shape[1]):
+        rollout = mixed[:, block] @ rollout
+    return rollout
+
+
+def attention_masks(
+    maps: np.ndarray,
+    grid_size: tuple[int, int],
+    image_size: tuple[int, int],
+    num_prefix_tokens: int = 1,
+) -> np.ndarray:
+    """What the class token looked at, as one mask per image (paper, figure 6).
+
+    Args:
+        maps: `[B, depth, heads, N, N]`, of `keras_vit.attention_maps`.
+        grid_size: (rows, columns) in patches.
+        image_size: (rows, columns) of the masks in pixels.
+        num_prefix_tokens: Leading tokens that are no patches. Without any, the mean over the
+            patch tokens takes the place of the class token.
+
+    Returns:
+        `[B, rows, columns]` float32 in [0, 1]; the largest of each image is about 1.
+    """
+    rollout = attention_rollout(maps)
+    seen = rollout[:, 0] if num_prefix_tokens else rollout.mean(axis=1)
+    grids = seen[:, num_prefix_tokens:].reshape(-1, *grid_size)
+    grids = (grids / grids.max(axis=(1, 2), keepdims=True)).astype("float32")
+    rows, columns = image_size
+    return np.stack(
+        [
+            np.asarray(Image.fromarray(grid).resize((columns, rows), Image.Resampling.BILINEAR))
+            for grid in grids
+        ]
+    )
+
+
+def predictions_grid(
+    images: np.ndarray,
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    class_names: Sequence[str],
+    masks: np.ndarray | None = None,
+    title: str = "",
+    columns: int = 3,
+) -> Figure:
+    """Images with what was predicted, and beside each what the model looked at.
+
+    Args:
+        images: `[B, H, W, 3]` in [0, 255].
+        probabilities: `[B, classes]`.
+        labels: `[B]`, the true classes.
+        class_names: Names of the classes.
+        masks: `[B, H, W]` in [0, 1], of `attention_masks`; or `None` for none.
+        title: Written above.
+        columns: Examples per row.
+
+    Returns:
+        A matplotlib figure; save it with `savefig`.
+    """
+    columns = min(columns, len(images))
+    rows = math.ceil(len(images) / columns)
+    per_example = 1 if masks is None else 2
+    figure = _new_figure(1.75 * per_example * columns + 0.4, 2.3 * rows + 0.5)
+    if title:
+        figure.suptitle(title, fontsize=11)
+    # One pair of panels per example, close together, and some room between examples.
+    examples = figure.subfigures(rows, columns, squeeze=False).ravel()
+    for i, (example, image, probability, label) in enumerate(
+        zip(examples, images, probabilities, labels, strict=False)
+    ):
+        panels: Any = example.subplots(1, per_example, squeeze=False)[0]
+        pixels = np.clip(np.asarray(image) / 255, 0, 1)
+        panels[0].imshow(pixels, interpolation="bicubic")
+        if masks is not None:
+            panels[1].imshow(_heat(pixels, masks[i]), interpolation="bicubic")
+        for axes in panels:
+            axes.set_axis_off()
+        best = int(np.argmax(probability))
+        said = f"{class_names[best]} ({100 * probability[best]:.0f} %)"
+        # Two lines either way, so that the panels of a row have one size.
+        true = f"true: {class_names[label]} ({100 * probability[label]:.0f} %)"
+        right = best == label
+        text = f"{said}\n{' ' if right else true}"
+        example.suptitle(text, fontsize=9.5, color=RIGHT if right else WRONG)
+    return figure
+
+
+def _heat(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """A grey, darkened image under the colours of the mask."""
+    from matplotlib import colormaps
+
+    grey = pixels.mean(axis=-1, keepdims=True)
+    colours = colormaps["inferno"](mask)[..., :3]
+    return 0.45 * grey + 0.55 * colours
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG."""
+    figure.savefig(path, format="png", dpi=120, facecolor="white")

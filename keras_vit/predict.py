@@ -1,0 +1,147 @@
+"""Names what is on a photo, with any model that classifies images."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit import images, models
+from keras_vit.checkpoints import from_checkpoint
+from keras_vit.preprocessing import LABELLED_CLASSES, labels
+from keras_vit.run_folder import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
+from keras_vit.variants import VARIANTS
+
+
+@dataclasses.dataclass(frozen=True)
+class Classifier:
+    """A model and what one needs to know to use it.
+
+    Attributes:
+        model: Takes `[B, rows, columns, 3]` in [0, 255], gives probabilities `[B, classes]`.
+        class_names: Names of its classes.
+        image_size: (rows, columns) in pixels.
+        resize: How a photo gets this size: `"squash"` or `"crop"`.
+    """
+
+    model: keras.Model
+    class_names: tuple[str, ...]
+    image_size: tuple[int, int]
+    resize: str = "squash"
+
+
+@dataclasses.dataclass(frozen=True)
+class Prediction:
+    """What is on a photo.
+
+    Attributes:
+        path: The photo.
+        top: (name, probability in [0, 1]) of the likeliest classes, the likeliest first.
+    """
+
+    path: Path
+    top: tuple[tuple[str, float], ...]
+
+
+def load_classifier(source: str | Path, weights: str | None = None) -> Classifier:
+    """Loads a model to classify photos with.
+
+    Args:
+        source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file that
+            takes pixels in [0, 255] and gives probabilities, or an `.npz` checkpoint. Where a
+            file `labels.txt` lies beside the model its lines are the names of the classes.
+        weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
+
+    Raises:
+        ValueError: If `source` is none of these, or its parts do not fit.
+    """
+    path = Path(source)
+    options: dict[str, Any] = {
+        "classifier_activation": "softmax",
+        "include_preprocessing": True,
+    }
+    if str(source) in VARIANTS:
+        model = getattr(models, str(source))(weights=weights or "imagenet", **options)
+        return Classifier(model, *_facts(model, None))
+    elif weights is not None:
+        raise ValueError(
+            "`weights` goes with the name of a constructor; a file or a run folder has its own. "
+            f"Received: source={str(source)!r}, weights={weights!r}"
+        )
+    elif path.suffix == ".npz" and path.is_file():
+        model = from_checkpoint(path, **options)
+    else:
+        path = path / MODEL_FILE if path.is_dir() else path
+        if path.suffix != ".keras" or not path.is_file():
+            raise ValueError(
+                f"Expected one of {', '.join(VARIANTS)}, a run folder with a {MODEL_FILE}, a "
+                f".keras file or an .npz checkpoint. Received: {str(source)!r}"
+            )
+        model = keras.models.load_model(path)
+    return Classifier(model, *_facts(model, path.parent))
+
+
+def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str]:
+    """Names of the classes, size of the image and how it gets it; from `folder` if there."""
+    rows, columns = (side or models.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
+    resize = "squash"  # as the original evaluates
+    if folder is not None and (folder / SUMMARY_FILE).is_file():
+        resize = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))["data"]["resize"]
+    classes = int(model.output_shape[-1])
+    if folder is not None and (folder / LABELS_FILE).is_file():
+        names = tuple((folder / LABELS_FILE).read_text("utf-8").splitlines())
+        if len(names) != classes:
+            raise ValueError(
+                f"{folder / LABELS_FILE} must have a line for each class of the model, "
+                f"{classes}. Received: {len(names)} lines"
+            )
+    elif classes in LABELLED_CLASSES:
+        names = tuple(name for _, name in labels(classes))
+    else:
+        names = tuple(f"class {i}" for i in range(classes))
+    return names, (rows, columns), resize
+
+
+def classify(
+    classifier: Classifier, photos: Sequence[str | Path], top: int = 5, batch_size: int = 32
+) -> tuple[list[Prediction], dict[Path, str]]:
+    """Classifies photos.
+
+    Args:
+        classifier: Of `load_classifier`.
+        photos: Image files.
+        top: How many classes to name per photo, at least 1.
+        batch_size: Photos per step.
+
+    Returns:
+        A prediction for each photo that can be read, in the order given, and for each other
+        one the reason.
+
+    Raises:
+        ValueError: If `top` is below 1.
+    """
+    if top < 1:
+        raise ValueError(f"`top` must be at least 1. Received: top={top!r}")
+    readable, unreadable = images.check_images([Path(photo) for photo in photos], progress=False)
+    if not readable:
+        return [], unreadable
+    dataset = images.photo_dataset(readable).map(
+        lambda path, orientation, by_pillow, _: images.fit_to_size(
+            images.read_photo(path, orientation, by_pillow),
+            classifier.image_size,
+            classifier.resize,
+        )
+    )
+    scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
+    predictions = []
+    for photo, row in zip(readable, np.asarray(scores), strict=True):
+        best = np.argsort(-row, kind="stable")[:top]
+        predictions.append(
+            Prediction(photo.path, tuple((classifier.class_names[i], float(row[i])) for i in best))
+        )
+    return predictions, unreadable

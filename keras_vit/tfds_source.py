@@ -1,0 +1,111 @@
+"""TensorFlow Datasets by name: the splits, the names of the classes, and how to read."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+class TfdsSource(NamedTuple):
+    """Two splits whose elements, not yet decoded, `read` turns into (image, label)."""
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    read: Callable[[Any, Any], Any]
+    num_train: int
+    num_validation: int
+    class_names: tuple[str, ...]
+
+
+def load(
+    name: str,
+    train_split: str | None = None,
+    validation_split: str | None = None,
+    data_dir: str | Path | None = None,
+) -> TfdsSource:
+    """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    try:
+        tfds: Any = importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise ImportError(
+            "Data sets by name come with tensorflow-datasets: "
+            "pip install keras-vit-applications[tfds]"
+        ) from error
+
+    try:
+        builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
+    except tfds.core.registered.DatasetNotFoundError as error:
+        raise ValueError(
+            f"There is neither a folder nor a TensorFlow data set called {name!r}. The names "
+            "are at https://www.tensorflow.org/datasets/catalog/overview"
+        ) from error
+    image_key, label_key, class_names = _keys(name, builder.info, tfds)
+    builder.download_and_prepare()
+
+    train_split, validation_split = _splits(builder.info, train_split, validation_split)
+    image_feature = builder.info.features[image_key]
+
+    def open_split(split: str) -> tuple[Any, int]:
+        # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
+        dataset = builder.as_dataset(
+            split=split, decoders={image_key: tfds.decode.SkipDecoding()}, shuffle_files=False
+        )
+        dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
+        return dataset, int(builder.info.splits[split].num_examples)
+
+    def read(encoded: Any, label: Any) -> Any:
+        import tensorflow as tf
+
+        image = image_feature.decode_example(encoded)
+        if image.shape[-1] == 1:
+            image = tf.image.grayscale_to_rgb(image)
+        return image[..., :3], tf.cast(label, tf.int32)
+
+    train, num_train = open_split(train_split)
+    validation, num_validation = open_split(validation_split)
+    return TfdsSource(train, validation, read, num_train, num_validation, class_names)
+
+
+def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:
+    """Where the image and the label are, and what the labels are called."""
+    keys: tuple[Any, ...] = info.supervised_keys or ()
+    features: list[Any] = [info.features[key] if isinstance(key, str) else None for key in keys]
+    if (
+        len(features) != 2
+        or not isinstance(features[0], tfds.features.Image)
+        or not isinstance(features[1], tfds.features.ClassLabel)
+    ):
+        raise ValueError(
+            "Expected a data set of images with one class label each. "
+            f"Received: {name!r} with the features {sorted(info.features)}"
+        )
+    return keys[0], keys[1], tuple(features[1].names)
+
+
+def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, str]:
+    """What to train and to validate on, where the user does not say."""
+    present = sorted(info.splits)
+    others = [name for name in ("validation", "test") if name in present]
+    if not others and train is None and validation is None and "train" in present:
+        train, validation = "train[:90%]", "train[90%:]"
+    if train is None and "train" in present:
+        train = "train"
+    if validation is None and others:
+        validation = others[0]
+    if train is None or validation is None:
+        raise ValueError(
+            f"The data set has the splits {present}: name both `train_split` and "
+            "`validation_split`, as in 'train[:80%]' and 'train[80%:]'. "
+            f"Received: train_split={train!r}, validation_split={validation!r}"
+        )
+    for split in (train, validation):
+        if split.split("[")[0].split("+")[0] not in present:
+            raise ValueError(
+                f"The data set has the splits {present}. Received: a split of {split!r}"
+            )
+    return train, validation

@@ -1,0 +1,438 @@
+"""The input pipelines: what a folder may hold, what becomes of an image, and what is random."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image, ImageOps, features
+
+from keras_vit import images
+from keras_vit.data import digits, from_folder
+from keras_vit.folders import hold_out
+
+COLOURS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "eel": (40, 40, 200)}
+
+
+def paint(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (20, 12)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three classes of 4, 6 and 10 plain images, one colour each."""
+    for (name, colour), count in zip(COLOURS.items(), (4, 6, 10), strict=True):
+        for i in range(count):
+            paint(tmp_path / "photos" / name / f"{i}.png", colour)
+    return tmp_path / "photos"
+
+
+def collect(dataset: tf.data.Dataset) -> tuple[np.ndarray, np.ndarray]:
+    pixels, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    return np.concatenate(pixels), np.concatenate(labels)
+
+
+def read(path: Path) -> np.ndarray:
+    """One file through the check and the decoder."""
+    photos, unreadable = images.check_images([path], progress=False)
+    assert not unreadable
+    dataset = images.photo_dataset(photos).map(
+        lambda path, orientation, by_pillow, _: images.read_photo(path, orientation, by_pillow)
+    )
+    (image,) = dataset.as_numpy_iterator()
+    return image
+
+
+# --- what a folder is -----------------------------------------------------------------------
+
+
+def test_class_folders_become_sorted_labels(folder):
+    data = from_folder(folder, (8, 10), 4, validation_share=0.5, seed=3)
+    assert data.class_names == ("cat", "dog", "eel")
+    assert (data.num_train, data.num_validation) == (10, 10)
+    assert data.name == "photos"
+    for dataset, count in ((data.validation, 10), (data.train_as_validation, 10), (data.train, 8)):
+        pixels, labels = collect(dataset)
+        assert pixels.shape == (count, 8, 10, 3)
+        assert pixels.dtype == np.float32
+        assert labels.dtype == np.int32
+        expected = np.array(list(COLOURS.values()))[labels]
+        np.testing.assert_allclose(pixels.mean(axis=(1, 2)), expected, atol=1e-3)
+    # Half of every class is held out.
+    np.testing.assert_array_equal(np.bincount(collect(data.validation)[1]), [2, 3, 5])
+
+
+@pytest.mark.parametrize(
+    ("folders", "validation"),
+    [
+        (("train", "test"), "test"),
+        (("train", "val", "test"), "val"),
+        (("train", "validation", "val"), "validation"),
+        (("Train", "Test"), "Test"),
+    ],
+)
+def test_train_and_validation_folders(tmp_path, folders, validation):
+    for split in folders:
+        for name, colour in COLOURS.items():
+            for i in range(3 if split == validation else 2):
+                paint(tmp_path / split / name / f"{i}.png", colour)
+    data = from_folder(tmp_path, 8, 2)
+    assert (data.num_train, data.num_validation) == (6, 9)
+
+
+def test_train_without_validation_folder_holds_out(tmp_path):
+    for name, colour in COLOURS.items():
+        for i in range(5):
+            paint(tmp_path / "train" / name / f"{i}.png", colour)
+    data = from_folder(tmp_path, 8, 2, validation_share=0.2)
+    assert data.class_names == tuple(COLOURS)
+    assert (data.num_train, data.num_validation) == (12, 3)
+
+
+def test_a_class_may_be_called_train(tmp_path):
+    for name in ("bus", "train"):
+        for i in range(2):
+            paint(tmp_path / name / f"{i}.png", COLOURS["cat"])
+    assert from_folder(tmp_path, 8, 2).class_names == ("bus", "train")
+
+
+def test_splits_must_hold_the_same_classes(tmp_path):
+    for split, names in (("train", ("cat", "dog")), ("test", ("cat", "eel"))):
+        for name in names:
+            paint(tmp_path / split / name / "0.png", COLOURS[name])
+    with pytest.raises(ValueError, match=r"Only in train: \['dog'\]; only in test: \['eel'\]"):
+        from_folder(tmp_path, 8, 2)
+
+
+def test_what_is_no_image_is_passed_over(folder):
+    for name in (".DS_Store", "Thumbs.db", "labels.txt", "._0.png", ".cache/1.png"):
+        path = folder / "cat" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"not an image")
+    (folder / "README.md").write_text("about these photos")
+    (folder / ".git").mkdir()
+    (folder / "__MACOSX").mkdir()
+    paint(folder / "cat" / "more" / "UPPER.JPEG", COLOURS["cat"])
+    data = from_folder(folder, 8, 4)
+    assert data.class_names == tuple(COLOURS)
+    assert data.num_train + data.num_validation == 20 + 1
+
+
+def test_pictures_of_unsupported_kinds_are_not_dropped_silently(folder):
+    (folder / "cat" / "a.HEIC").write_bytes(b"")
+    with pytest.warns(UserWarning, match=r"1 files in .*cat are left out, as .heic .*a.HEIC"):
+        from_folder(folder, 8, 4)
+
+
+def test_missing_folder(tmp_path):
+    with pytest.raises(ValueError, match=r"no folder .*photoz"):
+        from_folder(tmp_path / "photoz")
+
+
+def test_zip_file_says_how_to_unzip(tmp_path):
+    path = tmp_path / "photos.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("cat/1.jpg", b"")
+    with pytest.raises(ValueError, match=r"Unzip it first: unzip .*photos.zip -d .*photos$"):
+        from_folder(path)
+
+
+def test_a_file_is_no_folder(tmp_path):
+    paint(tmp_path / "a.png", COLOURS["cat"])
+    with pytest.raises(ValueError, match=r"a.png is a file; expected a folder of class folders.$"):
+        from_folder(tmp_path / "a.png")
+
+
+def test_folder_without_class_folders(tmp_path):
+    with pytest.raises(ValueError, match="holds no class folders"):
+        from_folder(tmp_path)
+    paint(tmp_path / "a.png", COLOURS["cat"])
+    with pytest.raises(ValueError, match="holds 1 images but no class folders"):
+        from_folder(tmp_path)
+
+
+def test_one_class_only(tmp_path, folder):
+    with pytest.raises(ValueError, match=r"holds one class only, 'photos'.*Did you mean .*photos"):
+        from_folder(tmp_path)  # one level too high
+    paint(tmp_path / "one" / "cat" / "a.png", COLOURS["cat"])
+    with pytest.raises(ValueError, match="holds one class only, 'cat'") as error:
+        from_folder(tmp_path / "one")
+    assert "Did you mean" not in str(error.value)
+
+
+def test_empty_class(folder):
+    (folder / "fox").mkdir()
+    (folder / "fox" / "notes.txt").write_text("no photo yet")
+    with pytest.raises(ValueError, match=r"class folder .*fox has no image.* holds no images"):
+        from_folder(folder, 8, 4)
+
+
+# --- images that cannot be read -------------------------------------------------------------
+
+
+def break_images(folder: Path) -> None:
+    (folder / "cat" / "empty.jpg").write_bytes(b"")
+    (folder / "dog" / "text.png").write_text("this is no image")
+    photo = folder / "eel" / "cut.jpg"
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 256, (40, 40, 3)).astype("uint8")).save(photo)
+    photo.write_bytes(photo.read_bytes()[:500])
+
+
+def test_every_unreadable_image_is_named(folder):
+    break_images(folder)
+    with pytest.raises(ValueError, match=r"3 images in .* cannot be read") as error:
+        from_folder(folder, 8, 4)
+    for name in ("cat/empty.jpg: the file is empty", "dog/text.png", "eel/cut.jpg"):
+        assert name in str(error.value).replace("\\", "/")
+
+
+def test_unreadable_images_are_skipped(folder):
+    break_images(folder)
+    with pytest.warns(UserWarning, match=r"(?s)3 images .*left out.*empty.jpg.*text.png.*cut.jpg"):
+        data = from_folder(folder, 8, 4, on_error="skip")
+    assert data.num_train + data.num_validation == 20
+    assert len(data.unreadable) == 3
+    assert len(collect(data.validation)[1]) == data.num_validation
+
+
+@pytest.mark.filterwarnings("ignore:2 images in")
+def test_a_class_without_readable_images(folder):
+    for i in range(2):
+        (folder / "fox").mkdir(exist_ok=True)
+        (folder / "fox" / f"{i}.jpg").write_bytes(b"nothing")
+    with pytest.raises(ValueError, match=r"fox has no image to use: its files cannot be read"):
+        from_folder(folder, 8, 4, on_error="skip")
+
+
+# --- what becomes of an image ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ending", ["png", "bmp", "gif", "webp", "jpg"])
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+def test_every_mode_becomes_rgb(tmp_path, mode, ending):
+    image = Image.new("RGB", (24, 16), (250, 10, 10))
+    image.paste((10, 10, 250), (0, 0, 12, 16))
+    image = image.convert("RGBA").convert(mode) if mode == "LA" else image.convert(mode)
+    try:
+        image.save(tmp_path / f"a.{ending}")
+    except (OSError, ValueError):
+        pytest.skip(f"Pillow writes no {mode} {ending}")
+    result = read(tmp_path / f"a.{ending}")
+    with Image.open(tmp_path / f"a.{ending}") as saved:
+        expected = np.asarray(saved.convert("RGB"))
+    assert result.dtype == np.uint8
+    assert result.shape == (16, 24, 3)
+    np.testing.assert_allclose(result.astype(int), expected, atol=4)
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    levels = np.array([[0, 257 * 100, 65535]], "uint16")
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png")[0, :, 0], [0, 100, 255])
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_pillow_reads_what_tensorflow_does_not(tmp_path):
+    # Browsers save such files under the name that the address had.
+    Image.new("RGB", (24, 16), (250, 10, 10)).save(tmp_path / "a.avif")
+    (tmp_path / "a.avif").rename(tmp_path / "a.jpg")
+    np.testing.assert_allclose(read(tmp_path / "a.jpg").mean(axis=(0, 1)), (250, 10, 10), atol=4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    pixels = np.arange(3 * 5 * 3, dtype="uint8").reshape(3, 5, 3)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as saved:
+        expected = np.asarray(ImageOps.exif_transpose(saved))
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), expected)
+
+
+def test_exif_orientation_reaches_the_batches(tmp_path):
+    # Red above blue, stored lying on its side as a phone does (orientation 6).
+    upright = Image.new("RGB", (16, 32), (255, 0, 0))
+    upright.paste((0, 0, 255), (0, 16, 16, 32))
+    exif = upright.getexif()
+    exif[0x0112] = 6
+    for name in ("cat", "dog"):
+        for i in range(2):
+            path = tmp_path / name / f"{i}.jpg"
+            path.parent.mkdir(exist_ok=True)
+            upright.transpose(Image.Transpose.ROTATE_90).save(path, exif=exif)
+    data = from_folder(tmp_path, 8, 2, crop_area=(0.99, 1.0), flip=False)
+    for pixels, _ in (*data.validation, *data.train):
+        assert np.all(pixels[:, :3, :, 0] > 200)
+        assert np.all(pixels[:, -3:, :, 2] > 200)
+
+
+def coordinates(rows: int, columns: int) -> np.ndarray:
+    """An image that says where each pixel is: red its column, green its row, in [0, 255]."""
+    image = np.zeros((rows, columns, 3), "float32")
+    image[..., 0] = np.linspace(0, 255, columns)
+    image[..., 1] = np.linspace(0, 255, rows)[:, None]
+    return image
+
+
+@pytest.mark.parametrize("size", [(20, 30), (90, 70)])
+def test_squash_is_bilinear_and_antialiased(size):
+    image = np.random.default_rng(0).uniform(0, 255, (47, 61, 3)).astype("float32")
+    result = images.fit_to_size(image, size, "squash").numpy()
+    for channel in range(3):
+        expected = Image.fromarray(image[..., channel]).resize(
+            size[::-1], Image.Resampling.BILINEAR
+        )
+        np.testing.assert_allclose(result[..., channel], expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("rows_columns", [(64, 128), (128, 64), (64, 64)])
+def test_crop_keeps_proportions_and_the_middle(rows_columns):
+    result = images.fit_to_size(coordinates(*rows_columns), (28, 28), "crop").numpy()
+    assert result.shape == (28, 28, 3)
+    short = min(rows_columns)
+    for channel, side in ((0, rows_columns[1]), (1, rows_columns[0])):
+        span = result[..., channel].max() - result[..., channel].min()
+        # 224/256 of the short side, less half an output pixel at either end.
+        assert span / 255 * side == pytest.approx(0.875 * short, abs=3.5)
+        assert result[..., channel].mean() == pytest.approx(127.5, abs=1.5)
+
+
+@pytest.mark.parametrize("area", [(0.05, 1.0), (0.5, 0.6)])
+def test_random_crops_have_the_area_asked_for(area):
+    crops = np.stack(
+        [
+            images.random_crop(coordinates(100, 100), np.array([7, i]), (32, 32), area).numpy()
+            for i in range(200)
+        ]
+    )
+    spans = (crops.max(axis=(1, 2)) - crops.min(axis=(1, 2)))[..., :2] / 255  # [B, (x, y)]
+    shares = spans.prod(axis=-1)
+    assert shares.min() > 0.7 * area[0]
+    assert shares.max() < 1.05 * area[1]
+    assert shares.max() - shares.min() > 0.7 * (area[1] - area[0])
+    stretch = spans[..., 0] / spans[..., 1]
+    assert 0.65 < stretch.min() < 0.85
+    assert 1.18 < stretch.max() < 1.5
+    flipped = crops[:, 16, -1, 0] < crops[:, 16, 0, 0]
+    assert 70 < flipped.sum() < 130
+    assert np.all(crops[:, -1, 16, 1] > crops[:, 0, 16, 1])  # never upside down
+
+
+def test_without_flip_nothing_is_mirrored():
+    for i in range(30):
+        crop = images.random_crop(coordinates(50, 50), np.array([1, i]), (16, 16), flip=False)
+        assert crop[8, -1, 0] > crop[8, 0, 0]
+
+
+# --- what is random -------------------------------------------------------------------------
+
+
+@pytest.fixture
+def gradients(tmp_path: Path) -> Path:
+    for label, name in enumerate(("cat", "dog")):
+        for i in range(12):
+            path = tmp_path / name / f"{i}.png"
+            path.parent.mkdir(exist_ok=True)
+            image = coordinates(30, 30)
+            image[..., 2] = 100 * label + i
+            Image.fromarray(image.astype("uint8")).save(path)
+    return tmp_path
+
+
+def test_the_seed_decides(gradients):
+    def two_epochs(seed):
+        data = from_folder(gradients, 8, 8, validation_share=0.3, seed=seed)
+        return [collect(data.train)[0], collect(data.train)[0], collect(data.validation)[0]]
+
+    first, again, other = two_epochs(1), two_epochs(1), two_epochs(2)
+    for one, same, different in zip(first, again, other, strict=True):
+        np.testing.assert_array_equal(one, same)
+        assert not np.array_equal(one, different)
+    assert not np.array_equal(first[0], first[1])  # the next epoch is another one
+
+
+def test_repeated_epochs_differ_as_separate_ones_do(gradients):
+    data = from_folder(gradients, 8, 8, seed=5)
+    epochs = np.concatenate([collect(data.train)[0], collect(data.train)[0]])
+    repeated = collect(from_folder(gradients, 8, 8, seed=5).train.repeat(2))[0]
+    np.testing.assert_array_equal(epochs, repeated)
+
+
+def test_each_epoch_has_every_image_once(gradients):
+    data = from_folder(gradients, 8, 6, validation_share=0.25)
+    pixels, labels = collect(data.train)
+    identity = pixels[..., 2].mean(axis=(1, 2)).round()
+    assert len(set(identity)) == data.num_train == 18
+    np.testing.assert_array_equal(identity >= 100, labels == 1)
+    held_out = collect(data.validation)[0][..., 2].mean(axis=(1, 2)).round()
+    assert set(held_out).isdisjoint(identity)
+    assert len(held_out) == 6
+
+
+def test_a_batch_larger_than_the_data_still_comes(gradients):
+    data = from_folder(gradients, 8, 64)
+    assert len(collect(data.train)[1]) == data.num_train
+
+
+def test_hold_out_is_stratified_and_deterministic():
+    examples = [
+        (f"{label}/{i}", label) for label, n in ((0, 50), (1, 10), (2, 1)) for i in range(n)
+    ]
+    first, second = hold_out(examples, 0.2, seed=0)
+    assert sorted(first + second) == sorted(examples)
+    assert np.bincount([label for _, label in second], minlength=3).tolist() == [10, 2, 0]
+    assert hold_out(examples, 0.2, seed=0) == (first, second)
+    assert hold_out(examples, 0.2, seed=1) != (first, second)
+
+
+def test_nothing_left_to_validate_on(tmp_path):
+    for name in ("cat", "dog"):
+        paint(tmp_path / name / "only.png", COLOURS[name])
+    with pytest.raises(ValueError, match="Every class has one image only"):
+        from_folder(tmp_path, 8, 2)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"image_size": 0}, "image_size"),
+        ({"batch_size": 0}, "batch_size"),
+        ({"crop_area": (0.5, 0.1)}, "crop_area"),
+        ({"crop_area": 0.5}, "crop_area"),
+        ({"crop_area": (0.5, 2)}, "crop_area"),
+        ({"resize": "stretch"}, "resize"),
+        ({"on_error": "ignore"}, "on_error"),
+        ({"validation_share": 1.0}, "validation_share"),
+    ],
+)
+def test_options_out_of_range(folder, options, message):
+    with pytest.raises(ValueError, match=rf"`{message}`.*Received: {message}="):
+        from_folder(folder, **options)
+
+
+# --- the digits -----------------------------------------------------------------------------
+
+
+def test_digits_split_is_fixed_and_stratified():
+    data = digits()
+    assert (data.num_train, data.num_validation) == (1437, 360)
+    assert data.class_names == tuple("0123456789")
+    pixels, labels = collect(data.validation)
+    assert pixels.shape == (360, 40, 40, 3)
+    assert pixels.min() == 0
+    assert pixels.max() > 250
+    assert np.bincount(labels).min() >= 35
+    others, other_labels = collect(digits(seed=1).validation)
+    np.testing.assert_array_equal(pixels, others)
+    np.testing.assert_array_equal(labels, other_labels)
+    # No image is on both sides.
+    train = {image.tobytes() for image in collect(data.train_as_validation)[0]}
+    assert len(train) == 1437
+    assert not train & {image.tobytes() for image in pixels}

@@ -1,0 +1,112 @@
+"""Data sets by name, with small ones that are generated on the spot."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keras_vit import runs
+from keras_vit.data import from_tfds
+
+tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
+
+
+class _Pets(tfds.core.GeneratorBasedBuilder):
+    """Images of one level of grey each: 100 for a dog, plus the number of the image."""
+
+    VERSION = tfds.core.Version("1.0.0")
+    SPLITS: dict[str, int]
+    CHANNELS = 3
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, self.CHANNELS)),
+            "label": tfds.features.ClassLabel(names=["cat", "dog"]),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _split_generators(self, dl_manager):
+        return {split: self._generate_examples(count) for split, count in self.SPLITS.items()}
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            image = np.full((12, 10, self.CHANNELS), 100 * (i % 2) + i, "uint8")
+            yield i, {"image": image, "label": i % 2}
+
+
+class TinyPets(_Pets):
+    SPLITS = {"train": 20, "test": 6}  # noqa: RUF012
+
+
+class TinyGreyPets(_Pets):
+    SPLITS = {"train": 40}  # noqa: RUF012
+    CHANNELS = 1
+
+
+class TinyUnlabelled(_Pets):
+    SPLITS = {"train": 2}  # noqa: RUF012
+
+    def _info(self):
+        return tfds.core.DatasetInfo(
+            builder=self, features=tfds.features.FeaturesDict({"label": tfds.features.Text()})
+        )
+
+
+def grey_levels(dataset):
+    pixels, labels = zip(*dataset.as_numpy_iterator(), strict=True)
+    pixels, labels = np.concatenate(pixels), np.concatenate(labels)
+    assert pixels.shape[1:] == (8, 8, 3)
+    assert pixels.dtype == np.float32
+    levels = pixels.mean(axis=(1, 2, 3)).round().astype(int)
+    np.testing.assert_array_equal(levels >= 100, labels == 1)
+    return sorted(levels)
+
+
+def levels_of(numbers):
+    return sorted(100 * (i % 2) + i for i in numbers)
+
+
+def test_names_splits_and_images(tmp_path):
+    data = from_tfds("tiny_pets", 8, 4, data_dir=tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert (data.num_train, data.num_validation, data.name) == (20, 6, "tiny_pets")
+    assert grey_levels(data.train) == levels_of(range(20))
+    assert grey_levels(data.validation) == levels_of(range(6))
+
+
+def test_a_tenth_is_held_out_where_there_is_nothing_else(tmp_path):
+    data = from_tfds("tiny_grey_pets", 8, 4, data_dir=tmp_path)
+    assert (data.num_train, data.num_validation) == (36, 4)
+    levels = grey_levels(data.train) + grey_levels(data.validation)
+    assert sorted(levels) == levels_of(range(40))
+
+
+def test_splits_of_ones_own(tmp_path):
+    data = from_tfds(
+        "tiny_pets", 8, 4, train_split="train[:8]", validation_split="test", data_dir=tmp_path
+    )
+    assert (data.num_train, data.num_validation) == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "message"),
+    [
+        ("no_such_pets", {}, "neither a folder nor a TensorFlow data set called 'no_such_pets'"),
+        ("tiny_pets", {"validation_split": "dev"}, r"splits \['test', 'train'\].*'dev'"),
+        ("tiny_grey_pets", {"train_split": "train[:8]"}, "name both `train_split` and"),
+        ("tiny_unlabelled", {}, "one class label each.*tiny_unlabelled"),
+    ],
+)
+def test_what_cannot_be_loaded(tmp_path, name, splits, message):
+    with pytest.raises(ValueError, match=message):
+        from_tfds(name, 8, 4, data_dir=tmp_path, **splits)
+
+
+def test_a_run_finds_a_data_set_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    data = runs.load_data(runs.settings_for("tiny_pets", image_size=8))
+    assert (data.name, data.image_size) == ("tiny_pets", (8, 8))

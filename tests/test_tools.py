@@ -1,0 +1,300 @@
+"""The command-line tools, as a user runs them: what they print, write and return."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_vit
+from keras_vit import predict, runs
+from keras_vit.commands import run_command
+
+ROOT = Path(__file__).parents[1]
+COLOURS = {"green": (30, 200, 30), "red": (220, 30, 30), "sea blue": (30, 30, 220)}
+
+
+def load_tool(name: str):
+    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """`tool("predict", "a.jpg")` runs it in this process: exit code, output, errors."""
+
+    def run(name: str, *arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        code = run_command(load_tool(name).main)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory) -> Path:
+    """Three classes of 8 photos, a colour each."""
+    folder = tmp_path_factory.mktemp("data") / "colours"
+    rng = np.random.default_rng(0)
+    for name, colour in COLOURS.items():
+        (folder / name).mkdir(parents=True)
+        for i in range(8):
+            pixels = np.clip(rng.normal(colour, 25, (20, 20, 3)), 0, 255).astype("uint8")
+            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
+    return folder
+
+
+SHORT = ("--model", "small", "--image-size", 16, "--steps", 40, "--batch-size", 8)
+
+
+@pytest.fixture(scope="module")
+def run_folder(photos, tmp_path_factory) -> Path:
+    """What a short training leaves."""
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    settings = runs.settings_for(
+        str(photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop"
+    )
+    runs.run(settings, folder, verbose=0)
+    return folder
+
+
+# --- finetune -------------------------------------------------------------------------------
+
+
+def test_finetune_trains_and_says_where_to_look(tool, photos, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = tool("finetune", "--data", photos, *SHORT, "--lr", 0.004, "--warmup", 2)
+    assert code == 0
+    assert "training accuracy 100.0 % (18 images)" in out
+    assert "validation accuracy 100.0 % (6 images)" in out
+    assert "40 steps in" in out
+    assert "python tools/predict.py PHOTO --model runs/colours" in out.replace("\\", "/")
+    assert "curves.png  labels.txt  model.keras  predictions.png  summary.json" in out
+    settings = json.loads((tmp_path / "runs/colours/summary.json").read_text("utf-8"))["settings"]
+    assert settings["learning_rate"] == 0.004
+    assert (settings["warmup_steps"], settings["batch_size"]) == (2, 8)
+
+
+def test_existing_run_is_refused_before_any_work(tool, run_folder, monkeypatch):
+    monkeypatch.setattr(runs, "load_data", lambda *_, **__: pytest.fail("the work was begun"))
+    code, out, err = tool("finetune", "--data", "digits", "--out", run_folder)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert "exists already" in err
+    assert "--overwrite" in err
+
+
+def test_overwrite_keeps_the_old_run(tool, run_folder, tmp_path, monkeypatch):
+    shutil.copytree(run_folder, tmp_path / "one")
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "load_data", interrupt)
+        code, _, err = tool("finetune", "--out", tmp_path / "one", "--overwrite")
+    assert (code, err) == (130, "interrupted\n")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+    assert (tmp_path / "one" / "model.keras").is_file()
+
+
+@pytest.mark.filterwarnings("default:1 images in")  # else it would end the tool
+def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
+    shutil.copytree(photos, tmp_path / "photos")
+    (tmp_path / "photos" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
+    arguments = ("--data", tmp_path / "photos", *SHORT[:4], "--steps", 1, "--out", tmp_path / "one")
+    code, _, err = tool("finetune", *arguments)
+    assert code == 2
+    assert err.startswith("error: 1 images in")
+    assert "broken.jpg" in err
+    assert "--on-error skip" in err
+    code, _, err = tool("finetune", *arguments, "--on-error", "skip")
+    assert code == 0
+    assert err.startswith("warning: 1 images in")
+    assert "broken.jpg" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "ViT_Q16"), "`model` must be"),
+        (("--weights", "imagenet"), "no weights for the model 'small'"),
+        (("--lr", "-1"), "`learning_rate` must be positive"),
+        (("--steps", "0"), "`steps` must be a positive integer"),
+        (("--image-size", "0"), "`image_size`"),
+        (("--data", ".", "--resize", "stretch"), "`resize` must be one of"),
+        (("--data", "keras_vit", "--weights", "none"), "Expected a folder for each"),
+    ],
+)
+def test_wrong_flags_are_one_clear_line(tool, tmp_path, arguments, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, _, err = tool("finetune", "--out", tmp_path / "one", *arguments)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert len(err.splitlines()) == 1
+    assert message in err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_from_the_shell(tmp_path):
+    """Once in a process of its own: the exit code, and no traceback."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tools" / "finetune.py", "--data", "cats.zip", "--out", "one"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "error: " in done.stderr
+    assert "cats.zip" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+# --- predict --------------------------------------------------------------------------------
+
+
+def test_predict_with_a_run(tool, run_folder, photos):
+    paths = [photos / name / "3.jpg" for name in COLOURS]
+    code, out, _ = tool("predict", *paths, "--model", run_folder, "--top", 2)
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 3 * 3
+    for i, (name, path) in enumerate(zip(COLOURS, paths, strict=True)):
+        assert lines[3 * i] == str(path)
+        assert lines[3 * i + 1].endswith(f" %  {name}")
+        first, second = (float(line.split()[0]) for line in lines[3 * i + 1 : 3 * i + 3])
+        assert first > second
+
+
+def test_predict_goes_on_after_an_unreadable_photo(tool, run_folder, photos, tmp_path):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    code, out, err = tool(
+        "predict",
+        tmp_path / "broken.jpg",
+        photos / "red" / "0.jpg",
+        tmp_path / "missing.jpg",
+        "--model",
+        run_folder,
+    )
+    assert code == 2
+    assert "red" in out.splitlines()[1]
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "error"]
+    assert "broken.jpg cannot be read" in err
+    assert "missing.jpg cannot be read: " in err
+    assert "No such file" in err
+
+
+def test_predict_with_a_keras_file_alone(tool, run_folder, photos, tmp_path):
+    shutil.copy(run_folder / "model.keras", tmp_path / "mine.keras")
+    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
+    assert code == 0
+    assert out.splitlines()[1].endswith("class 1")
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    code, _, err = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
+    assert code == 2
+    assert "a line for each class of the model, 3. Received: 2 lines" in err
+
+
+def test_predict_with_a_checkpoint(tool, golden, photos):
+    checkpoint = golden("vit_token").checkpoint
+    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", checkpoint, "--top", 3)
+    assert code == 0
+    model = keras_vit.from_checkpoint(
+        checkpoint, classifier_activation="softmax", include_preprocessing=True
+    )
+    photo = keras.utils.load_img(photos / "red" / "0.jpg", target_size=(32, 32))
+    scores = model.predict(np.asarray(photo)[None], verbose=0)[0]
+    names = [line.split("%  ")[1] for line in out.splitlines()[1:]]
+    assert len(names) == 3
+    assert names[0] == f"class {scores.argmax()}"
+
+
+def test_predict_with_released_weights(tool, ti16_path, monkeypatch, request):
+    monkeypatch.setenv("KERAS_VIT_CACHE", str(ti16_path.parent))
+    folder = request.getfixturevalue("imagenet_photos")
+    paths = [next(folder.glob(f"*{name}.JPEG")) for name in ("lorikeet", "black_swan")]
+    code, out, _ = tool("predict", *paths)
+    assert code == 0
+    assert len(out.splitlines()) == 2 * 6
+    assert out.splitlines()[1].endswith("lorikeet")
+    assert out.splitlines()[7].endswith("black_swan")
+
+
+@pytest.fixture
+def imagenet_photos(shared, tmp_path) -> Path:
+    with zipfile.ZipFile(shared / "data" / "in1k_100_short256.zip") as archive:
+        archive.extractall(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def test_classifier_knows_how_the_run_resized(run_folder):
+    assert predict.load_classifier(run_folder).resize == "crop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "ViT_Q16"), "Expected one of ViT_Ti16"),
+        (("--model", "."), "a run folder with a model.keras"),
+        (("--model", "pyproject.toml", "--weights", "imagenet"), "`weights` goes with the name"),
+        (("--weights", "no_such_weights"), "no_such_weights"),
+    ],
+)
+def test_predict_with_a_wrong_model(tool, arguments, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, out, err = tool("predict", "photo.jpg", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_top_out_of_range(tool, run_folder, photos):
+    code, _, err = tool("predict", photos / "red/0.jpg", "--model", run_folder, "--top", 0)
+    assert code == 2
+    assert "`top` must be at least 1" in err
+
+
+# --- the whole of it ------------------------------------------------------------------------
+
+
+def run_for_long(tmp_path: Path, *arguments: object, **environment: str) -> dict:
+    subprocess.run(
+        [sys.executable, ROOT / "tools" / "finetune.py", *map(str, arguments), "--out", "run"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+        check=True,
+    )
+    return json.loads((tmp_path / "run" / "summary.json").read_text("utf-8"))
+
+
+@pytest.mark.slow
+def test_digits_from_scratch(tmp_path):
+    assert run_for_long(tmp_path)["validation_accuracy"] >= 0.97
+
+
+@pytest.mark.slow
+def test_flowers_from_released_weights(tmp_path, shared, ti16_path):
+    with zipfile.ZipFile(shared / "data" / "flowers12.zip") as archive:
+        archive.extractall(tmp_path / "flowers")
+    summary = run_for_long(tmp_path, "--data", "flowers", KERAS_VIT_CACHE=str(ti16_path.parent))
+    assert summary["data"]["validation_images"] == 240
+    assert summary["validation_accuracy"] >= 0.97

@@ -1,0 +1,64 @@
+#!/usr/bin/env python
+"""Trains a Vision Transformer on your images, or on handwritten digits.
+
+    python tools/finetune.py
+    python tools/finetune.py --data photos --out runs/photos
+
+The first command needs no download: in about a minute on two cores a small model reads 98 % of
+digits that it has not seen. `photos` is a folder with one folder of images per class, or with
+`train` and `test` folders of such; a pretrained ViT-Ti/16 is fine-tuned on it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+from keras_vit.commands import run_command
+from keras_vit.runs import run, settings_for
+
+
+def main() -> int:
+    # What is not given stays out of the namespace, and the library's defaults hold.
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=argparse.SUPPRESS,
+    )
+    add = parser.add_argument
+    add("--data", help="a folder of class folders, a TensorFlow data set, or digits (default)")
+    add("--model", help="ViT_Ti16 (default for photos), ViT_B16, ...; small (default for digits)")
+    add("--weights", help="imagenet (default for photos), imagenet21k, a file; none: from scratch")
+    add("--image-size", type=int, help="pixels (default: 224; digits 40)")
+    add("--steps", type=int, help="training steps (default: five passes, at least 100; digits 900)")
+    add("--batch-size", type=int, help="images per step (default: 32; digits 64)")
+    add("--lr", type=float, dest="learning_rate", help="highest learning rate")
+    add("--warmup", type=int, dest="warmup_steps", help="steps until it is reached")
+    add("--resize", help="validation images: squash (default) or crop")
+    add("--dtype", help="float32 (default) or mixed_bfloat16, faster on many machines")
+    add("--on-error", help="images that cannot be read: raise (default) or skip")
+    add("--seed", type=int, help="of everything random (default: 0)")
+    add("--out", help="folder to write (default: runs/ and the name of the data)")
+    add("--overwrite", action="store_true", help="if it exists; the old one is kept beside it")
+    given = vars(parser.parse_args())
+
+    out, overwrite = given.pop("out", None), given.pop("overwrite", False)
+    settings = settings_for(**given)
+    folder = Path(out) if out else Path("runs") / Path(settings.data).name
+    summary = run(settings, folder, overwrite=overwrite, verbose=1 if sys.stdout.isatty() else 2)
+
+    for split, what in (("train", "training"), ("validation", "validation")):
+        accuracy, count = summary[f"{split}_accuracy"], summary["data"][f"{split}_images"]
+        print(f"{what} accuracy {100 * accuracy:.1f} % ({count} images)")
+    print(f"{summary['steps']} steps in {summary['seconds']:.0f} s. In {folder}:")
+    print("  " + "  ".join(sorted(path.name for path in folder.iterdir())))
+    print(f"Try it: python tools/predict.py PHOTO --model {folder}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))
