@@ -89,6 +89,8 @@ def describe(shapes: Mapping[str, tuple[int, ...]]) -> CheckpointInfo:
     mlp = f"{_BLOCK}MlpBlock_3/Dense_0/kernel"
     positions = "Transformer/posembed_input/pos_embedding"
     ranks = {"embedding/kernel": 4, positions: 3, attention: 3, mlp: 2}
+    optional = {"conv_root/kernel": 4, "registers": 3, "pre_logits/bias": 1, "head/bias": 1}
+    ranks |= {name: rank for name, rank in optional.items() if name in shape}
     if wrong := [name for name, rank in ranks.items() if len(shape.get(name, ())) != rank]:
         raise ValueError(
             "This is not a Vision Transformer checkpoint in Google's layout: it lacks "

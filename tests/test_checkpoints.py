@@ -193,6 +193,16 @@ def test_arrays_of_another_kind_of_model(tmp_path):
         keras_vit.from_checkpoint(path)
 
 
+def test_any_other_shapes_give_a_clear_error(tmp_path):
+    """Every array in turn with another rank or size: a ValueError, never anything else."""
+    arrays = _arrays(representation_size=9)
+    for name in arrays:
+        for shape in [(), (0,), (3, 2, 1, 4)]:
+            changed = {**arrays, name: np.zeros(shape, "float32")}
+            with pytest.raises(ValueError):
+                keras_vit.from_checkpoint(_save(tmp_path / "a.npz", changed))
+
+
 def test_an_unknown_suffix(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"\.npz, \.weights\.h5 or \.keras"):
