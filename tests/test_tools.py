@@ -214,6 +214,29 @@ def test_predict_with_a_keras_file_alone(tool, run_folder, photos, tmp_path):
     assert "a line for each class of the model, 3. Received: 2 lines" in err
 
 
+@pytest.fixture
+def build():
+    """`build(...)`: a model of three classes that has learnt nothing."""
+    return lambda **options: keras_vit.ViT(16, 8, 16, 1, 2, 32, classes=3, **options)
+
+
+def test_predict_with_logits(tool, build, photos, tmp_path):
+    model = build(include_preprocessing=True)
+    model.layers[-1].bias.assign([3.0, 1.0, 0.0])
+    model.save(tmp_path / "logits.keras")
+    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "logits.keras")
+    assert code == 0
+    shares = [float(line.split()[0]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(shares, [84.4, 11.4, 4.2], atol=0.051)  # the head's kernel is zero
+
+
+def test_predict_refuses_a_model_for_scaled_pixels(tool, build, photos, tmp_path):
+    build().save(tmp_path / "scaled.keras")
+    code, _, err = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "scaled.keras")
+    assert code == 2
+    assert "include_preprocessing=True" in err
+
+
 def test_predict_with_a_checkpoint(tool, golden, photos):
     checkpoint = golden("vit_token").checkpoint
     code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", checkpoint, "--top", 3)

@@ -200,7 +200,7 @@ def test_the_model_learns_with_fit():
     model.compile(
         keras.optimizers.Adam(3e-3), "sparse_categorical_crossentropy", metrics=["accuracy"]
     )
-    model.fit(images, labels, epochs=12, batch_size=16, verbose=0)
+    model.fit(images, labels, epochs=20, batch_size=16, verbose=0)
     assert model.evaluate(images, labels, verbose=0)[1] > 0.95
 
 
