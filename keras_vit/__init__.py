@@ -4,6 +4,11 @@ from keras_vit import layers
 from keras_vit.analysis import attention_maps
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.models import (
+    R26_ViT_B32,
+    R26_ViT_S32,
+    R50_ViT_B16,
+    R50_ViT_L32,
+    R_Ti16,
     ViT_B8,
     ViT_B16,
     ViT_B32,
@@ -24,6 +29,11 @@ from keras_vit.weights import available, download_weights
 __version__ = "0.1.0"
 
 __all__ = [
+    "R26_ViT_B32",
+    "R26_ViT_S32",
+    "R50_ViT_B16",
+    "R50_ViT_L32",
+    "R_Ti16",
     "VARIANTS",
     "ViT",
     "ViTConfig",

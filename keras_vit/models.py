@@ -25,7 +25,7 @@ class _DefaultClasses(int):
 
 _DEFAULT_CLASSES = _DefaultClasses(1000)
 
-_DOC = """{title}: patches of {patch} pixels, width {width}, {depth} blocks, {heads} heads.
+_DOC = """{title}: patches of {stride} pixels{stem}, width {width}, {depth} blocks, {heads} heads.
 
 Source: "An Image is Worth 16x16 Words" (arXiv 2010.11929), Table 1; sizes Ti and S: "How to
 train your ViT" (arXiv 2106.10270).
@@ -124,11 +124,12 @@ def _constructor(variant: str):
     construct.__name__ = construct.__qualname__ = variant
     construct.__doc__ = _DOC.format(
         title=config.title,
-        patch=config.patch_size,
+        stride=config.stride,
+        stem="" if config.stem is None else " (after a ResNet stem)",
         width=config.width,
         depth=config.depth,
         heads=config.num_heads,
-        names=", ".join(f'`"{n}"`' for n in released_weights.available(variant)),
+        names=", ".join(f'`"{n}"`' for n in released_weights.available(variant)) or "none here",
     )
     return construct
 
@@ -261,3 +262,8 @@ ViT_B32 = _constructor("ViT_B32")
 ViT_L16 = _constructor("ViT_L16")
 ViT_L32 = _constructor("ViT_L32")
 ViT_H14 = _constructor("ViT_H14")
+R_Ti16 = _constructor("R_Ti16")
+R26_ViT_S32 = _constructor("R26_ViT_S32")
+R26_ViT_B32 = _constructor("R26_ViT_B32")
+R50_ViT_B16 = _constructor("R50_ViT_B16")
+R50_ViT_L32 = _constructor("R50_ViT_L32")

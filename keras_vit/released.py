@@ -138,6 +138,9 @@ AUGREG_ROWS = (
     ("ViT_B16", "B_16", "aug_medium1-wd_0.1-do_0.0-sd_0.0", 0.03, {224: None, 384: 85.49}),
     ("ViT_B32", "B_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 83.59}),
     ("ViT_L16", "L_16", "aug_strong1-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 85.59}),
+    ("R_Ti16", "R_Ti_16", "aug_none-wd_0.03-do_0.0-sd_0.0", 0.03, {224: None, 384: 75.40}),
+    ("R26_ViT_S32", "R26_S_32", "aug_light1-wd_0.1-do_0.0-sd_0.0", 0.01, {224: None, 384: 83.85}),
+    ("R50_ViT_L32", "R50_L_32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", 0.01, {224: None, 384: 85.99}),
 )
 
 # The files of the ViT paper: variant; model; top-1 of the ImageNet fine-tunes at each image size
@@ -149,6 +152,7 @@ _ORIGINAL_ROWS = (
     ("ViT_L16", "ViT-L_16", {224: 82.7, 384: 85.15}),
     ("ViT_L32", "ViT-L_32", {384: 80.99}),
     ("ViT_H14", "ViT-H_14", {}),
+    ("R50_ViT_B16", "R50+ViT-B_16", {384: None}),
 )
 
 # Trained on ImageNet alone with sharpness-aware minimisation; top-1 as timm measures it.

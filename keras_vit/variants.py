@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any
+
+from keras_vit.resnet import ResNetStem
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,8 +18,8 @@ class ViTConfig:
         depth: Number of Transformer blocks, `L`.
         num_heads: Attention heads per block; divides `width`.
         mlp_dim: Hidden channels of the MLP.
-        stem: `None`, or a callable that turns an image `[B, H, W, C]` into a feature map
-            before it is cut into patches (the hybrids; paper section 3.1).
+        stem: `None`, or the ResNet that turns the image into the feature map that is cut into
+            patches (the hybrids; paper section 3.1).
         title: The paper's way to write the name, for printing.
     """
 
@@ -28,7 +28,7 @@ class ViTConfig:
     depth: int
     num_heads: int
     mlp_dim: int
-    stem: Callable[..., Any] | None = None
+    stem: ResNetStem | None = None
     title: str = ""
 
     @property
@@ -48,4 +48,11 @@ VARIANTS: dict[str, ViTConfig] = {
     "ViT_L16": ViTConfig(16, 1024, 24, 16, 4096, title="ViT-L/16"),
     "ViT_L32": ViTConfig(32, 1024, 24, 16, 4096, title="ViT-L/32"),
     "ViT_H14": ViTConfig(14, 1280, 32, 16, 5120, title="ViT-H/14"),
+    # The hybrids: patches of the stem's output, 1x1 but for R+ViT-Ti/16, whose name counts the
+    # stem as downscaling by two; the released model downscales by four and has 49 patches.
+    "R_Ti16": ViTConfig(8, 192, 12, 3, 768, ResNetStem(), "R+ViT-Ti/16"),
+    "R26_ViT_S32": ViTConfig(1, 384, 12, 6, 1536, ResNetStem((2, 2, 2, 2)), "R26+ViT-S/32"),
+    "R26_ViT_B32": ViTConfig(1, 768, 12, 12, 3072, ResNetStem((2, 2, 2, 2)), "R26+ViT-B/32"),
+    "R50_ViT_B16": ViTConfig(1, 768, 12, 12, 3072, ResNetStem((3, 4, 9)), "R50+ViT-B/16"),
+    "R50_ViT_L32": ViTConfig(1, 1024, 24, 16, 4096, ResNetStem((3, 4, 6, 3)), "R50+ViT-L/32"),
 }

@@ -26,6 +26,11 @@ PAPER_NAMES = {
     "ViT_L16": "ViT-L_16",
     "ViT_L32": "ViT-L_32",
     "ViT_H14": "ViT-H_14",
+    "R_Ti16": "R+ViT-Ti_16",
+    "R26_ViT_S32": "R26+ViT-S_32",
+    "R26_ViT_B32": "R26+ViT-B_32",
+    "R50_ViT_B16": "R50+ViT-B_16",
+    "R50_ViT_L32": "R50+ViT-L_32",
 }
 TINY = {"patch_size": 4, "width": 12, "depth": 2, "num_heads": 3, "mlp_dim": 20, "classes": 5}
 
