@@ -2,6 +2,7 @@
 
 from keras_vit import layers
 from keras_vit.analysis import attention_maps
+from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.models import (
     R26_ViT_B32,
@@ -35,6 +36,7 @@ __all__ = [
     "R50_ViT_L32",
     "R_Ti16",
     "VARIANTS",
+    "BiT",
     "ViT",
     "ViTConfig",
     "ViT_B8",

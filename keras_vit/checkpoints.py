@@ -15,10 +15,10 @@ from typing import Any
 
 import keras
 
-from keras_vit.describe import describe
+from keras_vit.describe import CheckpointInfo, describe
 from keras_vit.ends import image_shape
 from keras_vit.initializers import weights_follow
-from keras_vit.keys import LAYOUTS, Key, array_name, released_names
+from keras_vit.keys import FAMILIES, LAYOUTS, Family, Key, array_name, released_names
 from keras_vit.npz import NpzReader
 from keras_vit.position import as_pair, resample_position_embedding
 from keras_vit.tokens import ClassToken, PatchEmbed, PositionEmbedding
@@ -29,6 +29,22 @@ from keras_vit.vit import ViT
 _BLOCK = "Transformer/encoderblock_{}/"
 
 
+def model_family(model: keras.Model) -> Family:
+    """The family that a model belongs to.
+
+    Raises:
+        ValueError: If it has the layers of none.
+    """
+    names = {layer.name for layer in model.layers}
+    for family in FAMILIES:
+        if family.layer in names:
+            return family
+    raise ValueError(
+        "`model` must have the layers of a model that keras_vit built, itself and not inside "
+        f"another layer. Received: model={getattr(model, 'name', model)!r}"
+    )
+
+
 def model_arrays(model: keras.Model) -> dict[str, tuple[Any, Key, tuple[int, ...]]]:
     """The arrays that a checkpoint of `model` has.
 
@@ -36,6 +52,7 @@ def model_arrays(model: keras.Model) -> dict[str, tuple[Any, Key, tuple[int, ...
         Released name -> (variable, its row in the table of keys, the array's shape). Layers
         before and after the Vision Transformer, of the user's own, are left out.
     """
+    family = model_family(model)
     num_heads = next((b.num_heads for b in vit_layers(model, TransformerBlock)), 1)
     ours = (ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock)
     arrays = {}
@@ -43,7 +60,7 @@ def model_arrays(model: keras.Model) -> dict[str, tuple[Any, Key, tuple[int, ...
         for variable in layer.weights:
             path = variable.path.split("/")
             name = "/".join(path[path.index(layer.name) :]) if layer.name in path else variable.path
-            found = array_name(name)
+            found = array_name(name, family)
             if found is not None:
                 array, key = found
                 shape = LAYOUTS[key.layout](tuple(variable.shape), num_heads)
@@ -95,12 +112,18 @@ def _load(
     found = released_names(reader)
     info = describe(reader.shapes)
     wanted = model_arrays(model)
-    has_head = "head/kernel" in wanted
+    family = model_family(model)
+    if info.family is not family:
+        raise ValueError(
+            f"{str(reader.path)!r} is the checkpoint of a {info.family.name}, and "
+            f"`model` is a {family.name}. Received: model={model.name!r}"
+        )
+    has_head = any(name.startswith(family.head) for name in wanted)
     if new_head or not has_head:
         keep_pre_logits = "pre_logits/kernel" in wanted
         for group in (wanted, found):
             for name in list(group):
-                if name.startswith("head/") or (
+                if name.startswith(family.head) or (
                     name.startswith("pre_logits/") and not keep_pre_logits
                 ):
                     del group[name]
@@ -112,13 +135,13 @@ def _load(
     _check_floating_point(reader, found.values())
     for name, (variable, key, _) in wanted.items():
         array = reader[found[name]]
-        if key.layout == "positions":
+        if key.layout == "positions" and isinstance(info, CheckpointInfo):
             layer = vit_layers(model, PositionEmbedding)[0]
             array = resample_position_embedding(
                 array, info.grid_size(image_size), layer.grid_size, layer.num_prefix_tokens
             )
         variable.assign(array.reshape(variable.shape))
-        if name == "head/kernel" and not array.any():
+        if name == f"{family.head}kernel" and not array.any():
             warnings.warn(
                 f"The head in {reader.path.name!r} is all zeros: Google released this file for "
                 "its features, and its class scores mean nothing. Use include_top=False or a new "
@@ -150,8 +173,8 @@ def _compare(
             continue
         if layout == "positions" and (shapes[name][:1], shapes[name][2:]) == ((1,), shape[2:]):
             continue  # another grid, which is resampled
-        if shape[:-1] == (1, 1, 1) and shapes[name] == shape[-1:]:
-            continue  # the scale or bias of a GroupNorm, stored without its leading ones
+        if layout in ("group_norm", "norm") and shapes[name] in (shape[-1:], (1, 1, 1, shape[-1])):
+            continue  # a GroupNorm is stored with or without leading ones
         lines.append(f"  wrong shape: {name} is {shapes[name]}, the model needs {shape}")
     if lines:
         raise ValueError(
@@ -195,20 +218,16 @@ def from_checkpoint(
     with NpzReader(path) as reader:
         info = describe(reader.shapes)
         pair = None if image_size is None else as_pair(image_size, "image_size")
-        grid = info.grid_size(pair)
-        size = pair or (grid[0] * info.stride, grid[1] * info.stride)
+        size = info.image_size(pair)
         include_top = include_top and (info.classes is not None or classes is not None)
         new_head = classes is not None
         settings: dict[str, Any] = {
-            "classifier": info.classifier,
-            "registers": info.registers,
-            "representation_size": None if new_head else info.representation_size,
+            **info.settings(new_head),
             "input_shape": None if "input_tensor" in options else image_shape(size, info.channels),
-            "name": "vit",
             **options,
         }
         with weights_follow():
-            model = ViT(
+            model = info.build(
                 size,
                 **info.architecture,
                 include_top=include_top,
@@ -264,6 +283,14 @@ def manifest(
         classes: Outputs of the head; `None` for none.
         representation_size: Width of the `pre_logits` layer, or `None`.
     """
+    expected = _expected(config, image_size, classes, representation_size)
+    return {name: shape for name, (_, shape) in expected.items()}
+
+
+def _expected(
+    config: ViTConfig, image_size: int, classes: int | None, representation_size: int | None
+) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """The layout and shape of every array that `config` has."""
     settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     depth = settings.pop("depth")
     del settings["title"]
@@ -276,12 +303,14 @@ def manifest(
             classes=classes or 0,
             representation_size=representation_size,
         )
-    shapes = {}
-    for name, (_, _, shape) in model_arrays(one_block).items():
+    expected = {}
+    for name, (_, key, shape) in model_arrays(one_block).items():
         copies = depth if name.startswith(_BLOCK.format(0)) else 1
         for i in range(copies):
-            shapes[name.replace(_BLOCK.format(0), _BLOCK.format(i), 1)] = shape
-    return shapes
+            copy = name.replace(_BLOCK.format(0), _BLOCK.format(i), 1)
+            # A released file has one grid: no position may be resampled here.
+            expected[copy] = ("same" if key.layout == "positions" else key.layout, shape)
+    return expected
 
 
 def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
@@ -299,10 +328,10 @@ def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
     with NpzReader(path) as reader:
         info = describe(reader.shapes)
         classes = released.classes if released.classes is not None else info.classes
-        expected = manifest(config, released.image_size, classes, released.representation_size)
+        expected = _expected(config, released.image_size, classes, released.representation_size)
         found = released_names(reader)
         shapes = {name: reader.shapes[source] for name, source in found.items()}
-        _compare({name: ("same", shape) for name, shape in expected.items()}, shapes, reader.path)
+        _compare(expected, shapes, reader.path)
         _check_floating_point(reader, found.values())
         for name in reader:
             reader[name]  # compares its checksum

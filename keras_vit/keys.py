@@ -72,6 +72,60 @@ VIT_KEYS = (
     Key(f"{_UNIT}_norm_proj/beta", "block{b}/unit{u}/gn_proj/bias", "group_norm"),
 )
 
+_BIT_UNIT = "block{b}_unit{u}"
+_BIT_ARRAYS = "resnet/block{b}/unit{u}"
+
+BIT_KEYS = (
+    Key("root_conv/kernel", "resnet/root_block/standardized_conv2d/kernel"),
+    *(
+        row
+        for part in "abc"
+        for row in (
+            Key(
+                f"{_BIT_UNIT}_{part}_conv/kernel",
+                f"{_BIT_ARRAYS}/{part}/standardized_conv2d/kernel",
+            ),
+            Key(f"{_BIT_UNIT}_{part}_norm/gamma", f"{_BIT_ARRAYS}/{part}/group_norm/gamma", "norm"),
+            Key(f"{_BIT_UNIT}_{part}_norm/beta", f"{_BIT_ARRAYS}/{part}/group_norm/beta", "norm"),
+        )
+    ),
+    Key(f"{_BIT_UNIT}_a_proj/kernel", f"{_BIT_ARRAYS}/a/proj/standardized_conv2d/kernel"),
+    Key("norm/gamma", "resnet/group_norm/gamma", "norm"),
+    Key("norm/beta", "resnet/group_norm/beta", "norm"),
+    Key("head/kernel", "resnet/head/conv2d/kernel", "one_by_one"),
+    Key("head/bias", "resnet/head/conv2d/bias"),
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A kind of model, and how to tell it.
+
+    Attributes:
+        name: For people.
+        layer: Name of a layer that every model of the family has.
+        array: Released name of an array that every file of the family has.
+        keys: All its variables.
+        head: What the released names of the arrays of its head begin with.
+    """
+
+    name: str
+    layer: str
+    array: str
+    keys: tuple[Key, ...]
+    head: str
+
+
+VIT = Family("Vision Transformer", "patch_embed", "embedding/kernel", VIT_KEYS, "head/")
+BIT = Family(
+    "BiT ResNet",
+    "root_conv",
+    "resnet/root_block/standardized_conv2d/kernel",
+    BIT_KEYS,
+    "resnet/head/",
+)
+FAMILIES = (VIT, BIT)
+
 # Layout -> the array's shape for a variable's shape and a number of heads.
 LAYOUTS = {
     "same": lambda shape, heads: shape,
@@ -80,12 +134,16 @@ LAYOUTS = {
     "heads": lambda shape, heads: (heads, shape[0] // heads),
     "from_heads": lambda shape, heads: (heads, shape[0] // heads, shape[1]),
     "group_norm": lambda shape, heads: (1, 1, 1, *shape),
+    "norm": lambda shape, heads: shape,
+    "one_by_one": lambda shape, heads: (1, 1, *shape),  # a dense layer as a convolution
 }
 
 # What stands before the names in some files: the parameters of a saved training state.
 PREFIXES = ("opt/target/params/", "opt/target/", "params/")
 # The rest of such a state, which is no part of the model.
 TRAINING_STATE = ("opt/state/", "opt/step", "step", "opt_state/")
+# Some files of BiT number their convolutions.
+_NUMBERED_CONV = re.compile(r"/standardized_conv2d_\d+/")
 # New numbering of a block's parts -> the released one.
 LINEN_NAMES = (
     ("/MultiHeadDotProductAttention_0/", "/MultiHeadDotProductAttention_1/"),
@@ -99,17 +157,13 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(template)))
 
 
-def _translate(name: str, templates: Iterable[tuple[str, str, Key]]) -> tuple[str, Key] | None:
-    for source, target, key in templates:
-        if match := _pattern(source).fullmatch(name):
-            return target.format(**match.groupdict()), key
-    return None
-
-
 @functools.cache
-def array_name(variable: str) -> tuple[str, Key] | None:
+def array_name(variable: str, family: Family = VIT) -> tuple[str, Key] | None:
     """`"block_3/mlp_norm/beta"` -> its released name and its row, or `None`."""
-    return _translate(variable, ((key.variable, key.array, key) for key in VIT_KEYS))
+    for key in family.keys:
+        if match := _pattern(key.variable).fullmatch(variable):
+            return key.array.format(**match.groupdict()), key
+    return None
 
 
 def released_names(names: Iterable[str]) -> dict[str, str]:
@@ -132,7 +186,7 @@ def released_names(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         if prefix and not name.startswith(prefix) and name.startswith(TRAINING_STATE):
             continue
-        released = name.removeprefix(prefix)
+        released = _NUMBERED_CONV.sub("/standardized_conv2d/", name.removeprefix(prefix))
         if linen:
             for new, old in LINEN_NAMES:
                 released = released.replace(new, old)

@@ -37,10 +37,10 @@ class StandardizedConv2D(keras.layers.Conv2D):
         options = {"use_bias": False, "data_format": "channels_last", "padding": "same"}
         super().__init__(filters, kernel_size, **{**options, **kwargs})
         self.epsilon_in_root = epsilon_in_root
-        self.autocast = False  # keeps the kernel in float32 until it is standardised
 
-    def call(self, inputs: Any) -> Any:
-        return super().call(ops.cast(inputs, self.compute_dtype))
+    def add_weight(self, *args: Any, **kwargs: Any) -> Any:
+        # Without autocast the kernel stays in float32 until it is standardised.
+        return super().add_weight(*args, **{**kwargs, "autocast": False})
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
         mean = ops.mean(kernel, axis=(0, 1, 2), keepdims=True)

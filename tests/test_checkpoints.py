@@ -189,7 +189,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content, message):
 
 def test_arrays_of_another_kind_of_model(tmp_path):
     path = _save(tmp_path / "a.npz", {"resnet/head/bias": np.zeros(3, "float32")})
-    with pytest.raises(ValueError, match=r"not a Vision Transformer.*resnet/head/bias"):
+    with pytest.raises(ValueError, match=r"Vision Transformer.*BiT ResNet.*resnet/head/bias"):
         keras_vit.from_checkpoint(path)
 
 
@@ -201,6 +201,31 @@ def test_any_other_shapes_give_a_clear_error(tmp_path):
             changed = {**arrays, name: np.zeros(shape, "float32")}
             with pytest.raises(ValueError):
                 keras_vit.from_checkpoint(_save(tmp_path / "a.npz", changed))
+
+
+def test_bit_names_with_numbers_and_a_file_of_another_family(golden, tmp_path):
+    fixture = golden("bit")
+    with np.load(fixture.checkpoint) as file:
+        arrays = dict(file)
+    numbered = {
+        name.replace("standardized_conv2d/", f"standardized_conv2d_{i}/"): array
+        for i, (name, array) in enumerate(arrays.items())
+    }
+    assert numbered.keys() != arrays.keys()
+    path = _save(tmp_path / "numbered.npz", numbered)
+    model = keras_vit.from_checkpoint(path, image_size=(40, 56))
+    assert tuple(model.input_shape) == (None, 40, 56, 3)
+    expected = keras_vit.from_checkpoint(fixture.checkpoint, image_size=(40, 56))
+    np.testing.assert_array_equal(_logits(model), _logits(expected))
+    fresh = keras_vit.from_checkpoint(path, classes=3)
+    assert tuple(fresh.output_shape) == (None, 3)
+    features = keras_vit.from_checkpoint(path, include_top=False, input_shape=(None, None, 3))
+    assert tuple(features.output_shape) == (None, None, None, 1024)
+    vit = keras_vit.ViT(16, 4, 12, 2, 3, 20, classes=5)
+    with pytest.raises(ValueError, match=r"checkpoint of a BiT ResNet.*is a Vision Transformer"):
+        keras_vit.load_weights(vit, path)
+    with pytest.raises(ValueError, match="must have the layers of a model that keras_vit built"):
+        keras_vit.load_weights(keras.Sequential([keras.Input((3,))]), path)
 
 
 def test_an_unknown_suffix(tmp_path):

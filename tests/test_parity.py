@@ -77,6 +77,45 @@ def test_the_stem_of_a_hybrid(golden, name):
         np.testing.assert_allclose(value, expected, atol=3e-5 * max(np.abs(expected).max(), 1))
 
 
+def test_bit_every_intermediate_and_the_logits(golden):
+    fixture = golden("bit")
+    model = keras_vit.from_checkpoint(fixture.checkpoint, image_size=48)
+    arrays = fixture.arrays
+    names = {"root": "root_pool", "features": "pooling", "logits": "head"}
+    names |= {
+        f"block{b}/unit{u:02d}": f"block{b}_unit{u:02d}_add"
+        for b, u in [(1, 1), (1, 2), (2, 1), (3, 1), (4, 1)]
+    }
+    got = _outputs(model, arrays["images"], **names)
+    np.testing.assert_allclose(got["logits"], arrays["logits_f64"], atol=3e-5)
+    for name, value in got.items():
+        expected = arrays[name]
+        np.testing.assert_allclose(value, expected, atol=3e-5 * max(np.abs(expected).max(), 1))
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="uses a gradient tape")
+def test_bit_gradients(golden):
+    import tensorflow as tf
+
+    fixture = golden("bit")
+    model = keras_vit.from_checkpoint(fixture.checkpoint, image_size=48)
+    variables = {name: variable for name, (variable, _, _) in model_arrays(model).items()}
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+    with tf.GradientTape() as tape:
+        y = model(fixture.arrays["images"], training=True)
+        loss = model.compute_loss(y=fixture.arrays["labels"], y_pred=y)
+    gradients = tape.gradient(loss, {name: v.value for name, v in variables.items()})
+    np.testing.assert_allclose(loss, fixture.arrays["loss"], rtol=1e-5)
+    stored = {k.removeprefix("grad/"): v for k, v in fixture.arrays.items() if k[:5] == "grad/"}
+    assert len(stored) == 10
+    for name, expected in stored.items():
+        got = gradients[name].numpy().reshape(expected.shape)
+        # The gradient of a kernel with tiny deviation reaches 2e7: relative to its channel.
+        axes = (0, 1, 2) if expected.ndim == 4 else None
+        scale = np.abs(expected).max(axis=axes, keepdims=True)
+        np.testing.assert_allclose(got / scale, expected / scale, atol=1e-4, err_msg=name)
+
+
 def test_wrong_gelu_would_show(golden):
     fixture = golden("vit_token")
     model = keras_vit.from_checkpoint(fixture.checkpoint, gelu="exact")

@@ -1,0 +1,83 @@
+"""The BiT ResNet: size, options, saving. Its numbers are in test_parity.py."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vit
+from keras_vit.initializers import weights_follow
+
+SMALL = {"block_sizes": (1, 2), "width_factor": 0.5, "classes": 5}
+COUNTS = Path(__file__).parent / "golden" / "tables" / "param_counts.json"
+
+
+def _numpy(x):
+    return ops.convert_to_numpy(x)
+
+
+@pytest.mark.parametrize(
+    ("name", "block_sizes"), [("R50x1", (3, 4, 6, 3)), ("R101x1", (3, 4, 23, 3))]
+)
+def test_parameter_counts_of_the_original(name, block_sizes):
+    counts = json.loads(COUNTS.read_text())["bit"][name]
+    with weights_follow():
+        model = keras_vit.BiT(block_sizes=block_sizes)
+        assert model.count_params() == counts["1000"]
+        features = keras_vit.BiT(block_sizes=block_sizes, include_top=False)
+    assert features.count_params() == counts["no_head"]
+    assert features.output_shape[-1] == counts["features"]
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_saved_and_reloaded_bit_for_bit(policy, tmp_path):
+    model = keras_vit.BiT((24, 40), **SMALL, dtype=policy, include_preprocessing=True)
+    model.get_layer("head").kernel.assign(np.random.default_rng(0).normal(size=(256, 5)))
+    x = np.random.default_rng(0).integers(0, 256, (2, 24, 40, 3)).astype("uint8")
+    model.save(tmp_path / "model.keras")
+    reloaded = keras.models.load_model(tmp_path / "model.keras")
+    assert np.abs(_numpy(model(x))).max() > 0.1
+    np.testing.assert_array_equal(_numpy(model(x)), _numpy(reloaded(x)))
+
+
+def test_any_size_and_every_pooling():
+    x = np.random.default_rng(0).normal(size=(2, 37, 51, 3)).astype("float32")
+    options = {**SMALL, "include_top": False, "input_shape": (None, None, 3)}
+    keras.utils.set_random_seed(0)
+    model = keras_vit.BiT(**options)
+    feature_map = _numpy(model(x))
+    # Halved by the root, its pooling and the second block, each time rounded up.
+    assert feature_map.shape == (2, 5, 7, 256)
+    for pooling, expected in [
+        ("avg", feature_map.mean(axis=(1, 2))),
+        ("max", feature_map.max(axis=(1, 2))),
+    ]:
+        pooled = keras_vit.BiT(**options, pooling=pooling)
+        pooled.set_weights(model.get_weights())
+        np.testing.assert_allclose(_numpy(pooled(x)), expected, atol=1e-5)
+
+
+def test_the_kernel_is_standardised_in_float32_under_a_16_bit_policy():
+    """Adding 1000 to a kernel changes nothing; in bfloat16 it would wipe it out."""
+    from keras_vit.resnet import StandardizedConv2D
+
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
+    for inside in (False, True):
+        layer = StandardizedConv2D(4, 3, epsilon_in_root=inside, dtype="mixed_bfloat16")
+        before = _numpy(ops.cast(layer(x), "float32"))
+        layer.kernel.assign(layer.kernel.value + 1000)
+        after = _numpy(ops.cast(layer(x), "float32"))
+        np.testing.assert_allclose(after, before, atol=0.1)
+        assert before.std() > 1
+
+
+def test_bad_arguments_say_what_was_expected():
+    with pytest.raises(ValueError, match="no class token"):
+        keras_vit.BiT(include_top=False, pooling="token")
+    with pytest.raises(ValueError, match=r"block_sizes\[1\]"):
+        keras_vit.BiT(block_sizes=(1, 0))
