@@ -35,7 +35,7 @@ test: lint
 	$(RUN) -m pytest -n 2 -m "not slow"
 	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "not slow" \
 		tests/test_layers.py tests/test_position.py tests/test_vit.py tests/test_parity.py \
-		tests/test_checkpoints.py tests/test_analysis.py
+		tests/test_checkpoints.py tests/test_analysis.py tests/test_bit.py
 
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: venv

@@ -57,6 +57,9 @@ def from_folder(
         progress: Whether to show a progress bar while looking at the files. Default: when the
             output is a terminal.
 
+    Returns:
+        The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
+
     Raises:
         ValueError: If the folder is not as described, a class has no image that can be read,
             an image cannot be read, or an option is out of its range.
@@ -171,6 +174,9 @@ def from_tfds(
         seed: Of the crops and the order.
         data_dir: Where TFDS keeps its files. Default: its own choice.
 
+    Returns:
+        The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
+
     Raises:
         ImportError: If tensorflow-datasets is not installed.
         ValueError: If there is no such data set or split, it has no images with one label
@@ -210,6 +216,9 @@ def digits(
         batch_size: Images per batch.
         crop_area: Least and largest share of a training image's area to cut out.
         seed: Of the crops and the order.
+
+    Returns:
+        The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
 
     Raises:
         ImportError: If scikit-learn is not installed.

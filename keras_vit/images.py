@@ -88,13 +88,16 @@ def check_images(
     bar = keras.utils.Progbar(len(paths), verbose=int(show), unit_name="photo")
     photos: list[Photo] = []
     unreadable: dict[Path, str] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
         for i, (path, found) in enumerate(zip(paths, pool.map(_check, paths), strict=True)):
             if isinstance(found, Photo):
                 photos.append(found)
             else:
                 unreadable[path] = found
             bar.update(i + 1)
+    finally:
+        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest of the files
     return photos, unreadable
 
 
@@ -115,7 +118,8 @@ def _check(path: Path) -> Photo | str:
     except Exception as error:  # Pillow's decoders raise all sorts
         if path.is_file() and path.stat().st_size == 0:
             return "the file is empty"
-        return str(error).replace(f" '{path}'", "")
+        reason = getattr(error, "strerror", None) or str(error)  # without the path
+        return reason.replace(f" '{path}'", "")
 
 
 def _look_at_header(path: Path) -> tuple[int, bool]:

@@ -61,15 +61,15 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
             values = scale * np.asarray(history[key])
             axes.plot(history["step"], values, "o-", color=colour, markersize=3.5, label=label)
         last = scale * history[f"val_{name}"][-1]
-        axes.set_title(
-            f"Accuracy: {last:.1f} % at the end"
-            if name == "accuracy"
-            else f"Loss: {last:.3f} at the end",
-            fontsize=10,
-        )
+        if name == "loss":
+            axes.set_title(f"validation loss {last:.3f} at the end", fontsize=10)
+            axes.set_ylabel("cross-entropy")
+            axes.set_ylim(bottom=0)
+        else:
+            axes.set_title(f"validation accuracy {last:.1f} % at the end", fontsize=10)
+            axes.set_ylabel("accuracy in %")
+            axes.set_ylim(0, 102)
         axes.set_xlabel("step")
-        axes.set_ylabel("%" if name == "accuracy" else "cross-entropy")
-        axes.set_ylim(bottom=0, top=102 if name == "accuracy" else None)
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
@@ -182,11 +182,13 @@ def predictions_grid(
 
 
 def _heat(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """A grey, darkened image under the colours of the mask."""
+    """A grey image under the colours of the mask, whose least value is black."""
     from matplotlib import colormaps
 
+    # The rollout never falls to zero, and what differs is easier to see than what is common.
+    span = max(float(np.ptp(mask)), 1e-6)
+    colours = colormaps["inferno"]((mask - mask.min()) / span)[..., :3]
     grey = pixels.mean(axis=-1, keepdims=True)
-    colours = colormaps["inferno"](mask)[..., :3]
     return 0.45 * grey + 0.55 * colours
 
 

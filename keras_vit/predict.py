@@ -15,6 +15,7 @@ from keras_vit import images, models
 from keras_vit.checkpoints import from_checkpoint
 from keras_vit.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.run_folder import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
+from keras_vit.train import check_takes_pixels, ends_in_softmax
 from keras_vit.variants import VARIANTS
 
 
@@ -23,7 +24,8 @@ class Classifier:
     """A model and what one needs to know to use it.
 
     Attributes:
-        model: Takes `[B, rows, columns, 3]` in [0, 255], gives probabilities `[B, classes]`.
+        model: Takes `[B, rows, columns, 3]` in [0, 255], gives probabilities or logits
+            `[B, classes]`.
         class_names: Names of its classes.
         image_size: (rows, columns) in pixels.
         resize: How a photo gets this size: `"squash"` or `"crop"`.
@@ -52,8 +54,8 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
     """Loads a model to classify photos with.
 
     Args:
-        source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file that
-            takes pixels in [0, 255] and gives probabilities, or an `.npz` checkpoint. Where a
+        source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file of a
+            model for pixels in [0, 255], or an `.npz` checkpoint. Where a
             file `labels.txt` lies beside the model its lines are the names of the classes.
         weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
 
@@ -61,6 +63,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
         ValueError: If `source` is none of these, or its parts do not fit.
     """
     path = Path(source)
+    model: Any
     options: dict[str, Any] = {
         "classifier_activation": "softmax",
         "include_preprocessing": True,
@@ -83,6 +86,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
                 f".keras file or an .npz checkpoint. Received: {str(source)!r}"
             )
         model = keras.models.load_model(path)
+        check_takes_pixels(model)
     return Classifier(model, *_facts(model, path.parent))
 
 
@@ -138,8 +142,10 @@ def classify(
         )
     )
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
+    if not ends_in_softmax(classifier.model):
+        scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
     predictions = []
-    for photo, row in zip(readable, np.asarray(scores), strict=True):
+    for photo, row in zip(readable, scores, strict=True):
         best = np.argsort(-row, kind="stable")[:top]
         predictions.append(
             Prediction(photo.path, tuple((classifier.class_names[i], float(row[i])) for i in best))

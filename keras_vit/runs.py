@@ -32,7 +32,7 @@ class Settings:
             150,000 parameters with patches of 8 pixels.
         weights: What its constructor takes as `weights`; `None` trains from scratch.
         image_size: Pixels, one number or (rows, columns).
-        steps: Number of training steps. Default: five passes over the training images, and
+        steps: Number of training steps. Default: four passes over the training images, and
             100 steps at least.
         batch_size: Images per step.
         learning_rate: The highest. Default: the recipe's.
@@ -101,7 +101,7 @@ def run(
         keras.utils.set_random_seed(settings.seed)
         data = load_data(settings, progress=False if verbose == 0 else None)
         model = build(settings, len(data.class_names))
-        passes = math.ceil(5 * data.num_train / data.batch_size)
+        passes = math.ceil(4 * data.num_train / data.batch_size)
         recipe = train.from_scratch_recipe if settings.weights is None else train.fine_tune_recipe
         result = train.fine_tune(
             model,

@@ -192,7 +192,11 @@ def fine_tune(
     """
     _check_fit(model, data)
     schedule_args = (steps, learning_rate, warmup_steps)
-    model.compile(**recipe(*schedule_args, from_logits=not _ends_in_softmax(model)))
+    model.compile(**recipe(*schedule_args, from_logits=not ends_in_softmax(model)))
+    # The variables of the optimiser and of the metrics are made now: those that appear while
+    # TensorFlow traces the training step make it trace once more, which takes as long again.
+    model.optimizer.build(model.trainable_variables)
+    _evaluate(model, data.validation.take(1))
     epochs = min(EVALUATIONS, steps)
     steps_per_epoch = -(-steps // epochs)
     start = time.perf_counter()
@@ -214,11 +218,7 @@ def fine_tune(
         )
     history["step"] = [float((i + 1) * steps_per_epoch) for i in range(len(history["loss"]))]
     batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    train: Any = model.evaluate(
-        data.train_as_validation.take(batches),
-        verbose=0,  # pyright: ignore[reportArgumentType]
-        return_dict=True,
-    )
+    train = _evaluate(model, data.train_as_validation.take(batches))
     return TrainingResult(
         history,
         train_accuracy=float(train["accuracy"]),
@@ -228,13 +228,33 @@ def fine_tune(
     )
 
 
-def _check_fit(model: keras.Model, data: ImageData) -> None:
+def _evaluate(model: keras.Model, dataset: Any) -> Any:
+    return model.evaluate(
+        dataset,
+        verbose=0,  # pyright: ignore[reportArgumentType]
+        return_dict=True,
+    )
+
+
+def check_takes_pixels(model: keras.Model) -> None:
+    """Refuses a Vision Transformer for images in [-1, 1]; of other models nothing is known."""
     names = {layer.name for layer in model.layers}
     if "patch_embed" in names and "preprocessing" not in names:
         raise ValueError(
-            "The model expects pixels in [-1, 1], the data are in [0, 255]. Build the model with "
-            f"`include_preprocessing=True`. Received: model={model.name!r}"
+            "The model expects pixels in [-1, 1], the images are in [0, 255]. Build the model "
+            f"with `include_preprocessing=True`. Received: model={model.name!r}"
         )
+
+
+def ends_in_softmax(model: keras.Model) -> bool:
+    """Whether a model gives probabilities; else its outputs are taken for logits."""
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def _check_fit(model: keras.Model, data: ImageData) -> None:
+    check_takes_pixels(model)
     size = tuple(model.input_shape[1:3])
     if any(side not in (None, pixels) for side, pixels in zip(size, data.image_size, strict=True)):
         raise ValueError(
@@ -248,9 +268,3 @@ def _check_fit(model: keras.Model, data: ImageData) -> None:
             f"another number of classes pass `classes={classes}, new_head=True`. Received: a "
             f"model with the output shape {model.output_shape}"
         )
-
-
-def _ends_in_softmax(model: keras.Model) -> bool:
-    last = model.layers[-1]
-    activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from PIL import Image, ImageOps, features
+from PIL import Image
 
-from keras_vit import images
 from keras_vit.data import digits, from_folder
 from keras_vit.folders import hold_out
 

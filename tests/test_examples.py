@@ -9,7 +9,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import write_photos
 
 import keras_vit
 
@@ -42,11 +42,7 @@ def random_weights(monkeypatch):
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    for name, colour in (("blue", (30, 30, 220)), ("red", (220, 30, 30))):
-        (tmp_path / "colours" / name).mkdir(parents=True)
-        for i in range(5):
-            Image.new("RGB", (40, 30), colour).save(tmp_path / "colours" / name / f"{i}.png")
-    return tmp_path / "colours"
+    return write_photos(tmp_path / "colours", 5, classes=2)
 
 
 def test_examples_are_short():
@@ -57,7 +53,7 @@ def test_examples_are_short():
 
 
 def test_classify_photo(run, random_weights, colours):
-    variables, out = run("classify_photo.py", colours / "red" / "0.png")
+    variables, out = run("classify_photo.py", colours / "green" / "0.png")
     assert variables["scores"].shape == (1, 1000)
     assert out.count(" %  ") == 5
 

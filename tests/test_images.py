@@ -22,16 +22,23 @@ def read(path: Path) -> np.ndarray:
     return image
 
 
-@pytest.mark.parametrize("ending", ["png", "bmp", "gif", "webp", "jpg"])
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
+MODES = {  # what Pillow writes
+    "png": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "bmp": ("1", "L", "P", "RGB", "RGBA"),
+    "gif": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "webp": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"),
+    "jpg": ("1", "L", "RGB", "CMYK"),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"), [(ending, mode) for ending, modes in MODES.items() for mode in modes]
+)
 def test_every_mode_becomes_rgb(tmp_path, mode, ending):
     image = Image.new("RGB", (24, 16), (250, 10, 10))
     image.paste((10, 10, 250), (0, 0, 12, 16))
     image = image.convert("RGBA").convert(mode) if mode == "LA" else image.convert(mode)
-    try:
-        image.save(tmp_path / f"a.{ending}")
-    except (OSError, ValueError):
-        pytest.skip(f"Pillow writes no {mode} {ending}")
+    image.save(tmp_path / f"a.{ending}")
     result = read(tmp_path / f"a.{ending}")
     with Image.open(tmp_path / f"a.{ending}") as saved:
         expected = np.asarray(saved.convert("RGB"))
@@ -122,5 +129,3 @@ def test_without_flip_nothing_is_mirrored():
     for i in range(30):
         crop = images.random_crop(coordinates(50, 50), np.array([1, i]), (16, 16), flip=False)
         assert crop[8, -1, 0] > crop[8, 0, 0]
-
-

@@ -1,5 +1,29 @@
 """A run: the folder that it leaves, and the pictures in it."""
 
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from pictures import write_photos
+from PIL import Image
+
+import keras_vit
+from keras_vit import plots, run_folder, runs
+from keras_vit.data import from_folder
+from keras_vit.run_folder import new_folder
+from keras_vit.train import TrainingResult
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "colours", 8)
+
+
 # --- the folder appears whole or not at all ---------------------------------------------------
 
 
@@ -64,13 +88,8 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def finished(tmp_path_factory) -> tuple[Path, dict]:
     """A short run on three classes of plain colours."""
     tmp_path = tmp_path_factory.mktemp("run")
-    rng = np.random.default_rng(0)
-    for name, colour in (("blå", (30, 30, 220)), ("green", (30, 200, 30)), ("red", (220, 30, 30))):
-        for split, count in (("train", 10), ("test", 5)):
-            (tmp_path / "data" / split / name).mkdir(parents=True)
-            for i in range(count):
-                pixels = np.clip(rng.normal(colour, 25, (20, 20, 3)), 0, 255).astype("uint8")
-                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{i}.png")
+    for split, count in (("train", 10), ("test", 5)):
+        write_photos(tmp_path / "data" / split, count)
     (tmp_path / "data" / "train" / "red" / "broken.png").write_bytes(b"")
     settings = runs.settings_for(
         str(tmp_path / "data"),
@@ -230,9 +249,18 @@ def test_predictions_grid_tells_right_from_wrong():
     assert len(figure.subfigs[0].axes) == 2
 
 
-def test_example_predictions_are_spread_over_the_classes(data):
-    model = tiny()
+def test_example_predictions_are_spread_over_the_classes(colours):
+    data = from_folder(colours, 16, 8, validation_share=0.75)  # 6 of each class
+    model = keras_vit.ViT(16, 8, 16, 2, 2, 32, classes=3, include_preprocessing=True)
     result = TrainingResult({}, train_accuracy=0, validation_accuracy=0.5, steps=0, seconds=0)
     figure = run_folder.example_predictions(model, data, result)
-    shown = [part for part in figure.subfigs if part.axes]
-    assert len(shown) == data.num_validation == 6
+    titles = [part._suptitle.get_text() for part in figure.subfigs]
+    # 4 of each class; an untrained model calls all of them "blå".
+    assert len(titles) == run_folder.EXAMPLES == 12
+    assert [sum(f"true: {name}" in title for title in titles) for name in ("green", "red")] == [
+        4,
+        4,
+    ]
+    assert sum("true: " in title for title in titles) == 8
+    assert "12 of 18" in figure._suptitle.get_text()
+    assert "(9 of all are right)" in figure._suptitle.get_text()

@@ -14,14 +14,13 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import COLOURS, write_photos
 
 import keras_vit
 from keras_vit import predict, runs
 from keras_vit.commands import run_command
 
 ROOT = Path(__file__).parents[1]
-COLOURS = {"green": (30, 200, 30), "red": (220, 30, 30), "sea blue": (30, 30, 220)}
 
 
 def load_tool(name: str):
@@ -50,14 +49,7 @@ def tool(monkeypatch, capsys):
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory) -> Path:
     """Three classes of 8 photos, a colour each."""
-    folder = tmp_path_factory.mktemp("data") / "colours"
-    rng = np.random.default_rng(0)
-    for name, colour in COLOURS.items():
-        (folder / name).mkdir(parents=True)
-        for i in range(8):
-            pixels = np.clip(rng.normal(colour, 25, (20, 20, 3)), 0, 255).astype("uint8")
-            Image.fromarray(pixels).save(folder / name / f"{i}.jpg")
-    return folder
+    return write_photos(tmp_path_factory.mktemp("data") / "colours", 8, ending="jpg")
 
 
 SHORT = ("--model", "small", "--image-size", 16, "--steps", 40, "--batch-size", 8)
@@ -139,17 +131,18 @@ def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
         (("--steps", "0"), "`steps` must be a positive integer"),
         (("--image-size", "0"), "`image_size`"),
         (("--data", ".", "--resize", "stretch"), "`resize` must be one of"),
-        (("--data", "keras_vit", "--weights", "none"), "Expected a folder for each"),
+        (("--data", "empty", "--weights", "none"), "Expected a folder for each"),
     ],
 )
 def test_wrong_flags_are_one_clear_line(tool, tmp_path, arguments, message, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    code, _, err = tool("finetune", "--out", tmp_path / "one", *arguments)
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    code, _, err = tool("finetune", "--out", "one", *arguments)
     assert code == 2
     assert err.startswith("error: ")
     assert len(err.splitlines()) == 1
     assert message in err
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 def test_from_the_shell(tmp_path):
@@ -167,6 +160,22 @@ def test_from_the_shell(tmp_path):
     assert "cats.zip" in done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""
+
+
+def test_the_library_imports_what_it_needs_late():
+    """Training under JAX needs TensorFlow for its pipelines, importing does not."""
+    code = (
+        "import sys, keras_vit.runs, keras_vit.predict; "
+        "print(sorted({'tensorflow', 'tensorflow_datasets'} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "[]\n"
 
 
 # --- predict --------------------------------------------------------------------------------
@@ -207,7 +216,7 @@ def test_predict_with_a_keras_file_alone(tool, run_folder, photos, tmp_path):
     shutil.copy(run_folder / "model.keras", tmp_path / "mine.keras")
     code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
     assert code == 0
-    assert out.splitlines()[1].endswith("class 1")
+    assert out.splitlines()[1].endswith("class 2")
     (tmp_path / "labels.txt").write_text("cat\ndog\n")
     code, _, err = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
     assert code == 2

@@ -1,23 +1,18 @@
-"""The recipes, the training loop, and the folder that a run leaves."""
+"""The recipes and the training loop."""
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
-from PIL import Image
+from pictures import write_photos
 
 import keras_vit
-from keras_vit import plots, run_folder, runs
 from keras_vit.data import digits, from_folder
-from keras_vit.run_folder import new_folder
 from keras_vit.train import (
-    TrainingResult,
     fine_tune,
     fine_tune_recipe,
     from_scratch_recipe,
@@ -34,14 +29,7 @@ def tiny(image_size=16, classes=2, **options) -> keras.Model:
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
-    """Two classes that a glance tells apart: 12 reddish and 12 bluish images."""
-    rng = np.random.default_rng(0)
-    for name, colour in (("red", (220, 30, 30)), ("sea blue", (30, 30, 220))):
-        (tmp_path / "colours" / name).mkdir(parents=True)
-        for i in range(12):
-            pixels = np.clip(rng.normal(colour, 25, (20, 20, 3)), 0, 255).astype("uint8")
-            Image.fromarray(pixels).save(tmp_path / "colours" / name / f"{i}.png")
-    return tmp_path / "colours"
+    return write_photos(tmp_path / "colours", 12, classes=2)
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ import os
 import sys
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit.commands import run_command
 from keras_vit.runs import run, settings_for
@@ -34,7 +34,7 @@ def main() -> int:
     add("--model", help="ViT_Ti16 (default for photos), ViT_B16, ...; small (default for digits)")
     add("--weights", help="imagenet (default for photos), imagenet21k, a file; none: from scratch")
     add("--image-size", type=int, help="pixels (default: 224; digits 40)")
-    add("--steps", type=int, help="training steps (default: five passes, at least 100; digits 900)")
+    add("--steps", type=int, help="training steps (default: four passes, at least 100; digits 900)")
     add("--batch-size", type=int, help="images per step (default: 32; digits 64)")
     add("--lr", type=float, dest="learning_rate", help="highest learning rate")
     add("--warmup", type=int, dest="warmup_steps", help="steps until it is reached")
@@ -48,7 +48,7 @@ def main() -> int:
 
     out, overwrite = given.pop("out", None), given.pop("overwrite", False)
     settings = settings_for(**given)
-    folder = Path(out) if out else Path("runs") / Path(settings.data).name
+    folder = Path(out) if out else Path("runs") / Path(settings.data).resolve().name
     summary = run(settings, folder, overwrite=overwrite, verbose=1 if sys.stdout.isatty() else 2)
 
     for split, what in (("train", "training"), ("validation", "validation")):

@@ -11,7 +11,7 @@ import argparse
 import os
 import sys
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit.commands import run_command
 from keras_vit.predict import classify, load_classifier
