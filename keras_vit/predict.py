@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -151,3 +152,28 @@ def classify(
             Prediction(photo.path, tuple((classifier.class_names[i], float(row[i])) for i in best))
         )
     return predictions, unreadable
+
+
+def write_csv(path: str | Path, predictions: Sequence[Prediction]) -> None:
+    """Writes predictions as a table: photo, rank (1 is the likeliest), class, probability.
+
+    Args:
+        path: The file; one that is there is replaced once the new one is complete.
+        predictions: From `classify`.
+
+    Raises:
+        ValueError: If the file cannot be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow(["photo", "rank", "class", "probability"])
+            for prediction in predictions:
+                for rank, (name, probability) in enumerate(prediction.top, start=1):
+                    rows.writerow([prediction.path, rank, name, f"{probability:.6f}"])
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise ValueError(f"Cannot write {str(path)!r}: {error}") from error

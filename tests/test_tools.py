@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.util
 import json
 import os
@@ -192,6 +193,26 @@ def test_predict_with_a_run(tool, run_folder, photos):
         assert lines[3 * i + 1].endswith(f" %  {name}")
         first, second = (float(line.split()[0]) for line in lines[3 * i + 1 : 3 * i + 3])
         assert first > second
+
+
+def test_predictions_are_exported(tool, run_folder, photos, tmp_path):
+    names = ["red/0.jpg", "red/1.jpg"]
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    paths = [photos / name for name in names]
+    code, _, _ = tool("predict", *paths, "--model", run_folder, "--top", 2, "--csv", target)
+    assert code == 0
+    rows = list(csv.DictReader(target.read_text("utf-8").splitlines()))
+    assert [row["photo"] for row in rows] == [str(path) for path in paths for _ in range(2)]
+    assert [row["rank"] for row in rows] == ["1", "2"] * 2
+    assert all(row["class"] in COLOURS for row in rows)
+    first, second = (float(row["probability"]) for row in rows[:2])
+    assert first >= second > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    nowhere = tmp_path / "missing" / "out.csv"
+    code, _, err = tool("predict", *paths, "--model", run_folder, "--csv", nowhere)
+    assert code == 2
+    assert "Cannot write" in err
 
 
 def test_predict_goes_on_after_an_unreadable_photo(tool, run_folder, photos, tmp_path):

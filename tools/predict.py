@@ -14,7 +14,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit.commands import run_command
-from keras_vit.predict import classify, load_classifier
+from keras_vit.predict import classify, load_classifier, write_csv
 
 
 def main() -> int:
@@ -29,6 +29,7 @@ def main() -> int:
         help="ViT_Ti16 (default), ViT_B16, ...; a run folder, a .keras or an .npz file",
     )
     add("--weights", help="for ViT_...: imagenet (default), imagenet21k, or a file")
+    add("--csv", help="also write the predictions to this file")
     add("--top", type=int, default=5, help="classes to name (default: 5)")
     args = parser.parse_args()
 
@@ -39,6 +40,8 @@ def main() -> int:
         print(prediction.path)
         for name, probability in prediction.top:
             print(f"  {100 * probability:5.1f} %  {name}")
+    if args.csv:
+        write_csv(args.csv, predictions)
     for path, reason in unreadable.items():
         print(f"error: {path} cannot be read: {reason}", file=sys.stderr)
     return 2 if unreadable else 0
