@@ -44,6 +44,11 @@ def load(
             f"There is neither a folder nor a TensorFlow data set called {name!r}. The names "
             "are at https://www.tensorflow.org/datasets/catalog/overview"
         ) from error
+    except ValueError as error:  # no name at all, or an unknown configuration
+        raise ValueError(
+            f"There is no folder {name!r}, and it does not work as the name of a TensorFlow data "
+            f"set either: {str(error).splitlines()[0]}"
+        ) from error
     image_key, label_key, class_names = _keys(name, builder.info, tfds)
     builder.download_and_prepare()
 

@@ -96,6 +96,7 @@ def test_splits_of_ones_own(tmp_path):
     ("name", "splits", "message"),
     [
         ("no_such_pets", {}, "neither a folder nor a TensorFlow data set called 'no_such_pets'"),
+        ("photos/of/pets/", {}, r"no folder 'photos/of/pets/', and .*[^:]$"),
         ("tiny_pets", {"validation_split": "dev"}, r"splits \['test', 'train'\].*'dev'"),
         ("tiny_grey_pets", {"train_split": "train[:8]"}, "name both `train_split` and"),
         ("tiny_unlabelled", {}, "one class label each.*tiny_unlabelled"),
