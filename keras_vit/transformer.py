@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -161,12 +162,15 @@ class MLPBlock(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
         bias_initializer: Any = keras.initializers.RandomNormal(stddev=1e-6)
-        for name, before, after in (
-            ("dense_1", width, self.mlp_dim),
-            ("dense_2", self.mlp_dim, width),
+        # The GELU is inside the first layer, not behind it: TensorFlow fuses it with the product
+        # only when all of them are in one name scope.
+        for name, before, after, activation in (
+            ("dense_1", width, self.mlp_dim, functools.partial(gelu, kind=self.gelu)),
+            ("dense_2", self.mlp_dim, width, None),
         ):
             dense = keras.layers.Dense(
                 after,
+                activation=activation,
                 kernel_initializer=random_kernel("glorot_uniform"),
                 bias_initializer=bias_initializer,
                 dtype=self.dtype_policy,
@@ -177,7 +181,7 @@ class MLPBlock(keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         rows = to_rows(x)
-        hidden = self.dropout(gelu(self.dense_1(rows), self.gelu), training=training)
+        hidden = self.dropout(self.dense_1(rows), training=training)
         rows = self.dropout(self.dense_2(hidden), training=training)
         return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import inspect
 import math
+import os
+import subprocess
+import sys
+import textwrap
 
 import keras
 import numpy as np
@@ -122,6 +126,31 @@ def test_gelu_against_its_definition(kind):
         ]
     # The two differ by up to 5e-4, so this tells them apart.
     np.testing.assert_allclose(ops.convert_to_numpy(gelu(x, kind)), expected, atol=2e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fusions of TensorFlow")
+@pytest.mark.parametrize(("kind", "post_op"), [("tanh", "gelu_tanh"), ("exact", "gelu_erf")])
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_the_gelu_and_the_residual_are_fused_into_the_products(kind, post_op, policy):
+    """What the tokens travel as rows for: seen in the log of TensorFlow's CPU kernels."""
+    script = f"""
+        import numpy as np, keras, keras_vit
+        block = keras_vit.layers.TransformerBlock(2, 64, gelu={kind!r}, dtype={policy!r})
+        tokens = keras.Input((9, 32))
+        keras.Model(tokens, block(tokens)).predict(np.ones((4, 9, 32)), verbose=0)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "ONEDNN_VERBOSE": "1"},
+    )
+    products = [line for line in result.stdout.splitlines() if ",inner_product," in line]
+    if not products:
+        pytest.skip("this TensorFlow does not use oneDNN")
+    assert sum(post_op in line for line in products) == 1
+    assert sum("attr-post-ops:sum" in line for line in products) == 2
 
 
 def test_dropout_is_at_the_five_sites_and_only_while_training():
