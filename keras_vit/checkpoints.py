@@ -6,7 +6,6 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import warnings
 from collections.abc import Iterable, Mapping
@@ -291,21 +290,17 @@ def _expected(
     config: ViTConfig, image_size: int, classes: int | None, representation_size: int | None
 ) -> dict[str, tuple[str, tuple[int, ...]]]:
     """The layout and shape of every array that `config` has."""
-    settings = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    depth = settings.pop("depth")
-    del settings["title"]
     with weights_follow():
         one_block = ViT(
             image_size,
-            depth=1,
-            **settings,
+            **{**config.architecture, "depth": 1},
             include_top=classes is not None,
             classes=classes or 0,
             representation_size=representation_size,
         )
     expected = {}
     for name, (_, key, shape) in model_arrays(one_block).items():
-        copies = depth if name.startswith(_BLOCK.format(0)) else 1
+        copies = config.depth if name.startswith(_BLOCK.format(0)) else 1
         for i in range(copies):
             copy = name.replace(_BLOCK.format(0), _BLOCK.format(i), 1)
             # A released file has one grid: no position may be resampled here.

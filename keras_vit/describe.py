@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 from keras_vit.bit import BiT
 from keras_vit.keys import BIT, VIT, Family, released_names
 from keras_vit.resnet import ResNetStem
+from keras_vit.variants import ARCHITECTURE
 from keras_vit.vit import ViT
 
 _BLOCK = "Transformer/encoderblock_0/"
@@ -54,8 +55,7 @@ class CheckpointInfo:
     @property
     def architecture(self) -> dict[str, Any]:
         """The arguments of `ViT` that define the encoder."""
-        names = ("patch_size", "width", "depth", "num_heads", "mlp_dim", "stem")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in ARCHITECTURE}
 
     def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
         """(rows, columns) in pixels: what is wanted, or what the file was trained at."""

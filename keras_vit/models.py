@@ -13,7 +13,7 @@ from keras_vit.checkpoints import describe, from_checkpoint, load_weights
 from keras_vit.ends import image_shape
 from keras_vit.npz import NpzReader
 from keras_vit.released import RELEASED, ReleasedFile
-from keras_vit.variants import VARIANTS, ViTConfig
+from keras_vit.variants import VARIANTS
 from keras_vit.vit import ViT
 
 DEFAULT_IMAGE_SIZE = 224
@@ -160,7 +160,7 @@ def _build(
     if weights is not None and include_top and not new_head:
         _check_activation(options["classifier_activation"])
     if weights is None or _is_keras_file(weights):
-        model = ViT(DEFAULT_IMAGE_SIZE, **_architecture(config), **settings, classes=count)
+        model = ViT(DEFAULT_IMAGE_SIZE, **config.architecture, **settings, classes=count)
         if weights is not None:
             load_weights(model, weights)
         return model
@@ -172,10 +172,10 @@ def _build(
         path = released_weights.fetch(path)
     with NpzReader(path) as reader:
         info = describe(reader.shapes)
-    if info.architecture != _architecture(config):
+    if info.architecture != config.architecture:
         raise ValueError(
             f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "
-            f"{_architecture(config)}. Received: {info.architecture}{_same_as(info.architecture)}. "
+            f"{config.architecture}. Received: {info.architecture}{_same_as(info.architecture)}. "
             "`keras_vit.from_checkpoint` builds the model that a file describes."
         )
     if include_top and not new_head:
@@ -241,14 +241,9 @@ def _is_keras_file(weights: Any) -> bool:
     return str(weights).endswith((".h5", ".keras")) and os.path.isfile(weights)
 
 
-def _architecture(config: ViTConfig) -> dict[str, Any]:
-    names = ("patch_size", "width", "depth", "num_heads", "mlp_dim", "stem")
-    return {name: getattr(config, name) for name in names}
-
-
 def _same_as(architecture: dict[str, Any]) -> str:
     for variant, config in VARIANTS.items():
-        if _architecture(config) == architecture:
+        if config.architecture == architecture:
             return f", which is keras_vit.{variant}"
     return ""
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from keras_vit.resnet import ResNetStem
+
+ARCHITECTURE = ("patch_size", "width", "depth", "num_heads", "mlp_dim", "stem")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +33,11 @@ class ViTConfig:
     mlp_dim: int
     stem: ResNetStem | None = None
     title: str = ""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `ViT` that define the encoder."""
+        return {name: getattr(self, name) for name in ARCHITECTURE}
 
     @property
     def stride(self) -> int:

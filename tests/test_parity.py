@@ -141,7 +141,9 @@ def test_fine_tuning_start_at_another_size(golden, name, options):
     assert not any(_numpy(w).any() for w in head.weights)  # a new head is zero
     head.set_weights([fixture.arrays["head_kernel"], fixture.arrays["head_bias"]])
     logits = _numpy(model(fixture.arrays["images"]))
-    np.testing.assert_allclose(logits, fixture.arrays["logits"], atol=ATOL.get(name, 3e-5))
+    np.testing.assert_allclose(
+        logits, fixture.arrays["logits"], atol=3e-5 if "hybrid" in name else 1e-5
+    )
     if "pos_embedding" in fixture.arrays:
         embedding = _numpy(model.get_layer("position_embedding").embedding)
         np.testing.assert_allclose(embedding, fixture.arrays["pos_embedding"], atol=1e-6)
