@@ -3,8 +3,9 @@
 PYTHON ?= python3
 RUN = .venv/bin/python
 STAMP = .venv/.installed
+INTEROP = .venv/.interop
 
-.PHONY: venv demo test test-fast test-slow lint bench clean
+.PHONY: venv demo test interop test-interop test-slow lint bench clean
 
 venv: $(STAMP)
 
@@ -35,7 +36,19 @@ test: lint
 	$(RUN) -m pytest -n 2 -m "not slow"
 	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "not slow" \
 		tests/test_layers.py tests/test_position.py tests/test_vit.py tests/test_parity.py \
-		tests/test_checkpoints.py tests/test_analysis.py tests/test_bit.py
+		tests/test_checkpoints.py tests/test_analysis.py tests/test_bit.py tests/test_mixer.py \
+		tests/test_formats.py
+
+# Weights to timm and Hugging Face and back. Installs PyTorch, which is large.
+$(INTEROP): $(STAMP)
+	@echo "Installing torch, timm and transformers into .venv."
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,interop]'
+	@touch $(INTEROP)
+
+interop: $(INTEROP)
+
+test-interop: $(INTEROP)
+	$(RUN) -m pytest -n 2 tests/test_interop.py
 
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: venv

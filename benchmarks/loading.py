@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_vit
-from keras_vit.checkpoints import manifest
+from keras_vit.manifest import manifest
 
 
 def write_checkpoint(folder: Path, model: str) -> Path:

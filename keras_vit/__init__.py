@@ -4,7 +4,17 @@ from keras_vit import layers
 from keras_vit.analysis import attention_maps
 from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.mixer import Mixer
 from keras_vit.models import (
+    BiT_R50x1,
+    BiT_R50x3,
+    BiT_R101x1,
+    BiT_R101x3,
+    BiT_R152x2,
+    BiT_R152x4,
+    Mixer_B16,
+    Mixer_B32,
+    Mixer_L16,
     R26_ViT_B32,
     R26_ViT_S32,
     R50_ViT_B16,
@@ -23,7 +33,8 @@ from keras_vit.models import (
 from keras_vit.position import resample_position_embedding
 from keras_vit.preprocessing import decode_predictions, preprocess_input
 from keras_vit.resize import resize_model
-from keras_vit.variants import VARIANTS, ViTConfig
+from keras_vit.saving import save_weights
+from keras_vit.variants import VARIANTS, BiTConfig, MixerConfig, ViTConfig
 from keras_vit.vit import ViT
 from keras_vit.weights import available, download_weights
 
@@ -37,6 +48,18 @@ __all__ = [
     "R_Ti16",
     "VARIANTS",
     "BiT",
+    "BiTConfig",
+    "BiT_R50x1",
+    "BiT_R50x3",
+    "BiT_R101x1",
+    "BiT_R101x3",
+    "BiT_R152x2",
+    "BiT_R152x4",
+    "Mixer",
+    "MixerConfig",
+    "Mixer_B16",
+    "Mixer_B32",
+    "Mixer_L16",
     "ViT",
     "ViTConfig",
     "ViT_B8",
@@ -58,4 +81,5 @@ __all__ = [
     "preprocess_input",
     "resample_position_embedding",
     "resize_model",
+    "save_weights",
 ]

@@ -1,16 +1,13 @@
-"""Names: which array of a checkpoint is which variable of a model. Tables, no code per layer.
+"""Names: which array of Google's released files is which variable of ours. Tables, no code.
 
-Google's released files number the unnamed parts of a block with one counter
-(`LayerNorm_0, MultiHeadDotProductAttention_1, LayerNorm_2, MlpBlock_3`); newer code numbers each
-kind by itself. Both are read; the released names are the ones written here.
+The released files number the unnamed parts of a block with one counter
+(`LayerNorm_0, MultiHeadDotProductAttention_1, LayerNorm_2, MlpBlock_3`). Other spellings and the
+formats of other libraries are in `formats.py` and `torch_keys.py`.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
-import re
-from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -18,14 +15,21 @@ class Key:
     """One kind of variable.
 
     Attributes:
-        variable: Our name of it; `{i}` and its like stand for a number.
+        variable: Our name of it; `{i}` and its like stand for a number (`templates.py`).
         array: The released name of it.
-        layout: How the array's shape differs from the variable's, a key of `LAYOUTS`.
+        layout: How the array's shape differs from the variable's, a key of
+            `layouts.LAYOUTS`.
+        part: (index, count) where the array holds several variables along its first axis.
+        zero_if_absent: Whether a file may lack all such arrays, which are then zero.
+        read_only: Whether only older files have it, so that none is written.
     """
 
     variable: str
     array: str
     layout: str = "same"
+    part: tuple[int, int] | None = None
+    zero_if_absent: bool = False
+    read_only: bool = False
 
 
 _BLOCK = "Transformer/encoderblock_{i}"
@@ -72,8 +76,8 @@ VIT_KEYS = (
     Key(f"{_UNIT}_norm_proj/beta", "block{b}/unit{u}/gn_proj/bias", "group_norm"),
 )
 
-_BIT_UNIT = "block{b}_unit{u}"
-_BIT_ARRAYS = "resnet/block{b}/unit{u}"
+_BIT_UNIT = "block{b}_unit{u:02}"
+_BIT_ARRAYS = "resnet/block{b}/unit{u:02}"
 
 BIT_KEYS = (
     Key("root_conv/kernel", "resnet/root_block/standardized_conv2d/kernel"),
@@ -96,103 +100,74 @@ BIT_KEYS = (
     Key("head/bias", "resnet/head/conv2d/bias"),
 )
 
+_MIXER_BLOCK = "MixerBlock_{i}"
+
+MIXER_KEYS = (
+    Key("stem/projection/kernel", "stem/kernel"),
+    Key("stem/projection/bias", "stem/bias"),
+    Key("mixer_block_{i}/token_norm/gamma", f"{_MIXER_BLOCK}/LayerNorm_0/scale"),
+    Key("mixer_block_{i}/token_norm/beta", f"{_MIXER_BLOCK}/LayerNorm_0/bias"),
+    Key("mixer_block_{i}/channel_norm/gamma", f"{_MIXER_BLOCK}/LayerNorm_1/scale"),
+    Key("mixer_block_{i}/channel_norm/beta", f"{_MIXER_BLOCK}/LayerNorm_1/bias"),
+    *(
+        Key(
+            f"mixer_block_{{i}}/{mlp}/dense_{n}/{part}",
+            f"{_MIXER_BLOCK}/{mlp}/Dense_{n - 1}/{part}",
+        )
+        for mlp in ("token_mixing", "channel_mixing")
+        for n in (1, 2)
+        for part in ("kernel", "bias")
+    ),
+    Key("norm/gamma", "pre_head_layer_norm/scale"),
+    Key("norm/beta", "pre_head_layer_norm/bias"),
+    Key("head/kernel", "head/kernel"),
+    Key("head/bias", "head/bias"),
+)
+
+
+_MIXER_BLOCK = "MixerBlock_{i}"
+
+MIXER_KEYS = (
+    Key("stem/projection/kernel", "stem/kernel"),
+    Key("stem/projection/bias", "stem/bias"),
+    *(
+        row
+        for ours, released in (("token_norm", "LayerNorm_0"), ("channel_norm", "LayerNorm_1"))
+        for row in (
+            Key(f"mixer_block_{{i}}/{ours}/gamma", f"{_MIXER_BLOCK}/{released}/scale"),
+            Key(f"mixer_block_{{i}}/{ours}/beta", f"{_MIXER_BLOCK}/{released}/bias"),
+        )
+    ),
+    *(
+        Key(
+            f"mixer_block_{{i}}/{mlp}/dense_{n + 1}/{part}",
+            f"{_MIXER_BLOCK}/{mlp}/Dense_{n}/{part}",
+        )
+        for mlp in ("token_mixing", "channel_mixing")
+        for n in range(2)
+        for part in ("kernel", "bias")
+    ),
+    Key("norm/gamma", "pre_head_layer_norm/scale"),
+    Key("norm/beta", "pre_head_layer_norm/bias"),
+    Key("head/kernel", "head/kernel"),
+    Key("head/bias", "head/bias"),
+)
+
 
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """A kind of model, and how to tell it.
+    """A kind of model.
 
     Attributes:
         name: For people.
-        layer: Name of a layer that every model of the family has.
-        array: Released name of an array that every file of the family has.
-        keys: All its variables.
-        head: What the released names of the arrays of its head begin with.
+        layer: Name of a layer that every model of the family has, and none of another.
     """
 
     name: str
     layer: str
-    array: str
-    keys: tuple[Key, ...]
-    head: str
 
 
-VIT = Family("Vision Transformer", "patch_embed", "embedding/kernel", VIT_KEYS, "head/")
-BIT = Family(
-    "BiT ResNet",
-    "root_conv",
-    "resnet/root_block/standardized_conv2d/kernel",
-    BIT_KEYS,
-    "resnet/head/",
-)
-FAMILIES = (VIT, BIT)
-
-# Layout -> the array's shape for a variable's shape and a number of heads.
-LAYOUTS = {
-    "same": lambda shape, heads: shape,
-    "positions": lambda shape, heads: shape,  # and resampled where the grid differs
-    "to_heads": lambda shape, heads: (shape[0], heads, shape[1] // heads),
-    "heads": lambda shape, heads: (heads, shape[0] // heads),
-    "from_heads": lambda shape, heads: (heads, shape[0] // heads, shape[1]),
-    "group_norm": lambda shape, heads: (1, 1, 1, *shape),
-    "norm": lambda shape, heads: shape,
-    "one_by_one": lambda shape, heads: (1, 1, *shape),  # a dense layer as a convolution
-}
-
-# What stands before the names in some files: the parameters of a saved training state.
-PREFIXES = ("opt/target/params/", "opt/target/", "params/")
-# The rest of such a state, which is no part of the model.
-TRAINING_STATE = ("opt/state/", "opt/step", "step", "opt_state/")
-# Some files of BiT number their convolutions.
-_NUMBERED_CONV = re.compile(r"/standardized_conv2d_\d+/")
-# New numbering of a block's parts -> the released one.
-LINEN_NAMES = (
-    ("/MultiHeadDotProductAttention_0/", "/MultiHeadDotProductAttention_1/"),
-    ("/LayerNorm_1/", "/LayerNorm_2/"),
-    ("/MlpBlock_0/", "/MlpBlock_3/"),
-)
-
-
-@functools.cache
-def _pattern(template: str) -> re.Pattern[str]:
-    return re.compile(re.sub(r"\\{(\w)\\}", r"(?P<\1>\\d+)", re.escape(template)))
-
-
-@functools.cache
-def array_name(variable: str, family: Family = VIT) -> tuple[str, Key] | None:
-    """`"block_3/mlp_norm/beta"` -> its released name and its row, or `None`."""
-    for key in family.keys:
-        if match := _pattern(key.variable).fullmatch(variable):
-            return key.array.format(**match.groupdict()), key
-    return None
-
-
-def released_names(names: Iterable[str]) -> dict[str, str]:
-    """Maps the released name of every array to the name that the file has for it.
-
-    Args:
-        names: All names of a file: released or modern Linen naming, with or without a prefix.
-
-    Returns:
-        Released name -> name in the file. Names of no known array stay as they are; the
-        optimizer's state beside a prefixed set of parameters is left out.
-
-    Raises:
-        ValueError: If two names are the same parameter.
-    """
-    names = list(names)
-    prefix = next((p for p in PREFIXES if any(n.startswith(p) for n in names)), "")
-    linen = any("/MlpBlock_0/" in name for name in names)
-    found = {}
-    for name in names:
-        if prefix and not name.startswith(prefix) and name.startswith(TRAINING_STATE):
-            continue
-        released = _NUMBERED_CONV.sub("/standardized_conv2d/", name.removeprefix(prefix))
-        if linen:
-            for new, old in LINEN_NAMES:
-                released = released.replace(new, old)
-        if released in found:
-            raise ValueError(
-                f"Two arrays of the file are the same parameter: {found[released]!r} and {name!r}."
-            )
-        found[released] = name
-    return found
+VIT = Family("Vision Transformer", "patch_embed")
+BIT = Family("BiT ResNet", "root_conv")
+MIXER = Family("MLP-Mixer", "stem")
+FAMILIES = (VIT, BIT, MIXER)

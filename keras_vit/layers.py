@@ -1,5 +1,7 @@
 """The public layers, in the order in which an image meets them."""
 
+from keras_vit.branches import LayerScale, StochasticDepth
+from keras_vit.mixer import MixerBlock
 from keras_vit.tokens import (
     ClassToken,
     FeatureMap,
@@ -10,14 +12,15 @@ from keras_vit.tokens import (
 from keras_vit.transformer import (
     MLPBlock,
     MultiHeadSelfAttention,
-    StochasticDepth,
     TransformerBlock,
 )
 
 __all__ = [
     "ClassToken",
     "FeatureMap",
+    "LayerScale",
     "MLPBlock",
+    "MixerBlock",
     "MultiHeadSelfAttention",
     "PatchEmbed",
     "PositionEmbedding",

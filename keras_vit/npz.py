@@ -30,6 +30,7 @@ class NpzReader(Mapping[str, np.ndarray]):
     Attributes:
         shapes: Shape of every array.
         dtypes: Dtype of every array.
+        metadata: Empty: an `.npz` says nothing else.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -41,6 +42,7 @@ class NpzReader(Mapping[str, np.ndarray]):
         self.path = Path(path)
         self.shapes: dict[str, tuple[int, ...]] = {}
         self.dtypes: dict[str, np.dtype] = {}
+        self.metadata: dict[str, Any] = {}
         self._members: dict[str, tuple[zipfile.ZipInfo, int, bool]] = {}
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r}.")

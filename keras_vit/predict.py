@@ -56,7 +56,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
 
     Args:
         source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file of a
-            model for pixels in [0, 255], or an `.npz` checkpoint. Where a
+            model for pixels in [0, 255], or a checkpoint, `.npz` or `.safetensors`. Where a
             file `labels.txt` lies beside the model its lines are the names of the classes.
         weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
 
@@ -77,14 +77,14 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
             "`weights` goes with the name of a constructor; a file or a run folder has its own. "
             f"Received: source={str(source)!r}, weights={weights!r}"
         )
-    elif path.suffix == ".npz" and path.is_file():
+    elif path.suffix in (".npz", ".safetensors") and path.is_file():
         model = from_checkpoint(path, **options)
     else:
         path = path / MODEL_FILE if path.is_dir() else path
         if path.suffix != ".keras" or not path.is_file():
             raise ValueError(
                 f"Expected one of {', '.join(VARIANTS)}, a run folder with a {MODEL_FILE}, a "
-                f".keras file or an .npz checkpoint. Received: {str(source)!r}"
+                f".keras file, or an .npz or .safetensors checkpoint. Received: {str(source)!r}"
             )
         model = keras.models.load_model(path)
         check_takes_pixels(model)

@@ -143,7 +143,10 @@ def summarise(
 
 
 def example_predictions(model: keras.Model, data: ImageData, result: TrainingResult) -> Any:
-    """A figure of validation images, evenly spread over the classes, and their attention."""
+    """A figure of validation images, evenly spread over the classes, and their attention.
+
+    A BiT or a Mixer has no attention to show.
+    """
     count = min(EXAMPLES, data.num_validation)
     chosen = {i * data.num_validation // count for i in range(count)}
     images, labels = zip(
@@ -155,22 +158,32 @@ def example_predictions(model: keras.Model, data: ImageData, result: TrainingRes
         strict=True,
     )
     images = np.stack(images)
-    position = next(layer for layer in model.layers if isinstance(layer, PositionEmbedding))
-    rows, columns = position.grid_size
-    masks = []
-    for image in images:  # one by one: the maps of a batch of a large model fill the memory
-        maps = attention_maps(model, image[None])
-        prefix = maps.shape[-1] - rows * columns
-        masks.append(plots.attention_masks(maps, position.grid_size, data.image_size, prefix)[0])
+    masks = _attention_masks(model, images, data.image_size)
     right = round(result.validation_accuracy * data.num_validation)
     return plots.predictions_grid(
         images,
         model.predict(images, verbose=0),  # pyright: ignore[reportArgumentType]
         np.array(labels),
         data.class_names,
-        np.stack(masks),
+        masks,
         title=(
-            f"{count} of {data.num_validation} validation images ({right} of all are right), and "
-            "what the class token looked at"
+            f"{count} of {data.num_validation} validation images ({right} of all are right)"
+            + ("" if masks is None else ", and what the class token looked at")
         ),
     )
+
+
+def _attention_masks(
+    model: keras.Model, images: np.ndarray, image_size: tuple[int, int]
+) -> np.ndarray | None:
+    """`[B, H, W]` in [0, 1], or `None` for a model without attention."""
+    position = next((x for x in model.layers if isinstance(x, PositionEmbedding)), None)
+    if position is None:
+        return None
+    rows, columns = position.grid_size
+    masks = []
+    for image in images:  # one by one: the maps of a batch of a large model fill the memory
+        maps = attention_maps(model, image[None])
+        prefix = maps.shape[-1] - rows * columns
+        masks.append(plots.attention_masks(maps, position.grid_size, image_size, prefix)[0])
+    return np.stack(masks)

@@ -20,6 +20,7 @@ from typing import Any
 import keras
 
 from keras_vit.backend import ops
+from keras_vit.branches import LayerScale, StochasticDepth
 from keras_vit.initializers import random_kernel
 
 GELUS = ("tanh", "exact")
@@ -198,42 +199,6 @@ class MLPBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class StochasticDepth(keras.layers.Layer):
-    """Drops a residual branch for whole images while training (Huang et al., 2016; AugReg).
-
-    Args:
-        rate: Probability of dropping, in [0, 1). What is kept is scaled by 1 / (1 - rate).
-        seed: Optional seed.
-
-    Input: `[B, ...]`. Output: the same shape.
-    """
-
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
-        super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate}")
-        self.rate = rate
-        self.seed = seed
-        if rate > 0:  # a generator is a variable: no need to save one that is never used
-            self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        if not training or self.rate == 0:
-            return x
-        shape = (ops.shape(x)[0],) + (1,) * (len(x.shape) - 1)
-        # Dropout of one number per image: zero, or 1 / (1 - rate).
-        return x * keras.random.dropout(
-            ops.ones(shape, dtype=x.dtype), self.rate, seed=self.seed_generator
-        )
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "rate": self.rate, "seed": self.seed}
-
-
-@keras.saving.register_keras_serializable(package="keras_vit")
 class TransformerBlock(keras.layers.Layer):
     """One encoder block: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
 
@@ -246,6 +211,7 @@ class TransformerBlock(keras.layers.Layer):
         stochastic_depth_rate: Probability of dropping a branch, per image; in [0, 1).
         gelu: `"tanh"` (the original) or `"exact"`.
         epsilon: Of the layer norms; 1e-6 in the original.
+        layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
 
     Input: `[B, N, D]`. Output: `[B, N, D]`.
     """
@@ -259,6 +225,7 @@ class TransformerBlock(keras.layers.Layer):
         stochastic_depth_rate: float = 0.0,
         gelu: str = "tanh",
         epsilon: float = 1e-6,
+        layer_scale: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -269,6 +236,7 @@ class TransformerBlock(keras.layers.Layer):
         self.stochastic_depth_rate = stochastic_depth_rate
         self.gelu = gelu
         self.epsilon = epsilon
+        self.layer_scale = layer_scale
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         layers = keras.layers
         self.attention_norm = layers.LayerNormalization(
@@ -283,11 +251,17 @@ class TransformerBlock(keras.layers.Layer):
         self.stochastic_depth = StochasticDepth(
             stochastic_depth_rate, name="stochastic_depth", **common
         )
+        if layer_scale is not None:
+            self.attention_scale = LayerScale(layer_scale, name="attention_scale", **common)
+            self.mlp_scale = LayerScale(layer_scale, name="mlp_scale", **common)
 
     def build(self, input_shape: Any) -> None:
         rows_shape = (None, input_shape[-1])
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
             layer.build(rows_shape)
+        if self.layer_scale is not None:
+            self.attention_scale.build(rows_shape)
+            self.mlp_scale.build(rows_shape)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         num_tokens = ops.shape(tokens)[1]
@@ -295,9 +269,13 @@ class TransformerBlock(keras.layers.Layer):
 
         branch = self.attention.attend(self.attention_norm(rows), num_tokens, training)
         branch = self.dropout(branch, training=training)
+        if self.layer_scale is not None:
+            branch = self.attention_scale(branch)
         rows = rows + self._drop_branch(branch, num_tokens, training)
 
         branch = self.mlp(self.mlp_norm(rows), training=training)
+        if self.layer_scale is not None:
+            branch = self.mlp_scale(branch)
         rows = rows + self._drop_branch(branch, num_tokens, training)
         return to_tokens(rows, num_tokens)
 
@@ -319,4 +297,5 @@ class TransformerBlock(keras.layers.Layer):
             "stochastic_depth_rate": self.stochastic_depth_rate,
             "gelu": self.gelu,
             "epsilon": self.epsilon,
+            "layer_scale": self.layer_scale,
         }

@@ -38,12 +38,16 @@ def ViT(
     *,
     stem: Callable[..., Any] | None = None,
     classifier: str = "token",
+    class_token: bool | None = None,
+    norm_after_pooling: bool = False,
     representation_size: int | None = None,
     registers: int = 0,
+    layer_scale: float | None = None,
     dropout_rate: float = 0.0,
     attention_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
     gelu: str = "tanh",
+    norm_epsilon: float = 1e-6,
     border: str = "drop",
     include_preprocessing: bool = False,
     include_top: bool = True,
@@ -68,14 +72,22 @@ def ViT(
         stem: `None`, or a callable with a `stride` that turns the image into a feature map
             (the hybrids): `stem(images, dtype=...)`.
         classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
-            mean of the patch tokens, without a class token.
+            mean of the patch tokens.
+        class_token: Whether there is a class token. Default: with `classifier="token"`. With
+            `"gap"` it takes part in the attention and is left out of the mean (timm).
+        norm_after_pooling: Put the last layer norm behind the pooling, as timm does for
+            `global_pool="avg"` (`fc_norm`); the feature map is then without a norm.
         representation_size: Width of the `pre_logits` layer (dense, tanh) before the head,
             or `None` for no such layer.
         registers: Extra learned tokens after the class token, without a position.
+        layer_scale: Initial value of a learned scale of each channel after each branch of a
+            block (DeiT-III, DINOv2), or `None` for none (the paper).
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
         gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
+        norm_epsilon: Of the layer norms; 1e-6 in Google's and timm's code, 1e-12 in Hugging
+            Face's.
         border: What to do with a border that the patches do not cover: `"drop"` it (the
             original, with a warning), `"pad"` with zeros, or `"error"`.
         include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
@@ -111,15 +123,22 @@ def ViT(
         raise ValueError(
             f"`classifier` must be one of {CLASSIFIERS}. Received: classifier={classifier!r}"
         )
-    if pooling not in (None, *POOLINGS) or (pooling == "token" and classifier == "gap"):
+    if class_token is None:
+        class_token = classifier == "token"
+    if not class_token and "token" in (classifier, pooling):
         raise ValueError(
-            f"`pooling` must be None or one of {POOLINGS}, and `classifier='gap'` has no class "
-            f"token to pool. Received: pooling={pooling!r}, classifier={classifier!r}"
+            "Without a class token there is none to classify from or to pool; it is there with "
+            "`classifier='token'` or `class_token=True`. Received: class_token="
+            f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
+        )
+    if pooling not in (None, *POOLINGS):
+        raise ValueError(
+            f"`pooling` must be None or one of {POOLINGS}. Received: pooling={pooling!r}"
         )
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}
-    num_class_tokens = 1 if classifier == "token" else 0
+    num_class_tokens = int(class_token)
     num_prefix_tokens = num_class_tokens + registers
 
     image_size = as_pair(image_size, "image_size")
@@ -130,7 +149,7 @@ def ViT(
         x = stem(x, dtype=policy)  # [B, H', W', C']
     cut = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)
     x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
-    if classifier == "token":
+    if class_token:
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
     grid_size = _grid_size(grid, image_size, stem, patch_size)
     x = PositionEmbedding(grid_size, num_class_tokens, name="position_embedding", **common)(x, grid)
@@ -153,21 +172,26 @@ def ViT(
             attention_dropout_rate=attention_dropout_rate,
             stochastic_depth_rate=stochastic_depth_rate * i / max(depth - 1, 1),
             gelu=gelu,
+            epsilon=norm_epsilon,
+            layer_scale=layer_scale,
             name=f"block_{i}",
             **common,
         )(x)
-    x = layers.LayerNormalization(epsilon=1e-6, name="encoder_norm", **common)(x)
+    if not norm_after_pooling:
+        x = layers.LayerNormalization(epsilon=norm_epsilon, name="encoder_norm", **common)(x)
 
     # Tokens to what was asked for.
     if include_top:
-        pooled = "token" if classifier == "token" else "avg"
-        x = TokenPooling(pooled, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
+        pooling = "token" if classifier == "token" else "avg"
+    if pooling is not None:
+        x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
+        if norm_after_pooling:
+            x = layers.LayerNormalization(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
+    if include_top:
         if representation_size is not None:
             x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
         x = classification_head(x, classes, classifier_activation, policy)  # [B, classes]
-    elif pooling is not None:
-        x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
-    else:
+    elif pooling is None:
         x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
         x = feature_output(x, policy)  # [B, rows, columns, D]
 

@@ -19,14 +19,20 @@ from keras_vit.released import (
     IMAGENET_CLASSES,
     RELEASED,
     ROOT,
-    SAM,
     ReleasedFile,
     url_of,
 )
-from keras_vit.variants import VARIANTS
+from keras_vit.variants import VARIANTS, ViTConfig
 
 # The model in the names of all 50,000 AugReg files -> variant.
 _AUGREG_MODELS = {model: variant for variant, model, *_ in AUGREG_ROWS}
+
+# What `weights=` may say for every variant, and what files it means.
+MEANINGS = {
+    "imagenet21k": "pre-trained on ImageNet-21k",
+    "imagenet": "trained on ImageNet-2012 alone",
+    "imagenet21k+imagenet": "fine-tuned on ImageNet-2012",
+}
 
 _NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
 _AUGREG_NAME = re.compile(
@@ -49,7 +55,8 @@ _DATASET_CLASSES = {
 def available(variant: str) -> list[str]:
     """Names of the released files of a variant, the preferred ones first.
 
-    Besides them `find` takes `"imagenet21k"`, `"imagenet"` and the name of any AugReg file.
+    Besides them `find` takes `"imagenet21k"`, `"imagenet"`, `"imagenet21k+imagenet"` and the name
+    of any AugReg file.
 
     Args:
         variant: Name of a constructor, `"ViT_B16"` for example.
@@ -74,8 +81,10 @@ def find(
 
             - `"imagenet21k"`: pre-trained on ImageNet-21k (AugReg; where there is none, the
               file of the ViT paper, whose head is zero);
-            - `"imagenet"`: pre-trained on ImageNet-21k and fine-tuned on ImageNet-2012, at the
-              size nearest to `image_size`;
+            - `"imagenet21k+imagenet"`: pre-trained on ImageNet-21k and fine-tuned on
+              ImageNet-2012, at the size nearest to `image_size`;
+            - `"imagenet"`: for a ViT the same; for a BiT or a Mixer, trained on ImageNet-2012
+              alone;
             - a name from `available(variant)`;
             - the name of any AugReg file, with or without `augreg/` and `.npz`. Whether the
               file exists shows when it is fetched; `augreg/index.csv` in the bucket lists all.
@@ -100,24 +109,15 @@ def find(
             f"weights='imagenet21k', or one of {available(variant)}. "
             f"Received: weights={weights!r}"
         )
-    if not files and weights in ("imagenet21k", "imagenet"):
-        raise ValueError(
-            f"Google released no weights for {variant}. Use weights=None, or another variant. "
-            f"Received: weights={weights!r}"
-        )
-    if weights == "imagenet21k":
-        return next(file for file in files if file.name.endswith("-imagenet21k"))
-    if weights == "imagenet":
-        return _find_imagenet(variant, files, 224 if image_size is None else image_size)
+    if weights in MEANINGS:
+        return _find_meaning(variant, files, weights, 224 if image_size is None else image_size)
     for file in files:
         if file.name == weights:
             return file
     found = _find_by_file_name(variant, weights)
     if found is None:
         names = available(variant)
-        nearest = difflib.get_close_matches(
-            weights, ["imagenet21k", "imagenet", *names], n=1, cutoff=0.4
-        )
+        nearest = difflib.get_close_matches(weights, [*MEANINGS, *names], n=1, cutoff=0.4)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
             f"There are no released weights of that name for {variant}.{hint} There are {names}, "
@@ -136,16 +136,26 @@ def _files_of(variant: str) -> list[ReleasedFile]:
     return [file for file in RELEASED if file.variant == variant]
 
 
-def _find_imagenet(
-    variant: str, files: list[ReleasedFile], image_size: int | tuple[int, int]
+def _find_meaning(
+    variant: str,
+    files: list[ReleasedFile],
+    weights: str,
+    image_size: int | tuple[int, int],
 ) -> ReleasedFile:
-    # Fine-tuned ones. SAM trained on ImageNet alone: only by its name.
-    fitting = [f for f in files if f.classes == IMAGENET_CLASSES and f.source != SAM]
+    if not files:
+        raise ValueError(
+            f"Google released no weights for {variant}. Use weights=None, or another variant. "
+            f"Received: weights={weights!r}"
+        )
+    # The ViTs for ImageNet are fine-tuned ones, but for SAM's: those only by their name.
+    is_vit = isinstance(VARIANTS[variant], ViTConfig)
+    trained_on = "imagenet21k+imagenet" if is_vit and weights == "imagenet" else weights
+    fitting = [file for file in files if file.trained_on == trained_on]
     if not fitting:
         raise ValueError(
-            f"Google released no {variant} that is fine-tuned on ImageNet-2012, only "
-            f"{available(variant)}. Use weights='imagenet21k' and fine-tune it, or another "
-            "variant. Received: weights='imagenet'"
+            f"Google released no {variant} that is {MEANINGS[trained_on]}, only "
+            f"{available(variant)}. Use one of these and fine-tune it, or another variant. "
+            f"Received: weights={weights!r}"
         )
     rows, columns = as_pair(image_size, "image_size")
     return min(fitting, key=lambda file: abs(file.image_size - (rows * columns) ** 0.5))
@@ -165,7 +175,7 @@ def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
             f"path. Received: weights={weights!r}"
         )
     for file in RELEASED:
-        if file.path == path:
+        if path in file.paths:
             _check_variant(variant, file.variant, weights)
             return file
     if match is None:
@@ -212,9 +222,11 @@ def cache_folder() -> Path:
 def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
     """The path of a released file in the cache, downloading it first if it is not there.
 
-    A mirror with the same paths below it takes the place of Google's bucket when the environment
-    variable `KERAS_VIT_WEIGHTS_URL` is set (`https://` or `http://`, or `file:///folder/`). What
-    arrives must have the announced length and the arrays of the released architecture.
+    A mirror takes Google's place when the environment variable `KERAS_VIT_WEIGHTS_URL` is set
+    (`https://` or `http://`, or `file:///folder/`). Below it, as in the cache, the files of ViT
+    have the paths that they have in the bucket `vit_models` (`augreg/...`), those of the other
+    buckets the name of the bucket before it (`bit_models/BiT-M-R50x1.npz`). What arrives must have
+    the announced length and the arrays of the released architecture.
 
     Args:
         released: What `find` returned.
@@ -228,9 +240,9 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
         ValueError: If the file is not what it should be.
     """
     # Here, as the reader of checkpoints knows this module too.
-    from keras_vit.checkpoints import check_released_file
+    from keras_vit.manifest import check_released_file
 
-    root = os.environ.get("KERAS_VIT_WEIGHTS_URL") or ROOT
+    root = os.environ.get("KERAS_VIT_WEIGHTS_URL") or released.root
     target = cache_folder() / released.path
     # An AugReg name says all about its file, so one that somebody put straight into the folder
     # counts as well. The other names are in several of Google's folders.

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import math
 from pathlib import Path
 
 import keras
@@ -12,26 +14,42 @@ from keras import ops
 
 import keras_vit
 from keras_vit.initializers import weights_follow
+from keras_vit.manifest import manifest
 
 SMALL = {"block_sizes": (1, 2), "width_factor": 0.5, "classes": 5}
-COUNTS = Path(__file__).parent / "golden" / "tables" / "param_counts.json"
+TABLES = Path(__file__).parent / "golden" / "tables"
 
 
 def _numpy(x):
     return ops.convert_to_numpy(x)
 
 
-@pytest.mark.parametrize(
-    ("name", "block_sizes"), [("R50x1", (3, 4, 6, 3)), ("R101x1", (3, 4, 23, 3))]
-)
-def test_parameter_counts_of_the_original(name, block_sizes):
-    counts = json.loads(COUNTS.read_text())["bit"][name]
+def test_every_variant_has_a_row():
+    configs = keras_vit.VARIANTS.items()
+    bits = {n.removeprefix("BiT_") for n, c in configs if isinstance(c, keras_vit.BiTConfig)}
+    assert bits == set(json.loads((TABLES / "param_counts.json").read_text())["bit"])
+
+
+@pytest.mark.parametrize("name", ["R50x1", "R50x3", "R101x1", "R101x3", "R152x2", "R152x4"])
+def test_parameter_counts_and_manifests_of_the_original(name):
+    counts = json.loads((TABLES / "param_counts.json").read_text())["bit"][name]
+    released = json.loads(gzip.decompress((TABLES / "released_key_manifests.json.gz").read_bytes()))
+    config = keras_vit.VARIANTS[f"BiT_{name}"]
+    expected = {k: tuple(v) for k, v in released[f"BiT-M-{name}"].items()}
+    assert manifest(config, classes=21843) == expected
+    for classes, column in [(21843, "21843"), (1000, "1000"), (None, "no_head")]:
+        shapes = manifest(config, classes=classes)
+        assert sum(math.prod(shape) for shape in shapes.values()) == counts[column]
+    assert config.width == counts["features"]
+
+
+def test_a_built_model_has_the_parameters_of_its_manifest():
     with weights_follow():
-        model = keras_vit.BiT(block_sizes=block_sizes)
-        assert model.count_params() == counts["1000"]
-        features = keras_vit.BiT(block_sizes=block_sizes, include_top=False)
-    assert features.count_params() == counts["no_head"]
-    assert features.output_shape[-1] == counts["features"]
+        model = keras_vit.BiT_R50x1(weights=None)
+        features = keras_vit.BiT_R50x1(weights=None, include_top=False)
+    assert model.count_params() == 25_549_352
+    assert features.count_params() == 23_500_352
+    assert features.output_shape[-1] == 2048
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

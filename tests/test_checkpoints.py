@@ -13,8 +13,10 @@ import pytest
 from keras import ops
 
 import keras_vit
-from keras_vit.checkpoints import check_released_file, manifest, model_arrays
+from keras_vit.arrays import Arrays
 from keras_vit.describe import describe
+from keras_vit.manifest import check_released_file, manifest
+from keras_vit.reading import Checkpoint
 
 TINY = keras_vit.ViTConfig(4, 12, 2, 3, 20)
 
@@ -43,11 +45,12 @@ def test_the_model_is_read_off_the_arrays(tmp_path):
     model = keras_vit.from_checkpoint(_save(tmp_path / "a.npz", arrays))
     assert tuple(model.input_shape) == (None, 16, 16, 3)
     assert tuple(model.output_shape) == (None, 5)
-    loaded = {name: v for name, (v, _, _) in model_arrays(model).items()}
+    loaded = Arrays(model, "google")
     assert set(loaded) == set(arrays)
-    for name, variable in loaded.items():  # bit for bit
-        np.testing.assert_array_equal(ops.convert_to_numpy(variable).ravel(), arrays[name].ravel())
-    info = describe({name: array.shape for name, array in arrays.items()})
+    for name in loaded:  # bit for bit
+        np.testing.assert_array_equal(loaded[name], arrays[name])
+    with Checkpoint(tmp_path / "a.npz") as checkpoint:
+        info = describe(checkpoint)
     assert (info.patch_size, info.width, info.depth, info.num_heads) == (4, 12, 2, 3)
     assert (info.mlp_dim, info.representation_size, info.classes) == (20, 9, 5)
 
@@ -179,7 +182,13 @@ def test_a_released_file_is_checked_to_the_last_array(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"<html>404</html>", "not an .npz"), (b"", "not an .npz")],
+    [
+        (b"<html>404</html>", "not an .npz"),
+        (b"", "not an .npz"),
+        (b"\x80\x04pickle", "never loaded"),
+        (b"PK\x03\x04" + bytes(20), "not an .npz"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "as HDF5"),
+    ],
 )
 def test_a_file_that_is_no_checkpoint(tmp_path, content, message):
     (tmp_path / "a.npz").write_bytes(content)
@@ -189,7 +198,7 @@ def test_a_file_that_is_no_checkpoint(tmp_path, content, message):
 
 def test_arrays_of_another_kind_of_model(tmp_path):
     path = _save(tmp_path / "a.npz", {"resnet/head/bias": np.zeros(3, "float32")})
-    with pytest.raises(ValueError, match=r"Vision Transformer.*BiT ResNet.*resnet/head/bias"):
+    with pytest.raises(ValueError, match=r"Vision Transformer.*BiT.*timm.*resnet/head/bias"):
         keras_vit.from_checkpoint(path)
 
 
@@ -230,8 +239,9 @@ def test_bit_names_with_numbers_and_a_file_of_another_family(golden, tmp_path):
 
 def test_an_unknown_suffix(tmp_path):
     (tmp_path / "model.pth").write_bytes(b"x")
-    with pytest.raises(ValueError, match=r"\.npz, \.weights\.h5 or \.keras"):
-        keras_vit.load_weights(keras.Sequential(), tmp_path / "model.pth")
+    model = keras_vit.ViT(16, 4, 12, 0, 3, 20, classes=5)
+    with pytest.raises(ValueError, match=r"a \.safetensors, a \.weights\.h5 or a \.keras"):
+        keras_vit.load_weights(model, tmp_path / "model.pth")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")

@@ -40,6 +40,13 @@ LAYERS = [
         [TOKENS],
         TOKENS,
     ),
+    (layers.LayerScale, {"initial_value": 0.5}, [TOKENS], TOKENS),
+    (
+        layers.MixerBlock,
+        {"tokens_mlp_dim": 5, "channels_mlp_dim": 19, "stochastic_depth_rate": 0.5},
+        [TOKENS],
+        TOKENS,
+    ),
 ]
 
 

@@ -16,9 +16,13 @@ import pytest
 from keras import ops
 
 import keras_vit
-from keras_vit.checkpoints import manifest
+from keras_vit.manifest import manifest
 
 CONSTRUCTORS = {name: getattr(keras_vit, name) for name in keras_vit.VARIANTS}
+VITS, BITS, MIXERS = (
+    [name for name, config in keras_vit.VARIANTS.items() if isinstance(config, kind)]
+    for kind in (keras_vit.ViTConfig, keras_vit.BiTConfig, keras_vit.MixerConfig)
+)
 FORMATS = ["channels_last", "channels_first"]
 
 pytestmark = pytest.mark.filterwarnings("ignore:The image size .* is not a multiple")
@@ -26,9 +30,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image size .* is not a multi
 
 @pytest.fixture
 def one_block(monkeypatch):
-    """Every variant with one block, which is enough for rules and shapes."""
+    """Every variant with one block of a kind, which is enough for rules and shapes."""
     for name, config in list(keras_vit.VARIANTS.items()):
-        monkeypatch.setitem(keras_vit.VARIANTS, name, dataclasses.replace(config, depth=1))
+        small = {"depth": 1}
+        if name in BITS:  # R152x4 has a thousand million weights
+            small = {"block_sizes": (1, 1, 1, 1), "width_factor": 0.5}
+        monkeypatch.setitem(keras_vit.VARIANTS, name, dataclasses.replace(config, **small))
 
 
 @pytest.fixture(params=FORMATS)
@@ -56,16 +63,52 @@ def test_signature_is_that_of_keras_applications(name):
     assert keras_vit.VARIANTS[name].title in CONSTRUCTORS[name].__doc__
 
 
+@pytest.mark.parametrize(
+    ("names", "own"),
+    [
+        (
+            VITS,
+            "classifier representation_size registers dropout_rate attention_dropout_rate "
+            "stochastic_depth_rate gelu border",
+        ),
+        (BITS, ""),
+        (MIXERS, "stochastic_depth_rate gelu border"),
+    ],
+)
+def test_options_are_those_of_the_family(names, own):
+    for name in names:
+        parameters = inspect.signature(CONSTRUCTORS[name]).parameters.values()
+        options = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
+        assert options == {"new_head", "include_preprocessing", "dtype", *own.split()}
+        for option in options:
+            assert f"\n    {option}: " in CONSTRUCTORS[name].__doc__
+
+
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_notop_variable_input_channels(name, one_block, data_format):
-    width = keras_vit.VARIANTS[name].width
+    config = keras_vit.VARIANTS[name]
+    rows, columns = (None, None) if config.any_size else (64, 96)
+    expected = (rows and rows // config.stride, columns and columns // config.stride)
     for channels in (1, 3, 4):
         model = CONSTRUCTORS[name](
             weights=None,
             include_top=False,
-            input_shape=_shape(data_format, None, None, channels),
+            input_shape=_shape(data_format, rows, columns, channels),
         )
-        assert tuple(model.output_shape) == (None, *_shape(data_format, None, None, width))
+        assert tuple(model.output_shape) == (None, *_shape(data_format, *expected, config.width))
+
+
+@pytest.mark.parametrize("name", MIXERS)
+def test_a_mixer_has_one_size(name, one_block, data_format):
+    for include_top in (True, False):
+        with pytest.raises(ValueError, match=r"one size of images.*Received: input_shape="):
+            CONSTRUCTORS[name](
+                weights=None,
+                include_top=include_top,
+                input_shape=_shape(data_format, None, None, 3),
+            )
+    model = CONSTRUCTORS[name](weights=None, include_top=False)
+    assert tuple(model.input_shape) == (None, *_shape(data_format, 224, 224, 3))
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
@@ -74,8 +117,12 @@ def test_notop_custom_input_shape(name, one_block, data_format):
     model = CONSTRUCTORS[name](
         weights=None, include_top=False, input_shape=_shape(data_format, 123, 123, 3)
     )
-    after_stem = 123 if config.stem is None else math.ceil(123 / config.stem.stride)
-    side = after_stem // config.patch_size
+    # A ResNet rounds up wherever it halves the size; whole patches are cut.
+    if name in BITS:
+        side = math.ceil(123 / config.stride)
+    else:
+        stem = getattr(config, "stem", None)
+        side = math.ceil(123 / (stem.stride if stem else 1)) // config.patch_size
     assert tuple(model.output_shape) == (None, *_shape(data_format, side, side, config.width))
 
 
@@ -91,6 +138,10 @@ def test_notop_custom_input_tensor(name, one_block):
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 @pytest.mark.parametrize("pooling", ["avg", "max", "token"])
 def test_pooling(name, pooling, one_block):
+    if pooling == "token" and name not in VITS:
+        with pytest.raises(ValueError, match="no class token"):
+            CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
+        return
     model = CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
     assert tuple(model.output_shape) == (None, keras_vit.VARIANTS[name].width)
 
@@ -107,19 +158,28 @@ def test_classifier_activation_and_serialisation(name, one_block):
     assert [tuple(w.shape) for w in again.weights] == [tuple(w.shape) for w in model.weights]
 
 
-def test_channels_first_equals_channels_last(one_block):
+@pytest.mark.parametrize("name", ["ViT_Ti16", "BiT_R50x1", "Mixer_B16"])
+def test_channels_first_equals_channels_last(name, one_block):
     images = np.random.default_rng(0).normal(size=(2, 32, 48, 3)).astype("float32")
-    last = keras_vit.ViT_Ti16(weights=None, include_top=False)
+    last = CONSTRUCTORS[name](weights=None, include_top=False, input_shape=(32, 48, 3))
     keras.config.set_image_data_format("channels_first")
     try:
-        first = keras_vit.ViT_Ti16(weights=None, include_top=False)
-        resized = keras_vit.resize_model(first, (32, 48))
+        first = CONSTRUCTORS[name](weights=None, include_top=False, input_shape=(3, 32, 48))
     finally:
         keras.config.set_image_data_format("channels_last")
     first.set_weights(last.get_weights())
     expected = np.moveaxis(ops.convert_to_numpy(last(images)), -1, 1)
     result = ops.convert_to_numpy(first(np.moveaxis(images, -1, 1)))
-    np.testing.assert_allclose(result, expected, atol=1e-5)
+    np.testing.assert_allclose(result, expected, atol=1e-5 * max(np.abs(expected).max(), 1))
+
+
+def test_a_channels_first_model_is_resized(one_block):
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model = keras_vit.ViT_Ti16(weights=None, include_top=False)
+        resized = keras_vit.resize_model(model, (32, 48))
+    finally:
+        keras.config.set_image_data_format("channels_last")
     assert tuple(resized.input_shape) == (None, 3, 32, 48)
     assert tuple(resized.output_shape) == (None, 192, 2, 3)
 
@@ -133,7 +193,7 @@ def _write_released(folder, variant, weights, *, zero_head=False, seed=0, **opti
     if zero_head:
         arrays |= {k: np.zeros_like(v) for k, v in arrays.items() if k.startswith("head/")}
     path = folder / released.path  # where the cache keeps it
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     np.savez(path, **arrays)
     return arrays
 
@@ -187,6 +247,46 @@ def test_the_imagenet_file_fits_the_input_shape(cache, one_block):
             )
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "classes"),
+    [
+        ("BiT_R50x1", "imagenet", 1000),
+        ("BiT_R50x1", "imagenet21k", 21843),
+        ("BiT_R152x4", "imagenet21k+imagenet", 1000),
+        ("BiT_R50x1", "distilled-imagenet-160", 1000),
+        ("Mixer_B16", "imagenet", 1000),
+        ("Mixer_L16", "imagenet21k", 21843),
+        ("Mixer_B32", "imagenet", 1000),
+        ("ViT_B16", "imagenet21k+imagenet", 1000),
+    ],
+)
+def test_released_files_of_every_family(name, weights, classes, cache, one_block):
+    arrays = _write_released(cache, name, weights)
+    model = CONSTRUCTORS[name](weights=weights)
+    assert tuple(model.output_shape) == (None, classes)
+    assert tuple(model.input_shape) == (None, 224, 224, 3)
+    expected = arrays["resnet/head/conv2d/kernel" if name in BITS else "head/kernel"]
+    kernel = ops.convert_to_numpy(model.get_layer("head").kernel)
+    np.testing.assert_array_equal(kernel, expected.reshape(kernel.shape))
+    features = CONSTRUCTORS[name](weights=weights, include_top=False, pooling="avg")
+    assert tuple(features.output_shape) == (None, keras_vit.VARIANTS[name].width)
+    fresh = CONSTRUCTORS[name](weights=weights, classes=7, new_head=True)
+    assert tuple(fresh.output_shape) == (None, 7)
+    assert not ops.convert_to_numpy(fresh.get_layer("head").kernel).any()
+    with pytest.raises(ValueError, match=f"`classes` should be {classes}"):
+        CONSTRUCTORS[name](weights=weights, classes=7)
+
+
+def test_sizes_with_released_weights(cache, one_block):
+    _write_released(cache, "BiT_R50x1", "imagenet")
+    assert keras_vit.BiT_R50x1(input_shape=(64, 96, 3)).output_shape == (None, 1000)
+    assert keras_vit.BiT_R50x1(include_top=False).input_shape == (None, None, None, 3)
+    _write_released(cache, "Mixer_B16", "imagenet")
+    assert keras_vit.Mixer_B16(include_top=False).input_shape == (None, 224, 224, 3)
+    with pytest.raises(ValueError, match="cannot be resized"):
+        keras_vit.Mixer_B16(input_shape=(64, 96, 3))
+
+
 def test_keras_files_and_paths(tmp_path, one_block):
     model = keras_vit.ViT_Ti16(weights=None, classes=3)
     model.get_layer("head").bias.assign([1.0, 2.0, 3.0])
@@ -214,6 +314,14 @@ def test_keras_files_and_paths(tmp_path, one_block):
         ("ViT_B16", {"input_shape": (224, 224, 1)}, r"3 channels"),
         ("ViT_B16", {"weights": None, "input_shape": (8, 8, 3)}, r"at least one patch"),
         ("ViT_B16", {"weights": None, "pooling": "min", "include_top": False}, r"pooling"),
+        ("BiT_R50x1", {"classifier": "gap"}, r"unexpected keyword argument 'classifier'"),
+        ("BiT_R50x1", {"weights": "jft300m"}, r"never released"),
+        ("BiT_R50x1", {"weights": "BiT-M-R50x3.npz"}, r"holds a BiT_R50x3"),
+        ("BiT_R50x1", {"weights": "bit_models/none.npz"}, r"no released weights of that name"),
+        ("BiT_R152x4", {"classes": 10}, r"`classes` should be 1000.*new_head=True"),
+        ("Mixer_B16", {"weights": "imagenet21k+imagenet"}, r"only \['mixer-imagenet21k'"),
+        ("Mixer_B32", {"weights": "imagenet21k"}, r"only \['sam-imagenet'\]"),
+        ("Mixer_L16", {"registers": 4}, r"unexpected keyword argument 'registers'"),
     ],
 )
 def test_bad_arguments_say_what_was_expected(name, options, message, tmp_path, monkeypatch):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 import re
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import keras
 import pytest
 
 import keras_vit
+from keras_vit.manifest import manifest
 from keras_vit.released import RELEASED
 
 ROOT = Path(__file__).parents[1]
@@ -60,11 +63,14 @@ def test_the_tables_of_the_readme_are_those_of_the_code():
     readme = (ROOT / "README.md").read_text()
     rows = [re.split(r" *\| *", line.strip("| ")) for line in readme.splitlines() if "|" in line]
     for name, config in keras_vit.VARIANTS.items():
-        expected = [
-            f"`{name}`", config.title, config.patch_size, config.width, config.depth,
-            config.num_heads, config.mlp_dim,
-        ]  # fmt: skip
-        assert [str(cell) for cell in expected] in [row[:7] for row in rows], name
+        # Width, depth and so on, each family in the order of its fields; then the parameters.
+        fields = dataclasses.asdict(config)
+        facts = [fields[key] for key in fields if key not in ("title", "stem")]
+        if isinstance(config, keras_vit.BiTConfig):
+            facts = [", ".join(map(str, config.block_sizes)), config.width_factor, config.width]
+        count = sum(math.prod(shape) for shape in manifest(config).values())
+        expected = [f"`{name}`", config.title, *facts, f"{count:,}"]
+        assert [str(cell) for cell in expected] in rows, name
     for file in RELEASED:
         expected = [
             f"`{file.variant}`", f"`{file.name}`", file.classes, file.image_size,

@@ -8,7 +8,7 @@ import pytest
 from keras import ops
 
 import keras_vit
-from keras_vit.checkpoints import model_arrays
+from keras_vit.arrays import Arrays
 
 VITS = ["vit_token", "vit_gap", "vit_token_rep24", "vit_token_linen_names"]
 HYBRIDS = ["hybrid_token", "hybrid_stem_only"]
@@ -17,6 +17,11 @@ ATOL = {**dict.fromkeys(VITS, 1e-5), **dict.fromkeys(HYBRIDS, 3e-5)}
 
 def _numpy(x):
     return ops.convert_to_numpy(x)
+
+
+def _by_released_name(model):
+    arrays = Arrays(model, "google")
+    return {arrays.format.array_of(name)[0]: v for name, v in arrays.variables.items()}
 
 
 def _outputs(model, images, **names):
@@ -99,7 +104,7 @@ def test_bit_gradients(golden):
 
     fixture = golden("bit")
     model = keras_vit.from_checkpoint(fixture.checkpoint, image_size=48)
-    variables = {name: variable for name, (variable, _, _) in model_arrays(model).items()}
+    variables = _by_released_name(model)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with tf.GradientTape() as tape:
         y = model(fixture.arrays["images"], training=True)
@@ -172,8 +177,7 @@ def test_gradients(golden):
 
     fixture, model = _compiled_for_training(golden)
     images, labels = fixture.arrays["images"][0], fixture.arrays["labels"][0]
-    arrays = model_arrays(model)
-    variables = {name: variable for name, (variable, _, _) in arrays.items()}
+    variables = _by_released_name(model)
     with tf.GradientTape() as tape:
         loss = model.compute_loss(y=labels, y_pred=model(images, training=True))
     gradients = tape.gradient(loss, {name: v.value for name, v in variables.items()})
@@ -218,7 +222,7 @@ def test_training_trace_with_the_original_rule(golden):
     fixture, model = _compiled_for_training(golden)
     optimizer = keras.optimizers.SGD(1.0, momentum=0.0, global_clipnorm=1.0)
     model.compile(optimizer, model.loss, jit_compile=False)
-    arrays = {name: variable for name, (variable, _, _) in model_arrays(model).items()}
+    arrays = _by_released_name(model)
     velocity = dict.fromkeys(arrays, 0.0)
     for step, rate in enumerate(fixture.arrays["f32/lr"]):
         before = {name: _numpy(v).copy() for name, v in arrays.items()}

@@ -264,3 +264,15 @@ def test_example_predictions_are_spread_over_the_classes(colours):
     assert sum("true: " in title for title in titles) == 8
     assert "12 of 18" in figure._suptitle.get_text()
     assert "(9 of all are right)" in figure._suptitle.get_text()
+
+
+def test_example_predictions_of_models_without_attention(colours):
+    data = from_folder(colours, 32, 8, validation_share=0.75)
+    result = TrainingResult({}, train_accuracy=0, validation_accuracy=0.5, steps=0, seconds=0)
+    for model in (
+        keras_vit.Mixer(32, 16, 8, 1, 5, 7, classes=3, include_preprocessing=True),
+        keras_vit.BiT(32, (1,), 0.5, classes=3, include_preprocessing=True),
+    ):
+        figure = run_folder.example_predictions(model, data, result)
+        assert all(len(part.axes) == 1 for part in figure.subfigs)
+        assert "looked at" not in figure._suptitle.get_text()

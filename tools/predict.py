@@ -26,7 +26,7 @@ def main() -> int:
     add(
         "--model",
         default="ViT_Ti16",
-        help="ViT_Ti16 (default), ViT_B16, ...; a run folder, a .keras or an .npz file",
+        help="ViT_Ti16 (default), ViT_B16, ...; a run folder, a .keras, .npz or .safetensors file",
     )
     add("--weights", help="for ViT_...: imagenet (default), imagenet21k, or a file")
     add("--csv", help="also write the predictions to this file")

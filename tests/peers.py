@@ -1,0 +1,62 @@
+"""Imports timm where torchvision is missing or does not fit the installed torch.
+
+timm wants torchvision for its datasets and augmentations, which no test here uses; the build of
+torch for the CPU often has none beside it. Empty classes stand in for it while timm is imported.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import sys
+import types
+
+
+class _Empty(types.ModuleType):
+    __path__ = ()  # a package
+
+    def __getattr__(self, name: str):
+        if name.startswith("__"):
+            raise AttributeError(name)
+        import torch
+
+        modes = ("NEAREST", "BILINEAR", "BICUBIC", "BOX", "HAMMING", "LANCZOS")
+        return type(name, (torch.nn.Module,), {mode: mode for mode in modes})
+
+
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    def find_spec(self, fullname, path=None, target=None):
+        if fullname.split(".")[0] == "torchvision":
+            return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
+        return None
+
+    def create_module(self, spec):
+        return _Empty(spec.name)
+
+    def exec_module(self, module):
+        pass
+
+
+def _forget_torchvision() -> None:
+    for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+        del sys.modules[name]
+
+
+def import_timm():
+    """timm, or an `ImportError`."""
+    import torch  # noqa: F401
+
+    try:
+        import torchvision.ops  # noqa: F401
+    except Exception:  # a build for another torch fails with a RuntimeError
+        _forget_torchvision()
+        finder = _Finder()
+        sys.meta_path.insert(0, finder)
+        try:
+            import timm
+        finally:
+            sys.meta_path.remove(finder)
+            _forget_torchvision()
+    else:
+        import timm
+    return timm
