@@ -11,8 +11,6 @@ import os
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +19,7 @@ import numpy as np
 
 from keras_vit.arrays import Arrays, warn_of_lost_settings
 from keras_vit.formats import FORMAT_NAMES
+from keras_vit.targets import replacing
 
 _KERAS_SUFFIXES = (".weights.h5", ".keras")
 
@@ -51,7 +50,7 @@ def save_weights(
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write into.")
     if name == "keras":
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             if path.suffix == ".keras":
                 _write_keras(temporary, model)
             else:
@@ -61,10 +60,10 @@ def save_weights(
     if path.suffix:  # the folder of a Hugging Face model says them in its `config.json`
         warn_of_lost_settings(arrays.format, arrays.settings, model.name)
     if path.suffix == ".npz":
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             _write_npz(temporary, arrays)
     elif path.suffix == ".safetensors":
-        with _replacing(path) as temporary:
+        with replacing(path) as temporary:
             _write_safetensors(temporary, arrays)
     else:
         _write_folder(path, arrays)
@@ -92,18 +91,6 @@ def format_name(path: Path, wanted: str | None) -> str:
             f"Received: path={str(path)!r}, format={wanted!r}"
         )
     return name
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with the same ending, that becomes `path` at the end."""
-    folder = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(folder, path.name)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _write_keras(path: Path, model: keras.Model) -> None:

@@ -37,26 +37,46 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         pass
 
 
-def _forget_torchvision() -> None:
+def _torchvision_works() -> bool:
+    try:
+        import torchvision.ops  # noqa: F401
+    except Exception:  # a build for another torch fails with a RuntimeError
+        return False
+    return True
+
+
+def _hide_torchvision() -> None:
+    """From here on nobody finds it, so that nobody tries a build that fails."""
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
+    sys.modules["torchvision"] = None  # type: ignore[assignment]
 
 
 def import_timm():
     """timm, or an `ImportError`."""
     import torch  # noqa: F401
 
-    try:
-        import torchvision.ops  # noqa: F401
-    except Exception:  # a build for another torch fails with a RuntimeError
-        _forget_torchvision()
+    if "timm" in sys.modules or _torchvision_works():
+        import timm
+    else:
+        _hide_torchvision()
+        del sys.modules["torchvision"]
         finder = _Finder()
         sys.meta_path.insert(0, finder)
         try:
             import timm
         finally:
             sys.meta_path.remove(finder)
-            _forget_torchvision()
-    else:
-        import timm
+            _hide_torchvision()
     return timm
+
+
+def import_transformers():
+    """transformers, or an `ImportError`."""
+    import torch  # noqa: F401
+
+    if not _torchvision_works():
+        _hide_torchvision()
+    import transformers
+
+    return transformers

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from peers import import_timm
+from peers import import_timm, import_transformers
 
 import keras_vit
 
@@ -24,14 +24,23 @@ SIZE = 32
 TOLERANCE = 1e-4
 
 
-@pytest.fixture(scope="module")
-def timm():
+def _imported(function):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the other library
-            return import_timm()
+            return function()
     except ImportError as error:
-        pytest.skip(f"timm is not installed ({error}); make test-interop")
+        pytest.skip(f"{error}; make test-interop installs it")
+
+
+@pytest.fixture(scope="module")
+def timm():
+    return _imported(import_timm)
+
+
+@pytest.fixture(scope="module")
+def transformers():
+    return _imported(import_transformers)
 
 
 def _randomise(model, seed=0):
@@ -158,8 +167,7 @@ def test_a_timm_file_opens_here_and_ours_there(timm, kind, container, tmp_path):
 
 
 @pytest.mark.parametrize("size", [SIZE, (16, 40)])
-def test_a_hugging_face_model_opens_here_and_ours_there(size, tmp_path):
-    transformers = pytest.importorskip("transformers", reason="make test-interop")
+def test_a_hugging_face_model_opens_here_and_ours_there(transformers, size, tmp_path):
     config = transformers.ViTConfig(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
         image_size=size, patch_size=8, num_labels=5,
@@ -180,8 +188,7 @@ def test_a_hugging_face_model_opens_here_and_ours_there(size, tmp_path):
     assert again.config.num_labels == 5
 
 
-def test_hugging_face_names_as_transformers_5_has_them_in_memory(tmp_path):
-    transformers = pytest.importorskip("transformers", reason="make test-interop")
+def test_hugging_face_names_as_transformers_5_has_them_in_memory(transformers, tmp_path):
     from safetensors.torch import save_file
 
     config = transformers.ViTConfig(

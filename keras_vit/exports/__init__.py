@@ -1,0 +1,1 @@
+"""Files to deploy a model with: a SavedModel, TFLite, ONNX."""
