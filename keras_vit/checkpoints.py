@@ -185,7 +185,9 @@ def _load(
                 array, grid, layer.grid_size, layer.num_prefix_tokens
             )
         variable.assign(array)
-        if name == "head/kernel" and not array.any():
+        zero_head = name == "head/kernel" and not array.any()
+        del array  # before the next one is read
+        if zero_head:
             warnings.warn(
                 f"The head in {checkpoint.path.name!r} is all zeros, as in the ImageNet-21k files "
                 "of the ViT paper, which Google released for their features: its class scores mean "

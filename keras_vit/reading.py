@@ -144,21 +144,25 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def __getitem__(self, variable: str) -> np.ndarray:
         name, key = self._rows[variable]
-        array = self._read(name)
+        source, index = self.sources[name]
+        if key.part is None and index is None:
+            array = as_float(self._reader[source])
+        else:
+            array = self._shared(source)
+            if index is not None:
+                array = array[index]
         if key.part is not None:
-            index, count = key.part
+            part, count = key.part
             size = len(array) // count
-            array = array[index * size : (index + 1) * size]
+            array = array[part * size : (part + 1) * size]
         return LAYOUTS[key.layout].read(array)
 
-    def _read(self, name: str) -> np.ndarray:
-        source, index = self.sources[name]
-        # Query, key and value, or the blocks of a stack, come from one array, one after another.
+    def _shared(self, source: str) -> np.ndarray:
+        """Query, key and value, or the blocks of a stack, come from one array, by turns."""
         if self._last is None or self._last[0] != source:
-            self._last = None
+            self._last = None  # first, so that two large arrays are never there at once
             self._last = (source, as_float(self._reader[source]))
-        array = self._last[1]
-        return array if index is None else array[index]
+        return self._last[1]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
