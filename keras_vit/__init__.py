@@ -4,6 +4,7 @@ from keras_vit import layers
 from keras_vit.analysis import attention_maps
 from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.exports import export
 from keras_vit.mixer import Mixer
 from keras_vit.models import (
     BiT_R50x1,
@@ -75,6 +76,7 @@ __all__ = [
     "available",
     "decode_predictions",
     "download_weights",
+    "export",
     "from_checkpoint",
     "layers",
     "load_weights",

@@ -1,0 +1,179 @@
+"""What an exported file is worth: its size, its speed, and how far it is from the model."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.backend import ops
+from keras_vit.images import find_images
+from keras_vit.position import as_pair
+from keras_vit.preprocessing import preprocess_input
+
+Runner = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Measured:
+    """One exported file.
+
+    Attributes:
+        path: The file or folder.
+        size: Bytes on disk.
+        difference: The largest difference to the model's outputs, as a part of their range.
+        agreement: Share of the photos whose first class is the model's.
+        top1: Share of the photos that are right, or `None` where their classes are not known.
+        milliseconds: Median of one photo at a time.
+        model_milliseconds: That of the Keras model, measured by turns with it.
+    """
+
+    path: Path
+    size: int
+    difference: float
+    agreement: float
+    top1: float | None
+    milliseconds: float
+    model_milliseconds: float
+
+
+def photos_of(
+    folder: str | os.PathLike[str], image_size: tuple[int, int], class_names: Sequence[str] = ()
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Photos of a folder, squashed to a size, and their classes.
+
+    Args:
+        folder: With photos, or with a folder of them for each class.
+        image_size: (rows, columns) in pixels.
+        class_names: Of the model. Where every photo lies in a folder of one of these names, that
+            is its class.
+
+    Returns:
+        uint8 `[N, rows, columns, 3]`, and int `[N]` or `None`.
+
+    Raises:
+        ValueError: If there is no photo.
+    """
+    paths = find_images(Path(folder))
+    if not paths:
+        raise ValueError(f"There is no photo in {str(folder)!r} (JPEG, PNG, BMP, GIF or WebP).")
+    size = as_pair(image_size, "image_size")
+    pixels = np.stack(
+        [
+            keras.utils.img_to_array(
+                keras.utils.load_img(path, target_size=size, interpolation="bilinear"),
+                dtype="uint8",
+            )
+            for path in paths
+        ]
+    )
+    index = {name: i for i, name in enumerate(class_names)}
+    folders = [path.parent.name for path in paths]
+    known = all(name in index for name in folders)
+    return pixels, np.array([index[name] for name in folders]) if known else None
+
+
+def keras_runner(model: Any) -> Runner:
+    """Runs a model on pixels, compiled."""
+    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        x = pixels.astype("float32")
+        return ops.convert_to_numpy(
+            model.predict_on_batch(x if takes_pixels else preprocess_input(x))
+        )
+
+    return run
+
+
+def _saved_model_runner(path: Path, model: Any) -> Runner:
+    import tensorflow as tf
+
+    loaded: Any = tf.saved_model.load(str(path))
+    run = loaded.signatures["predict_pixels"]
+    return lambda pixels: run(pixels=tf.constant(pixels))["outputs"].numpy()
+
+
+def _onnx_runner(path: Path, model: Any) -> Runner:
+    import onnxruntime
+
+    session: Any = onnxruntime.InferenceSession(path)
+    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
+
+    def run(pixels: np.ndarray) -> np.ndarray:
+        x = pixels.astype("float32")
+        return session.run(["output"], {"image": x if takes_pixels else preprocess_input(x)})[0]
+
+    return run
+
+
+RUNNERS: dict[str, Callable[[Path, Any], Runner]] = {
+    "": _saved_model_runner,
+    ".onnx": _onnx_runner,
+}
+
+
+def measure(
+    path: str | os.PathLike[str],
+    model: Any,
+    pixels: np.ndarray,
+    classes: np.ndarray | None = None,
+    repeats: int = 20,
+) -> Measured:
+    """Runs an exported file and the model it was made of on the same photos.
+
+    Args:
+        path: What `keras_vit.export` wrote.
+        model: What it wrote it from.
+        pixels: uint8 `[N, rows, columns, channels]`.
+        classes: int `[N]`, or `None`.
+        repeats: Photos for the time, one at a time and by turns.
+    """
+    path = Path(path)
+    run, reference = RUNNERS[path.suffix](path, model), keras_runner(model)
+    found = np.concatenate([run(pixels[i : i + 1]) for i in range(len(pixels))])
+    expected = np.concatenate([reference(pixels[i : i + 1]) for i in range(len(pixels))])
+    times: dict[Runner, list[float]] = {run: [], reference: []}
+    for i in range(repeats):
+        photo = pixels[i % len(pixels)][None]
+        for function in times:
+            start = time.perf_counter()
+            function(photo)
+            times[function].append(time.perf_counter() - start)
+    guesses = found.argmax(-1)
+    return Measured(
+        path,
+        _size(path),
+        float(np.abs(found - expected).max() / np.ptp(expected)),
+        float((guesses == expected.argmax(-1)).mean()),
+        None if classes is None else float((guesses == classes).mean()),
+        1e3 * statistics.median(times[run]),
+        1e3 * statistics.median(times[reference]),
+    )
+
+
+def _size(path: Path) -> int:
+    if path.is_file():
+        return path.stat().st_size
+    return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+
+def table(rows: Sequence[Measured]) -> list[str]:
+    """The lines of a table."""
+    heads = ("MiB", 7), ("difference", 11), ("agree", 7), ("top-1", 7), ("ms", 7), ("Keras ms", 9)
+    lines = [f"{'file':32} " + " ".join(f"{head:>{width}}" for head, width in heads)]
+    for row in rows:
+        top1 = "-" if row.top1 is None else f"{100 * row.top1:.1f}%"
+        lines.append(
+            f"{row.path.name:32} {row.size / 2**20:7.1f} {row.difference:11.1e} "
+            f"{100 * row.agreement:6.1f}% {top1:>7} {row.milliseconds:7.1f} "
+            f"{row.model_milliseconds:9.1f}"
+        )
+    return lines

@@ -1,0 +1,11 @@
+"""A development server for an exported SavedModel, with the two interfaces of TF Serving.
+
+It serves one model on the loopback interface, over the session loader that TF Serving uses, so
+that clients can be written and tried without it. It is not made for production: no batching of
+requests, no encryption, no access control.
+"""
+
+from keras_vit.serving.model import Limits, RequestError, ServedModel
+from keras_vit.serving.server import ModelServer
+
+__all__ = ["Limits", "ModelServer", "RequestError", "ServedModel"]

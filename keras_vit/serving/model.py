@@ -1,0 +1,149 @@
+"""What both interfaces share: the model in a session, its version, and what clients are told."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from keras_vit.exports.session import SessionModel
+
+
+@dataclasses.dataclass(frozen=True)
+class Limits:
+    """What one client may cost the others.
+
+    Attributes:
+        body_bytes: Largest request.
+        timeout: Seconds for a request to arrive, and to wait until it runs.
+        running: Requests that run at a time.
+        held: Requests that are in memory at a time, those that arrive or wait included; more
+            are refused.
+    """
+
+    body_bytes: int = 32 * 2**20
+    timeout: float = 30.0
+    running: int = 4
+    held: int = 64
+
+
+class RequestError(Exception):
+    """A request that cannot be answered.
+
+    Args:
+        code: Name of a gRPC status: `"INVALID_ARGUMENT"`, `"NOT_FOUND"`,
+            `"RESOURCE_EXHAUSTED"`, `"UNAVAILABLE"` or `"INTERNAL"`.
+        message: For the client.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class ServedModel:
+    """One version of a model.
+
+    Args:
+        folder: A SavedModel, or a folder with one SavedModel per version, named by numbers, of
+            which the highest is taken.
+        name: As clients call it. Default: the name of the folder without the version.
+        limits: How many requests run at a time, and how long the others wait.
+
+    Attributes:
+        name: See above.
+        version: A positive integer; 1 where the folder says none.
+        signatures: Name -> `SignatureDef`.
+
+    Raises:
+        ValueError: If there is no SavedModel in the folder.
+    """
+
+    def __init__(
+        self,
+        folder: str | os.PathLike[str],
+        name: str | None = None,
+        limits: Limits | None = None,
+    ):
+        base, path, self.version = find_version(Path(folder))
+        self.name = name or base.name
+        self._session = SessionModel(path)
+        self.signatures = self._session.signatures
+        self._limits = limits or Limits()
+        self._places = threading.Semaphore(self._limits.running)
+
+    def check(self, name: str, version: int | None = None) -> None:
+        """Raises a `RequestError` unless this is the model that is asked for."""
+        if name != self.name or version not in (None, self.version):
+            asked = name if version is None else f"{name}, version {version}"
+            raise RequestError(
+                "NOT_FOUND",
+                f"There is no model {asked!r}; there is {self.name!r}, version {self.version}.",
+            )
+
+    def signature(self, name: str) -> Any:
+        """The `SignatureDef` of that name, or a `RequestError`."""
+        if name not in self.signatures:
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"The model has no signature {name!r}; it has {sorted(self.signatures)}.",
+            )
+        return self.signatures[name]
+
+    def predict(
+        self, signature: str, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()
+    ) -> dict[str, np.ndarray]:
+        """Runs a signature; as `SessionModel.run`, but whatever goes wrong is a `RequestError`."""
+        if not self._places.acquire(timeout=self._limits.timeout):
+            raise RequestError("UNAVAILABLE", "The server is busy. Try again later.")
+        try:
+            return self._session.run(inputs, signature, outputs)
+        except (ValueError, TypeError) as error:
+            raise RequestError("INVALID_ARGUMENT", str(error)) from error
+        except (tf.errors.OpError, MemoryError, RuntimeError) as error:
+            raise RequestError("INTERNAL", f"{type(error).__name__}: {error}") from error
+        finally:
+            self._places.release()
+
+    def close(self, grace: float = 5.0) -> None:
+        """Frees the memory, when what is running is done or after `grace` seconds."""
+        deadline = time.monotonic() + grace
+        for _ in range(self._limits.running):
+            self._places.acquire(timeout=max(deadline - time.monotonic(), 0))
+        self._session.close()
+
+
+def find_version(folder: Path) -> tuple[Path, Path, int]:
+    """The folder of a model, that of its highest version, and the version.
+
+    Raises:
+        ValueError: If there is no SavedModel.
+    """
+    folder = folder.resolve()
+    if (folder / "saved_model.pb").is_file():
+        if _is_version(folder):
+            return folder.parent, folder, int(folder.name)
+        return folder, folder, 1
+    versions = [
+        path
+        for path in (folder.iterdir() if folder.is_dir() else ())
+        if _is_version(path) and (path / "saved_model.pb").is_file()
+    ]
+    if not versions:
+        raise ValueError(
+            "Expected a SavedModel (a folder with saved_model.pb), or a folder with SavedModels "
+            f"named 1, 2, ... in it. Received: {str(folder)!r}"
+        )
+    newest = max(versions, key=lambda path: int(path.name))
+    return folder, newest, int(newest.name)
+
+
+def _is_version(path: Path) -> bool:
+    return path.name.isascii() and path.name.isdigit() and int(path.name) > 0

@@ -1,0 +1,521 @@
+"""The development server: both interfaces, and nothing that a client sends brings it down."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+import keras_vit
+from keras_vit.exports.saved_model import export_saved_model
+from keras_vit.exports.session import SessionModel
+from keras_vit.serving import Limits, ModelServer, RequestError, ServedModel
+from keras_vit.serving.json_format import read_inputs, read_request, write_response
+
+pytestmark = pytest.mark.skipif(
+    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
+)
+
+LIMITS = Limits(body_bytes=200_000, timeout=1.0, running=2, held=16)
+
+
+def jpeg(colour):
+    file = io.BytesIO()
+    Image.new("RGB", (50, 40), colour).save(file, "jpeg")
+    return file.getvalue()
+
+
+RED, BLUE = jpeg((250, 10, 10)), jpeg((10, 10, 250))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    model = keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        weight.assign(rng.normal(0, 0.2, weight.shape).astype("float32"))
+    folder = tmp_path_factory.mktemp("models") / "flowers"
+    folder.mkdir()
+    export_saved_model(model, folder / "7", top_k=2, class_names=("a", "b", "ç", "d"))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def session(folder):
+    with SessionModel(folder / "7") as session:
+        yield session
+
+
+@pytest.fixture(scope="module")
+def server(folder):
+    pytest.importorskip("grpc")
+    pytest.importorskip("tensorflow_serving.apis")
+    with ModelServer(folder, rest_port=0, grpc_port=0, limits=LIMITS) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def still_there(request):
+    """After every test that uses the server: it answers as before."""
+    yield
+    if "server" in request.fixturenames:
+        server = request.getfixturevalue("server")
+        assert post(server, {"instances": [b64(RED)]})[0] == 200
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def call(server, path, body=None):
+    """Status and parsed answer."""
+    url = f"http://127.0.0.1:{server.rest_port}{path}"
+    try:
+        with urllib.request.urlopen(url, body, timeout=20) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def post(server, request, path="/v1/models/flowers:predict"):
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    return call(server, path, body)
+
+
+def raw(server, *parts, pause=0.0):
+    """Sends bytes as they are; returns all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except ConnectionError:
+            pass
+        answer = b""
+        try:
+            while chunk := connection.recv(65536):
+                answer += chunk
+        except ConnectionError:
+            pass
+    return answer
+
+
+def test_rest_by_rows(server, session):
+    expected = session.run({"image_bytes": [RED, BLUE]})
+    status, answer = post(server, {"instances": [b64(RED), {"image_bytes": b64(BLUE)}][:1]})
+    assert status == 200
+    (row,) = answer["predictions"]
+    assert row["status"] == "ok"
+    assert row["labels"] == [label.decode() for label in expected["labels"][0]]
+    np.testing.assert_allclose(row["scores"], expected["scores"][0], atol=1e-5)
+    named = [{"image_bytes": b64(RED)}, {"image_bytes": b64(BLUE)}]
+    _, answer = post(server, {"signature_name": "serving_default", "instances": named})
+    assert [row["class_ids"] for row in answer["predictions"]] == expected["class_ids"].tolist()
+
+
+def test_rest_by_names(server, session):
+    expected = session.run({"image_bytes": [RED, BLUE]})
+    for inputs in ([b64(RED), b64(BLUE)], {"image_bytes": [b64(RED), b64(BLUE)]}):
+        status, answer = post(server, {"inputs": inputs})
+        assert status == 200
+        assert set(answer["outputs"]) == {"class_ids", "labels", "scores", "status"}
+        np.testing.assert_allclose(answer["outputs"]["scores"], expected["scores"], atol=1e-5)
+
+
+def test_rest_pixels(server, session):
+    pixels = np.random.default_rng(0).integers(0, 256, (2, 32, 48, 3), "uint8")
+    expected = session.run({"pixels": pixels}, "features")["features"]
+    request = {"signature_name": "features", "instances": pixels.tolist()}
+    _, answer = post(server, request, "/v1/models/flowers/versions/7:predict")
+    np.testing.assert_allclose(answer["predictions"], expected, atol=1e-5)
+    _, answer = post(server, {"signature_name": "features", "inputs": pixels.tolist()})
+    np.testing.assert_allclose(answer["outputs"], expected, atol=1e-5)
+
+
+def test_rest_status_and_metadata(server):
+    status, answer = call(server, "/v1/models/flowers")
+    assert status == 200
+    assert answer["model_version_status"][0]["version"] == "7"
+    assert answer["model_version_status"][0]["state"] == "AVAILABLE"
+    status, answer = call(server, "/v1/models/flowers/versions/7/metadata")
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    assert signatures["serving_default"]["inputs"]["image_bytes"]["dtype"] == "DT_STRING"
+
+
+def test_a_bad_image_is_told_by_its_status(server):
+    status, answer = post(server, {"instances": [b64(RED), b64(b"no image"), b64(RED[:300])]})
+    assert status == 200
+    statuses = [row["status"] for row in answer["predictions"]]
+    assert statuses[0] == "ok"
+    assert "not a JPEG" in statuses[1]
+    assert "damaged" in statuses[2]
+
+
+@pytest.mark.parametrize(
+    ("request_", "message"),
+    [
+        (b"", "no valid JSON"),
+        (b"{", "no valid JSON"),
+        (b"\xff\xfe", "no valid JSON"),
+        (b"[" * 100_000, "no valid JSON"),
+        ([1], "must be a JSON object"),
+        ({}, '"instances" or "inputs"'),
+        ({"instances": [1], "inputs": [1]}, '"instances" or "inputs"'),
+        ({"instances": []}, "not empty"),
+        ({"instances": 3}, "must be a list"),
+        ({"instances": [3]}, "expected a string"),
+        ({"instances": [{"b64": "%%%"}]}, "'image_bytes' is not valid"),
+        ({"instances": [{"b64": 3}]}, "expected a string"),
+        ({"instances": [["a"], ["b"]]}, "shape"),
+        ({"instances": [["a"], "b"]}, "."),
+        ({"instances": "abc"}, "must be a list"),
+        ({"inputs": "abc"}, "shape"),
+        ({"instances": [{"picture": "a"}]}, r"takes \['image_bytes'\]. Received: \['picture'\]"),
+        ({"instances": [{"image_bytes": "a"}, {"a": "a"}]}, "same names"),
+        ({"inputs": {"image_bytes": ["a"], "x": [1]}}, "Received"),
+        ({"signature_name": "nine", "instances": ["a"]}, "no signature 'nine'"),
+        ({"signature_name": 9, "instances": ["a"]}, "must be a string"),
+        ({"signature_name": "features", "instances": [[[[1, 2, 3]]]]}, "shape"),
+        ({"signature_name": "features", "instances": [[1], [2, 3]]}, "'pixels' is not valid"),
+        ({"signature_name": "features", "instances": [[[[1, 2, 256]]]]}, "range of uint8"),
+        ({"signature_name": "features", "instances": [[[[1, 2, 0.5]]]]}, "numbers of uint8"),
+        ({"signature_name": "features", "instances": [[[[1, 2, 10**30]]]]}, "numbers of uint8"),
+        ({"signature_name": "features", "instances": ["a"]}, "numbers of uint8"),
+    ],
+)
+def test_rest_refuses(server, request_, message):
+    status, answer = post(server, request_)
+    assert status == 400
+    assert re.search(message, answer["error"]), answer["error"]
+
+
+@pytest.mark.parametrize(
+    ("path", "method", "expected"),
+    [
+        ("/v1/models/trees:predict", "POST", 404),
+        ("/v1/models/flowers/versions/8:predict", "POST", 404),
+        ("/v1/models/flowers/versions/x:predict", "POST", 404),
+        ("/v1/models/flowers:classify", "POST", 405),
+        ("/", "GET", 404),
+        ("/v1/models/trees", "GET", 404),
+        ("/../../etc/passwd", "GET", 404),
+        ("/v1/models/flowers:predict", "GET", 405),
+    ],
+)
+def test_rest_paths(server, path, method, expected):
+    body = b'{"instances": ["a"]}' if method == "POST" else None
+    status, answer = call(server, path, body)
+    assert status == expected
+    assert answer["error"]
+
+
+HEAD = b"POST /v1/models/flowers:predict HTTP/1.1\r\nHost: a\r\n"
+
+
+def test_oversized_bodies(server):
+    # Announced and not sent, and sent in full.
+    announced = raw(server, HEAD + b"Content-Length: 99999999999\r\n\r\n")
+    assert announced.startswith(b"HTTP/1.1 413 ")
+    assert b"at most 200000 bytes" in announced
+    status, answer = post(server, {"instances": ["a" * 300_000]})
+    assert status == 413
+    assert "at most 200000 bytes" in answer["error"]
+
+
+def test_truncated_bodies(server):
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        connection.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+        connection.shutdown(socket.SHUT_WR)
+        with connection.makefile("rb") as answer:
+            assert b"ended after 1 of 100 bytes" in answer.read()
+    start = time.monotonic()
+    answer = raw(server, HEAD + b"Content-Length: 100\r\n\r\n{")
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    # Byte by byte: the whole request has a deadline, not each of its bytes.
+    parts = [HEAD, b"Content-Length: 100\r\n\r\n", *[b" "] * 30]
+    assert b" 408 " in raw(server, *parts, pause=0.1)
+    assert time.monotonic() - start < 10
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (HEAD + b"\r\n", 411),
+        (HEAD + b"Transfer-Encoding: chunked\r\n\r\n3\r\n{}\n\r\n0\r\n\r\n", 411),
+        (HEAD + b"Content-Length: -1\r\n\r\n", 400),
+        (HEAD + b"Content-Length: many\r\n\r\n", 400),
+        (b"nonsense\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),  # a client that wants TLS
+        (b"GET /" + b"a" * 70_000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"a: b\r\n" * 200 + b"\r\n", 431),
+        (b"DELETE /v1/models/flowers HTTP/1.1\r\n\r\n", 501),
+    ],
+)
+def test_requests_that_are_none(server, request_, status):
+    answer = raw(server, request_)
+    assert b" %d " % status in answer.splitlines()[0]
+    assert b'{"error": ' in answer
+
+
+def test_a_connection_is_used_again(server):
+    body = json.dumps({"instances": [b64(RED)]}).encode()
+    request = HEAD + b"Content-Length: %d\r\n" % len(body)
+    bad = HEAD + b"Content-Length: 2\r\n\r\n{}"
+    last = request + b"Connection: close\r\n\r\n" + body
+    answer = raw(server, request + b"\r\n" + body, bad, last)
+    assert re.findall(rb"HTTP/1.1 (\d+) ", answer) == [b"200", b"400", b"200"]
+
+
+def test_clients_that_go_away(server):
+    for parts in ([b""], [b"GET"], [HEAD + b"Content-Length: 100\r\n\r\n"]):
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+            connection.sendall(b"".join(parts))
+
+
+def test_many_at_a_time(server, session):
+    expected = session.run({"image_bytes": [RED, BLUE]})["class_ids"].tolist()
+
+    def one(i):
+        if i % 4 == 3:
+            return post(server, b"{")[0] == 400
+        _, answer = post(server, {"instances": [b64((RED, BLUE)[i % 2])]})
+        return answer["predictions"][0]["class_ids"] == expected[i % 2]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(one, range(64)))
+
+
+def test_more_than_it_holds(folder):
+    limits = Limits(timeout=2.0, held=1)
+    with ModelServer(folder, rest_port=0, grpc_port=None, limits=limits) as server:
+        with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as slow:
+            slow.sendall(HEAD + b"Content-Length: 100\r\n\r\n{")
+            time.sleep(0.3)
+            status, answer = post(server, {"instances": [b64(RED)]})
+            assert status == 503
+            assert "busy" in answer["error"]
+        assert server.grpc_port is None
+        time.sleep(0.3)
+        assert post(server, {"instances": [b64(RED)]})[0] == 200
+
+
+# gRPC, by TensorFlow Serving's own client package.
+
+
+@pytest.fixture(scope="module")
+def grpc_apis(server):
+    import grpc
+    from tensorflow_serving.apis import (
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+    )
+
+    class Apis:
+        error = grpc.RpcError
+        channel = grpc.insecure_channel(
+            f"127.0.0.1:{server.grpc_port}", [("grpc.max_send_message_length", -1)]
+        )
+        predictions = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        models = model_service_pb2_grpc.ModelServiceStub(channel)
+        metadata_pb2, status_pb2 = get_model_metadata_pb2, get_model_status_pb2
+
+        @staticmethod
+        def request(signature="", name="flowers", version=None, outputs=(), **inputs):
+            request = predict_pb2.PredictRequest()
+            request.model_spec.name = name
+            request.model_spec.signature_name = signature
+            if version is not None:
+                request.model_spec.version.value = version
+            request.output_filter.extend(outputs)
+            for key, value in inputs.items():
+                request.inputs[key].CopyFrom(tf.make_tensor_proto(value))
+            return request
+
+        def predict(self, *arguments, **options):
+            request = self.request(*arguments, **options)
+            response = self.predictions.Predict(request, timeout=20)
+            return {key: tf.make_ndarray(value) for key, value in response.outputs.items()}
+
+        def refused(self, request):
+            with pytest.raises(self.error) as caught:
+                self.predictions.Predict(request, timeout=20)
+            return caught.value.code().name, caught.value.details()
+
+    with Apis.channel:
+        yield Apis()
+
+
+def test_grpc_predicts(grpc_apis, server, session):
+    for inputs, signature in (
+        ({"image_bytes": [RED, b"no image", BLUE]}, "serving_default"),
+        ({"pixels": np.full((2, 32, 48, 3), 99, "uint8")}, "predict_pixels"),
+    ):
+        expected = session.run(inputs, signature)
+        found = grpc_apis.predict(signature, version=7, **inputs)
+        assert set(found) == set(expected)
+        np.testing.assert_allclose(found["scores"], expected["scores"], atol=1e-5)
+        np.testing.assert_array_equal(found["labels"], expected["labels"])
+    assert set(grpc_apis.predict(outputs=["scores"], image_bytes=[RED])) == {"scores"}
+
+
+def test_grpc_metadata_and_status(grpc_apis, server):
+    request = grpc_apis.metadata_pb2.GetModelMetadataRequest(metadata_field=["signature_def"])
+    request.model_spec.name = "flowers"
+    response = grpc_apis.predictions.GetModelMetadata(request, timeout=20)
+    signatures = grpc_apis.metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    assert set(signatures.signature_def) == {"serving_default", "predict_pixels", "features"}
+    request = grpc_apis.status_pb2.GetModelStatusRequest()
+    request.model_spec.name = "flowers"
+    (state,) = grpc_apis.models.GetModelStatus(request, timeout=20).model_version_status
+    assert state.version == 7
+    assert state.state == grpc_apis.status_pb2.ModelVersionStatus.AVAILABLE
+
+
+def test_grpc_refuses(grpc_apis, server):
+    request, refused = grpc_apis.request, grpc_apis.refused
+    assert refused(request(name="trees", image_bytes=[RED]))[0] == "NOT_FOUND"
+    assert refused(request(version=8, image_bytes=[RED]))[0] == "NOT_FOUND"
+    wrong = [
+        (request("nine", image_bytes=[RED]), "no signature"),
+        (request(picture=[RED]), "Received: ['picture']"),
+        (request(), "takes ['image_bytes']"),
+        (request(image_bytes=[[RED]]), "shape"),
+        (request(image_bytes=RED), "shape"),
+        (request(image_bytes=[1.5]), "must be string"),
+        (request("features", pixels=np.zeros((1, 2, 3, 4), "uint8")), "shape"),
+        (request("features", pixels=np.zeros((1, 32, 48, 3), "float32")), "must be uint8"),
+        (request(outputs=["logits"], image_bytes=[RED]), "Asked for: ['logits']"),
+    ]
+    huge = request("features", pixels=np.zeros((1, 1, 1, 1), "uint8"))
+    huge.inputs["pixels"].tensor_shape.dim[0].size = 10**12
+    negative = request("features", pixels=np.zeros((1, 1, 1, 1), "uint8"))
+    negative.inputs["pixels"].tensor_shape.dim[0].size = -1
+    truncated = request("features", pixels=np.zeros((1, 32, 48, 3), "uint8"))
+    truncated.inputs["pixels"].tensor_content = b"\0\0"
+    nonsense = request(image_bytes=[RED])
+    nonsense.inputs["image_bytes"].dtype = 77
+    wrong += [(huge, "larger"), (negative, "not known"), (truncated, "not valid"), (nonsense, "")]
+    for message, text in wrong:
+        code, details = refused(message)
+        assert code == "INVALID_ARGUMENT"
+        assert text in details
+    code, _ = refused(request(image_bytes=[b"a" * 300_000]))
+    assert code == "RESOURCE_EXHAUSTED"
+
+
+def test_grpc_does_not_take_other_bytes(grpc_apis, server):
+    method = grpc_apis.channel.unary_unary("/tensorflow.serving.PredictionService/Predict")
+    with pytest.raises(grpc_apis.error):
+        method(b"\xff\xff\xff nonsense", timeout=20)
+    with socket.create_connection(("127.0.0.1", server.grpc_port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.1\r\n\r\n")
+    assert grpc_apis.predict(image_bytes=[RED])["status"] == [b"ok"]
+
+
+def test_both_at_a_time(grpc_apis, server, session):
+    expected = session.run({"image_bytes": [RED]})["scores"][0]
+
+    def one(i):
+        if i % 2:
+            return grpc_apis.predict(image_bytes=[RED])["scores"][0]
+        return post(server, {"instances": [b64(RED)]})[1]["predictions"][0]["scores"]
+
+    with ThreadPoolExecutor(8) as pool:
+        for scores in pool.map(one, range(40)):
+            np.testing.assert_allclose(scores, expected, atol=1e-5)
+
+
+def test_without_the_packages(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "grpc", None)
+    with pytest.raises(ImportError, match=r"keras-vit-applications\[serving\]"):
+        ModelServer(folder, rest_port=0, grpc_port=0)
+    with ModelServer(folder, rest_port=0, grpc_port=None) as server:
+        assert post(server, {"instances": [b64(RED)]})[0] == 200
+
+
+def test_a_port_that_is_taken(folder, server):
+    with pytest.raises(OSError, match="in use"):
+        ModelServer(folder, rest_port=server.rest_port, grpc_port=None)
+    with pytest.raises(OSError, match="Cannot listen"):
+        ModelServer(folder, rest_port=0, grpc_port=server.grpc_port)
+
+
+def test_which_folder(folder, tmp_path):
+    for name in ("1", "10", "9", "notes", "11"):
+        (tmp_path / "m" / name).mkdir(parents=True)
+    for name in ("1", "10", "9"):
+        os.symlink(folder / "7" / "saved_model.pb", tmp_path / "m" / name / "saved_model.pb")
+        os.symlink(folder / "7" / "variables", tmp_path / "m" / name / "variables")
+    for path, name, version in (
+        (tmp_path / "m", "m", 10),
+        (tmp_path / "m" / "9", "m", 9),
+        (folder, "flowers", 7),
+    ):
+        model = ServedModel(path)
+        assert (model.name, model.version) == (name, version)
+        model.close()
+    with pytest.raises(ValueError, match="Expected a SavedModel"):
+        ServedModel(tmp_path / "m" / "notes")
+    with pytest.raises(ValueError, match="Expected a SavedModel"):
+        ServedModel(tmp_path / "none")
+
+
+def test_json_of_bytes_and_of_one_output(session):
+    definition = session.signatures["serving_default"]
+    _, request = read_request(b'{"instances": ["text", {"b64": "AP8=\\n"}]}')
+    assert read_inputs(request, definition)["image_bytes"].tolist() == [b"text", b"\x00\xff"]
+    files = {"image_bytes": np.array([b"\x00\xff"], object)}
+    assert json.loads(write_response(request, files)) == {"predictions": [{"b64": "AP8="}]}
+    with pytest.raises(RequestError, match="give the names"):
+        read_inputs({"inputs": [1]}, type("Two", (), {"inputs": {"a": 1, "b": 2}}))
+
+
+def test_example(folder):
+    script = Path(__file__).parents[1] / "examples" / "serve.py"
+    command = [sys.executable, script, folder, "--rest-port", "0", "--no-grpc"]
+    environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
+    watchdog = threading.Timer(120, process.kill)
+    watchdog.start()
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        match = re.search(r"http://127.0.0.1:(\d+)/v1/models/flowers:predict", line)
+        assert match, process.communicate()
+        status, _ = call(type("Server", (), {"rest_port": int(match[1])}), "/v1/models/flowers")
+        assert status == 200
+        assert "development" in process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert "Traceback" not in errors
+    finally:
+        watchdog.cancel()
+        process.kill()
+        process.communicate()
