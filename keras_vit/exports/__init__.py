@@ -1,4 +1,4 @@
-"""Files to deploy a model with: a SavedModel, ONNX."""
+"""Files to deploy a model with: a SavedModel, ONNX, TFLite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 # packages that the others do not.
 FORMATS = {
     "savedmodel": ("keras_vit.exports.saved_model", "export_saved_model", ""),
+    "tflite": ("keras_vit.exports.tflite", "export_tflite", ".tflite"),
     "onnx": ("keras_vit.exports.onnx", "export_onnx", ".onnx"),
 }
 
@@ -22,10 +23,12 @@ def export(
 
     Args:
         model: A classifier that keras_vit built; trained or not, of any dtype policy.
-        path: A folder to make for a SavedModel, a file that ends with `.onnx` for ONNX.
-        format: `"savedmodel"` or `"onnx"`. Default: what the ending of `path` says.
-        **options: Those of the format, see `exports.saved_model.export_saved_model` and
-            `exports.onnx.export_onnx`: `class_names`, `overwrite`, `top_k`, ...
+        path: A folder to make for a SavedModel, a file that ends with `.tflite` or `.onnx` for
+            the others.
+        format: `"savedmodel"`, `"tflite"` or `"onnx"`. Default: what the ending of `path` says.
+        **options: Those of the format, see `exports.saved_model.export_saved_model`,
+            `exports.tflite.export_tflite` and `exports.onnx.export_onnx`: `class_names`,
+            `overwrite`, `top_k`, `quantize`, ...
 
     Returns:
         `path`.

@@ -33,6 +33,8 @@ class PixelClassifier:
         channels: Of the image, 1 or 3.
         class_names: As many as the model has classes.
         width: Channels of the features.
+        channels_first: Whether the model, though not this, takes `[B, channels, rows, columns]`.
+        takes_pixels: Whether the model has its own preprocessing, from [0, 255].
 
     Raises:
         ValueError: If the model is no such classifier, or an argument does not fit it.
@@ -58,10 +60,10 @@ class PixelClassifier:
                 f"outputs of shape {[tuple(x.shape) for x in model.outputs]}"
             )
         names = {layer.name for layer in model.layers}
-        self._channels_first = "channels_last" in names
-        self._takes_pixels = "preprocessing" in names
-        self.model: Any = _of_size(as_float32(model), self._channels_first, image_size)
-        rows, columns, channels = _sides(self.model, self._channels_first)
+        self.channels_first = "channels_last" in names
+        self.takes_pixels = "preprocessing" in names
+        self.model: Any = _of_size(as_float32(model), self.channels_first, image_size)
+        rows, columns, channels = _sides(self.model, self.channels_first)
         if None in (rows, columns):
             rows, columns = as_pair(image_size, "image_size")
         self.image_size = (int(rows), int(columns))
@@ -89,9 +91,9 @@ class PixelClassifier:
             probabilities. All float32.
         """
         x = ops.cast(pixels, "float32")
-        if not self._takes_pixels:
+        if not self.takes_pixels:
             x = preprocess_input(x)
-        if self._channels_first:
+        if self.channels_first:
             x = ops.transpose(x, (0, 3, 1, 2))
         features, outputs = self._parts(x, training=False)
         return features, outputs, ops.softmax(outputs) if self._gives_logits else outputs

@@ -114,9 +114,16 @@ def _onnx_runner(path: Path, model: Any) -> Runner:
     return run
 
 
+def _tflite_runner(path: Path, model: Any) -> Runner:
+    from keras_vit.exports import tflite_run
+
+    return tflite_run.runner(path, any(layer.name == "preprocessing" for layer in model.layers))
+
+
 RUNNERS: dict[str, Callable[[Path, Any], Runner]] = {
     "": _saved_model_runner,
     ".onnx": _onnx_runner,
+    ".tflite": _tflite_runner,
 }
 
 

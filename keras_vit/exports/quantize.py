@@ -1,0 +1,135 @@
+"""TFLite files of 16, 8 and 4 bits, by ai-edge-quantizer, and what keeps them right.
+
+| `quantize=` | weights | products | needs photos |
+|---|---|---|---|
+| `"float16"` | float16 | float32 | |
+| `"dynamic_int8"` | int8, a scale for each output channel | int8, a scale for each row | |
+| `"int8"` | the same | int8, scales that are known before | yes |
+| `"int4"` | int4, a scale for each 32 | int8, a scale for each row | yes |
+
+Only dense and convolution layers: softmax, norms, GELU and attention stay in float32, where a
+quantised one is slower and less exact.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_vit.exports.gptq import gptq
+from keras_vit.exports.observe import Layer, Observed, layers_of_file, observe
+from keras_vit.exports.tflite_file import read, write
+
+QUANTIZATIONS = ("float16", "dynamic_int8", "int8", "int4")
+NEED_PHOTOS = ("int8", "int4")
+BLOCK = 32
+# The largest error of rounding, as a share of the mean square, that a tensor may have from one
+# scale for all of it. One massive activation (a token whose hidden units reach 200 where others
+# reach 3, in block 7 of the released Ti/16) spoils all others by a hundred times that.
+LARGEST_NOISE = 0.002
+
+
+def check_quantize(quantize: Any, calibration: Any) -> None:
+    """Raises for a recipe that is unknown or lacks its photos."""
+    if quantize is not None and quantize not in QUANTIZATIONS:
+        raise ValueError(
+            f"`quantize` must be None or one of {QUANTIZATIONS}. Received: quantize={quantize!r}"
+        )
+    if quantize in NEED_PHOTOS and calibration is None:
+        raise ValueError(
+            f"quantize={quantize!r} needs photos like those that the model will see: "
+            "`calibration=` a folder of them, or a uint8 array [N, rows, columns, channels]. "
+            "Without any, take quantize='dynamic_int8'."
+        )
+    if quantize not in NEED_PHOTOS and calibration is not None:
+        raise ValueError(
+            f"`calibration` is for quantize={' or '.join(map(repr, NEED_PHOTOS))}. Received: "
+            f"quantize={quantize!r} and photos; leave them out."
+        )
+
+
+def quantize_file(
+    flatbuffer: bytes, quantize: str, images: Sequence[np.ndarray] = (), progress: bool = False
+) -> bytes:
+    """Quantises a converted file.
+
+    Args:
+        flatbuffer: In float32, from the converter.
+        quantize: One of `QUANTIZATIONS`.
+        images: What its first signature takes, one batch each; for `NEED_PHOTOS`.
+        progress: Whether to show the photos' progress.
+
+    Raises:
+        ImportError: If ai-edge-quantizer is not installed.
+    """
+    try:
+        from ai_edge_quantizer import quantizer, recipe
+    except ImportError as error:
+        raise ImportError(
+            "Quantising needs the package ai-edge-quantizer: "
+            'pip install "keras-vit-applications[quantize]"'
+        ) from error
+    per_channel = recipe.QuantGranularity.CHANNELWISE
+    ranges: dict[str, Any] | None = None
+    observed: list[Observed] = []
+    if quantize in NEED_PHOTOS:
+        observed = observe(flatbuffer, images, products=quantize == "int4", progress=progress)
+        ranges = {}
+    if quantize == "int4":
+        flatbuffer = _with_rounded_weights(flatbuffer, observed)
+    made = quantizer.Quantizer(flatbuffer)
+    for layer in layers_of_file(flatbuffer):
+        operation = getattr(recipe.TFLOperationName, layer.operation)
+        here = (f"^{re.escape(layer.scope)}$", operation)
+        if quantize == "float16":
+            made.add_weight_only_config(*here, 16, per_channel, recipe.AlgorithmName.FLOAT_CASTING)
+        elif quantize == "int4" and _has_blocks(layer):
+            made.add_dynamic_config(*here, 4, recipe.QuantGranularity.BLOCKWISE_32)
+        elif quantize == "int8" and observed[layer.position].noise <= LARGEST_NOISE:
+            made.add_static_config(*here, 8, 8, per_channel)
+        else:
+            made.add_dynamic_config(*here, 8, per_channel)
+        if ranges is not None:
+            ranges.update(_as_quantizer_has_it(layer, observed[layer.position]))
+    # It warns of every array that two signatures share: they quantise it alike.
+    logging.disable(logging.WARNING)
+    try:
+        result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    finally:
+        logging.disable(logging.NOTSET)
+    return bytes(result.quantized_model)
+
+
+def _has_blocks(layer: Layer) -> bool:
+    return layer.operation == "FULLY_CONNECTED" and layer.weight_shape[-1] % BLOCK == 0
+
+
+def _with_rounded_weights(flatbuffer: bytes, observed: list[Observed]) -> bytes:
+    """The file with the weights of its dense layers at 4 bits, still as floats."""
+    model = read(flatbuffer)
+    done = set()
+    for layer in layers_of_file(flatbuffer):
+        products = observed[layer.position].products
+        if layer.weights in done or products is None or not _has_blocks(layer):
+            continue
+        done.add(layer.weights)  # the other signatures have the same
+        buffer = model.buffers[layer.weights]
+        weights = np.asarray(buffer.data, "uint8").view("float32").reshape(layer.weight_shape)
+        buffer.data = gptq(weights, products, BLOCK).reshape(-1).view("uint8")
+    return write(model)
+
+
+def _as_quantizer_has_it(layer: Layer, observed: Observed) -> dict[str, Any]:
+    """The ranges of a layer's input and output by their names."""
+
+    def ends(low: float, high: float) -> dict[str, Any]:
+        return {
+            "min": np.full((1,) * layer.rank, low, "float32"),
+            "max": np.full((1,) * layer.rank, high, "float32"),
+        }
+
+    return {layer.input: ends(*observed.input), layer.output: ends(*observed.output)}
