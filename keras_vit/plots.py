@@ -77,6 +77,46 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
     return figure
 
 
+def size_against_accuracy(
+    sizes: Sequence[float], accuracies: Sequence[float], names: Sequence[str], y_label: str
+) -> Figure:
+    """One point a file: to the left is smaller, above is better.
+
+    Args:
+        sizes: MiB.
+        accuracies: Percent.
+        names: Written beside the points.
+        y_label: What the percents are.
+
+    Returns:
+        A matplotlib figure; save it with `save`.
+    """
+    figure = _new_figure(7, 4)
+    axes = figure.subplots()
+    axes.scatter(sizes, accuracies, color=VALIDATION, s=36, zorder=3)
+    span = max(max(accuracies) - min(accuracies), 1.0)
+    taken: list[tuple[float, float]] = []
+    for size, accuracy, name in sorted(zip(sizes, accuracies, names, strict=True)):
+        # Names of points that lie together go one below the other.
+        level = accuracy
+        while any(
+            abs(s - size) < max(sizes) * 0.3 and abs(a - level) < span / 14 for s, a in taken
+        ):
+            level -= span / 12
+        taken.append((size, level))
+        axes.annotate(
+            name, (size, level), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    axes.set_xlim(0, max(sizes) * 1.35)
+    axes.set_ylim(
+        min(min(accuracies), *(a for _, a in taken)) - span / 8, max(accuracies) + span / 8
+    )
+    axes.set_xlabel("size of the file in MiB")
+    axes.set_ylabel(y_label)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def attention_rollout(maps: np.ndarray) -> np.ndarray:
     """How much each token flows into each other one, through all blocks.
 

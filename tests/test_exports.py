@@ -45,9 +45,10 @@ def test_the_ending_says_which_format(model, tmp_path):
     assert (
         keras_vit.export(model, tmp_path / "v.2", format="savedmodel") / "saved_model.pb"
     ).is_file()
-    with pytest.raises(ValueError, match=r"one of \['savedmodel', 'onnx'\]"):
-        keras_vit.export(model, tmp_path / "model.tflite", format="coreml")
-    assert sorted(os.listdir(tmp_path)) == ["1", "model.onnx", "v.2"]
+    with pytest.raises(ValueError, match=r"one of \['savedmodel', 'tflite', 'onnx'\]"):
+        keras_vit.export(model, tmp_path / "model.mlmodel", format="coreml")
+    assert keras_vit.export(model, tmp_path / "model.tflite").is_file()
+    assert sorted(os.listdir(tmp_path)) == ["1", "model.onnx", "model.tflite", "v.2"]
 
 
 def test_files_are_measured_against_the_model(model, photos, tmp_path):
@@ -72,13 +73,25 @@ def test_the_tool(model, photos, tmp_path):
     (tmp_path / "labels.txt").write_text("class 0\nclass 1\nclass 2\n")
     command = [
         sys.executable, str(ROOT / "tools" / "export.py"), "mine.keras", "--out", "out",
-        "--check", str(photos),
+        "--check", str(photos), "--quantize", "int8", "--calibrate", str(photos),
     ]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"mine_savedmodel +\d+\.\d +\d\.\de[-+]0\d +100\.0%", done.stdout)
-    assert re.search(r"mine\.onnx +\d+\.\d +\d\.\de[-+]0\d +100\.0%", done.stdout)
-    assert sorted(os.listdir(tmp_path / "out")) == ["mine.onnx", "mine_savedmodel"]
+    for name in ("mine_savedmodel", r"mine\.tflite", r"mine\.onnx"):
+        assert re.search(rf"{name} +\d+\.\d +\d\.\de[-+]0\d +100\.0%", done.stdout), name
+    assert re.search(r"mine_int8\.tflite +\d+\.\d +\d\.\de[-+]0\d", done.stdout)
+    files = ["mine.onnx", "mine.tflite", "mine_files.png", "mine_int8.tflite", "mine_savedmodel"]
+    assert sorted(os.listdir(tmp_path / "out")) == files
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert again.returncode == 2
     assert re.search("error: .*out/mine_savedmodel.*overwrite", again.stderr), again.stderr
+
+
+def test_what_is_planned_is_known():
+    from keras_vit.exports.report import planned
+
+    names = [each.name("vit") for each in planned(["tflite", "onnx"], ["int8", "float16"])]
+    assert names == ["vit.tflite", "vit_int8.tflite", "vit_float16.tflite", "vit.onnx"]
+    for formats, quantize in ((["coreml"], []), (["tflite"], ["int3"]), (["onnx"], ["int8"])):
+        with pytest.raises(ValueError, match=r"Received|add tflite"):
+            planned(formats, quantize)

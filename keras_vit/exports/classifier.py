@@ -9,6 +9,7 @@ import keras
 
 from keras_vit.backend import ops
 from keras_vit.ends import check_counts
+from keras_vit.exports.flat import flat
 from keras_vit.exports.float32 import as_float32
 from keras_vit.position import as_pair
 from keras_vit.preprocessing import LABELLED_CLASSES, labels, preprocess_input
@@ -21,7 +22,8 @@ class PixelClassifier:
     """A model in float32 that is called with pixels, whatever it was built for.
 
     Args:
-        model: A classifier that keras_vit built, with any head, dtype policy and data format.
+        model: A classifier around what keras_vit built, with any head, dtype policy and data
+            format; also one that has ours as a layer, `keras.Sequential([backbone, head])`.
         image_size: Pixels, one number or (rows, columns). Default: the model's. For another, or
             where the model leaves it open, position embeddings are resampled.
         class_names: One per class, in order. Default: those of ImageNet for heads of 1,000
@@ -52,6 +54,7 @@ class PixelClassifier:
                 'KERAS_BACKEND="tensorflow", and load them there. Received: the backend '
                 f"{keras.backend.backend()!r}"
             )
+        model = flat(model)
         model_family(model)  # raises for what keras_vit did not build
         if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.output.shape) != 2:
             raise ValueError(

@@ -9,7 +9,7 @@ split. Rows `[B * N, D]` make every product a FULLY_CONNECTED with its weights l
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import tensorflow as tf
@@ -40,7 +40,7 @@ class FoldedConfig:
     epsilon: float
     pooling: str
     norm_after_pooling: bool
-    padding: str
+    padding: Literal["VALID", "SAME"]
     activation: str
     stem: keras.Model | None = None
     tail: keras.Model | None = None
@@ -59,8 +59,8 @@ class FoldedViT(tf.Module):
         self.config = config
         self._blocks = blocks_of(arrays)
         # Variables for the converter to find and the signatures to share.
-        self._weights = {
-            name: tf.Variable(array, trainable=False) for name, array in arrays.items()
+        self._weights: dict[str, Any] = {
+            name: tf.Variable(tf.constant(array), trainable=False) for name, array in arrays.items()
         }
 
     def __call__(self, images: Any) -> Any:
@@ -74,7 +74,9 @@ class FoldedViT(tf.Module):
             images = config.stem(images, training=False)
         patches = tf.nn.conv2d(images, kernel, kernel.shape[0], config.padding)
         width = kernel.shape[-1]
-        tokens = tf.reshape(patches, (batch, -1, width)) + self._weights["patches"]  # [B, N, D]
+        tokens: Any = (
+            tf.reshape(patches, (batch, -1, width)) + self._weights["patches"]
+        )  # [B, N, D]
         num_prefix_tokens = 0
         if "prefix" in self._weights:
             prefix = self._weights["prefix"]  # [1, P, D]

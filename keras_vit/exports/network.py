@@ -136,7 +136,7 @@ def folded_config(model: Any) -> FoldedConfig | None:
         epsilon=epsilons.pop(),
         pooling=pooling.pooling,
         norm_after_pooling=norms[0] == "pooled_norm",
-        padding=cut.projection.padding.upper(),
+        padding="SAME" if cut.projection.padding == "same" else "VALID",
         activation=activation,
         stem=stem,
         tail=tail,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -119,13 +120,15 @@ def observe(
     import keras
 
     module = litert("interpreter")
-    made = module.Interpreter(
-        model_content=flatbuffer,
-        experimental_preserve_all_tensors=True,
-        # XNNPACK would keep what is between its operations to itself.
-        experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
-        num_threads=2,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # of the memory that keeping all takes
+        made = module.Interpreter(
+            model_content=flatbuffer,
+            experimental_preserve_all_tensors=True,
+            # XNNPACK would keep what is between its operations to itself.
+            experimental_op_resolver_type=module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            num_threads=2,
+        )
     made.allocate_tensors()
     (detail,) = made.get_input_details()
     layers = layers_of_file(flatbuffer)

@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 
+from keras_vit.exports.flat import flat
 from keras_vit.exports.onnx_graph import OPERATORS, OPSET, Graph, Value, as_keras_has_it
 from keras_vit.initializers import weights_follow
 from keras_vit.targets import check_class_names, check_target, replacing
@@ -57,6 +58,7 @@ def export_onnx(
             'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
         ) from error
     path = check_target(path, ".onnx", overwrite)
+    model = flat(model)
     if len(model.inputs) != 1 or len(model.outputs) != 1 or None in model.inputs[0].shape[1:]:
         raise ValueError(
             "Expected a model with one input of known size and one output; "
@@ -109,8 +111,6 @@ def _write_down(graph: Graph, model: Any, image: Value) -> tuple[dict[int, Value
     Returns:
         The values of the tensors by their ids, and the copy of the model whose tensors they are.
     """
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0])
     graph.last_block = _last_block(model)
     values: dict[int, Value] = {}
     alive: list[Any] = []  # a tensor's id is its own only as long as it lives
@@ -134,9 +134,6 @@ def _write_down(graph: Graph, model: Any, image: Value) -> tuple[dict[int, Value
 
 def _emit(graph: Graph, layer: Any, shapes: list[Any], inputs: list[Any]) -> list[Value]:
     """The values of the outputs of a layer."""
-    if isinstance(layer, keras.Model):  # a model inside the model
-        values, copy = _write_down(graph, layer, inputs[0])
-        return [values[id(copy.outputs[0])]]
     emitter = next((OPERATORS[kind] for kind in type(layer).__mro__ if kind in OPERATORS), None)
     if emitter is None:
         raise ValueError(

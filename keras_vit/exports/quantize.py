@@ -1,21 +1,23 @@
 """TFLite files of 16, 8 and 4 bits, by ai-edge-quantizer, and what keeps them right.
 
-| `quantize=` | weights | products | needs photos |
-|---|---|---|---|
-| `"float16"` | float16 | float32 | |
-| `"dynamic_int8"` | int8, a scale for each output channel | int8, a scale for each row | |
-| `"int8"` | the same | int8, scales that are known before | yes |
-| `"int4"` | int4, a scale for each 32 | int8, a scale for each row | yes |
+| `quantize=` | weights | dense layers' inputs | convolutions' inputs | photos |
+|---|---|---|---|---|
+| `"float16"` | float16 | float32 | float32 | |
+| `"dynamic_int8"` | int8, a scale a channel | int8, a scale a row | float32 | |
+| `"int8"` | the same | int8, a scale that is known before | the same | yes |
+| `"int4"` | dense: int4, a scale for each 32 | int8, a scale a row | float32 | yes |
 
-Only dense and convolution layers: softmax, norms, GELU and attention stay in float32, where a
-quantised one is slower and less exact.
+Softmax, norms, GELU and attention stay in float32, where quantised ones are slower and less exact.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import logging
 import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,10 +29,11 @@ from keras_vit.exports.tflite_file import read, write
 QUANTIZATIONS = ("float16", "dynamic_int8", "int8", "int4")
 NEED_PHOTOS = ("int8", "int4")
 BLOCK = 32
-# The largest error of rounding, as a share of the mean square, that a tensor may have from one
-# scale for all of it. One massive activation (a token whose hidden units reach 200 where others
-# reach 3, in block 7 of the released Ti/16) spoils all others by a hundred times that.
-LARGEST_NOISE = 0.002
+# The largest error of rounding, as a share of the mean square, that one scale for a whole tensor
+# may make. Above it a dense layer has a scale a row, a convolution only its weights quantised.
+# A few massive activations (hidden units of 200 where others reach 3, in block 7 of the released
+# Ti/16) are 200 times above it; patches too, as a photo's plain ones are small beside its edges.
+LARGEST_NOISE = 0.0003
 
 
 def check_quantize(quantize: Any, calibration: Any) -> None:
@@ -87,21 +90,32 @@ def quantize_file(
         here = (f"^{re.escape(layer.scope)}$", operation)
         if quantize == "float16":
             made.add_weight_only_config(*here, 16, per_channel, recipe.AlgorithmName.FLOAT_CASTING)
-        elif quantize == "int4" and _has_blocks(layer):
-            made.add_dynamic_config(*here, 4, recipe.QuantGranularity.BLOCKWISE_32)
         elif quantize == "int8" and observed[layer.position].noise <= LARGEST_NOISE:
             made.add_static_config(*here, 8, 8, per_channel)
+        elif layer.operation == "CONV_2D":
+            made.add_weight_only_config(*here, 8, per_channel)
+        elif quantize == "int4" and _has_blocks(layer):
+            made.add_dynamic_config(*here, 4, recipe.QuantGranularity.BLOCKWISE_32)
         else:
             made.add_dynamic_config(*here, 8, per_channel)
         if ranges is not None:
             ranges.update(_as_quantizer_has_it(layer, observed[layer.position]))
-    # It warns of every array that two signatures share: they quantise it alike.
+    with _quiet():
+        result: Any = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the quantizer's progress bar and warnings: of memory, and of every array that two
+    signatures share, which it quantises alike."""
     logging.disable(logging.WARNING)
     try:
-        result = made.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
     finally:
         logging.disable(logging.NOTSET)
-    return bytes(result.quantized_model)
 
 
 def _has_blocks(layer: Layer) -> bool:
@@ -110,7 +124,7 @@ def _has_blocks(layer: Layer) -> bool:
 
 def _with_rounded_weights(flatbuffer: bytes, observed: list[Observed]) -> bytes:
     """The file with the weights of its dense layers at 4 bits, still as floats."""
-    model = read(flatbuffer)
+    model: Any = read(flatbuffer)
     done = set()
     for layer in layers_of_file(flatbuffer):
         products = observed[layer.position].products
@@ -118,7 +132,8 @@ def _with_rounded_weights(flatbuffer: bytes, observed: list[Observed]) -> bytes:
             continue
         done.add(layer.weights)  # the other signatures have the same
         buffer = model.buffers[layer.weights]
-        weights = np.asarray(buffer.data, "uint8").view("float32").reshape(layer.weight_shape)
+        data: Any = buffer.data
+        weights = np.asarray(data).view("float32").reshape(layer.weight_shape)
         buffer.data = gptq(weights, products, BLOCK).reshape(-1).view("uint8")
     return write(model)
 

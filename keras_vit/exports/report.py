@@ -14,6 +14,8 @@ import keras
 import numpy as np
 
 from keras_vit.backend import ops
+from keras_vit.exports import FORMATS
+from keras_vit.exports.quantize import QUANTIZATIONS
 from keras_vit.images import find_images
 from keras_vit.position import as_pair
 from keras_vit.preprocessing import preprocess_input
@@ -42,6 +44,44 @@ class Measured:
     top1: float | None
     milliseconds: float
     model_milliseconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Planned:
+    """A file to be made.
+
+    Attributes:
+        format: A key of `exports.FORMATS`.
+        quantize: One of `exports.quantize.QUANTIZATIONS`, or `None`.
+    """
+
+    format: str
+    quantize: str | None = None
+
+    def name(self, stem: str) -> str:
+        """`stem_int8.tflite`, for example."""
+        suffix = FORMATS[self.format][2] or f"_{self.format}"
+        return f"{stem}{'' if self.quantize is None else f'_{self.quantize}'}{suffix}"
+
+
+def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planned]:
+    """What to make for a choice of formats and, for TFLite, of quantisations.
+
+    Raises:
+        ValueError: If a name is unknown, or there is a quantisation without TFLite.
+    """
+    for names, known in ((formats, FORMATS), (quantize, QUANTIZATIONS)):
+        if unknown := [name for name in names if name not in known]:
+            raise ValueError(f"Expected some of {', '.join(known)}. Received: {unknown}")
+    if quantize and "tflite" not in formats:
+        raise ValueError(
+            f"Only TFLite files are quantised: add tflite to the formats {', '.join(formats)}."
+        )
+    files = []
+    for name in formats:
+        files += [Planned(name)]
+        files += [Planned(name, each) for each in quantize if name == "tflite"]
+    return files
 
 
 def photos_of(
@@ -164,6 +204,30 @@ def measure(
         1e3 * statistics.median(times[run]),
         1e3 * statistics.median(times[reference]),
     )
+
+
+def size_picture(rows: Sequence[Measured], path: str | os.PathLike[str]) -> Path:
+    """Draws size against accuracy (against agreement, where the classes are not known).
+
+    Args:
+        rows: What was measured.
+        path: Of the PNG.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    from keras_vit import plots
+
+    known = all(row.top1 is not None for row in rows)
+    figure = plots.size_against_accuracy(
+        [row.size / 2**20 for row in rows],
+        [100 * (row.agreement if not known or row.top1 is None else row.top1) for row in rows],
+        [row.path.name for row in rows],
+        "top-1 in %" if known else "same answer as the Keras model in %",
+    )
+    path = Path(path)
+    plots.save(figure, path)
+    return path
 
 
 def _size(path: Path) -> int:
