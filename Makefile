@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 STAMP = .venv/.installed
 INTEROP = .venv/.interop
 
-.PHONY: venv demo test interop test-interop test-slow lint bench clean
+.PHONY: venv demo test interop test-interop test-slow lint bench web clean
 
 venv: $(STAMP)
 
@@ -51,12 +51,19 @@ interop: $(INTEROP)
 test-interop: $(INTEROP)
 	$(RUN) -m pytest -n 2 tests/test_interop.py
 
+# The page of examples/web with a ViT-Ti/16; needs node's npm.
+web: venv
+	cd examples/web && npm ci --ignore-scripts --no-audit --no-fund
+	test -f examples/web/model.onnx || $(RUN) examples/web/prepare.py ViT_Ti16
+	$(RUN) examples/web/serve.py
+
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: venv
 	$(RUN) -m pytest -m slow
 
 bench: venv
 	$(RUN) benchmarks/loading.py
+	$(RUN) benchmarks/tflite.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

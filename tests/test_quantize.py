@@ -118,7 +118,7 @@ def test_gptq_is_better_than_rounding_where_channels_go_together():
     random = np.random.default_rng(0)
     weights = random.normal(size=(16, 64)).astype("float32")
     inputs = random.normal(size=(500, 64)) @ random.normal(size=(64, 64))
-    rounded = gptq(weights, inputs.T @ inputs / len(inputs))
+    rounded = gptq(weights, inputs.T @ inputs / len(inputs), 4, 32)
     blocks = weights.reshape(16, 2, 32)
     scale = np.abs(blocks).max(-1, keepdims=True) / 7
     nearest = (np.round(blocks / scale) * scale).reshape(16, 64)
@@ -139,7 +139,7 @@ def test_gptq_by_hand():
     weights[0, :3] = 7, 0.4, 0.4
     products = np.eye(32)
     products[1, 2] = products[2, 1] = 0.999
-    rounded = gptq(weights, products)
+    rounded = gptq(weights, products, 4, 32)
     assert rounded[0, :3].round(3).tolist() == [7, 0, 1]  # nearest: 7, 0, 0
 
 

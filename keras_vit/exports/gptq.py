@@ -1,4 +1,4 @@
-"""Rounds weights to 4 bits so that the layer's outputs, not the weights, change least.
+"""Rounds weights to few bits so that the layer's outputs, not the weights, change least.
 
 GPTQ (arXiv:2210.17323): one input channel after the other is rounded, and what that does to the
 outputs is taken back by the channels that are still to come, as far as they go together on real
@@ -13,54 +13,60 @@ from __future__ import annotations
 import ml_dtypes
 import numpy as np
 
-LEVELS = 7  # of 4 bits, both signs
+_STEP = 32  # input channels whose errors are taken back together
 # What is added to the products' diagonal, as a share of its mean: photos that were not seen differ.
 DAMPING = 0.05
 # A smaller scale than the largest weight asks for is finer for all the others.
 _SHRINKS = np.linspace(1.0, 0.6, 21)
 
 
-def gptq(weights: np.ndarray, products: np.ndarray, block: int = 32) -> np.ndarray:
-    """Moves weights to a grid of 15 levels in each block.
+def gptq(weights: np.ndarray, products: np.ndarray, bits: int, block: int) -> np.ndarray:
+    """Moves weights to a grid of `2^bits - 1` levels in each block.
 
     Args:
-        weights: float `[out, in]`; `in` is a multiple of `block`.
+        weights: float `[out, in]`.
         products: The mean of `x x'` over the layer's inputs, `[in, in]`.
-        block: Input channels that share a scale, for each output channel.
+        bits: 2 to 8.
+        block: Input channels that share a scale, for each output channel; divides `in`.
 
     Returns:
-        float32 `[out, in]`. In each block the largest is at level 7 or -7, so that a quantizer
-        that takes its scale from the largest finds this grid.
+        float32 `[out, in]`. In each block the largest is at the outermost level, so that a
+        quantizer that takes its scale from the largest finds this grid.
     """
+    levels = 2 ** (bits - 1) - 1
     w = weights.T.astype("float64")  # [in, out], a row for each input channel
-    channels = len(w)
+    channels, outputs = w.shape
     mean = float(np.trace(products)) / channels
-    damped = products + (DAMPING * mean or 1.0) * np.eye(channels)
+    damped = products.astype("float64") + (DAMPING * mean or 1.0) * np.eye(channels)
     # H^-1 = U'U: row i of U tells how the channels after i make up for an error of i.
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
     rounded = np.empty_like(w)
-    for start in range(0, channels, block):
-        here = slice(start, start + block)
-        current = w[here].copy()
-        scale = _scales(current, np.diag(products)[here])  # [out]
-        top = np.abs(current).argmax(0)
-        errors = np.empty_like(current)
-        for i in range(block):
-            row = start + i
-            level = np.clip(np.round(current[i] / scale), -LEVELS, LEVELS)
-            level = np.where(top == i, LEVELS * np.where(current[i] < 0, -1, 1), level)
-            rounded[row] = level * scale
-            errors[i] = (current[i] - rounded[row]) / upper[row, row]
-            current[i + 1 :] -= np.outer(upper[row, row + 1 : here.stop], errors[i])
-        w[here.stop :] -= upper[here, here.stop :].T @ errors
+    scale, top = np.ones(outputs), np.zeros(outputs, int)
+    for start in range(0, channels, _STEP):
+        end = min(start + _STEP, channels)
+        errors = np.empty((end - start, outputs))
+        for i in range(start, end):
+            if i % block == 0:
+                of_block = w[i : i + block]
+                scale = _scales(of_block, np.diag(products)[i : i + block], levels, bits < 8)
+                top = i + np.abs(of_block).argmax(0)
+            level = np.clip(np.round(w[i] / scale), -levels, levels)
+            level = np.where(top == i, np.where(w[i] < 0, -levels, levels), level)
+            rounded[i] = level * scale
+            errors[i - start] = (w[i] - rounded[i]) / upper[i, i]
+            w[i + 1 : end] -= np.outer(upper[i, i + 1 : end], errors[i - start])
+        w[end:] -= upper[start:end, end:].T @ errors
     return np.ascontiguousarray(rounded.T.astype("float32"))
 
 
-def _scales(weights: np.ndarray, importance: np.ndarray) -> np.ndarray:
-    """For each column of `[block, out]`, the scale of least error, as a file can hold it."""
-    largest = np.maximum(np.abs(weights).max(0), 1e-12) / LEVELS
-    tried = _SHRINKS[:, None] * largest  # [tries, out]
-    level = np.clip(np.round(weights / tried[:, None]), -LEVELS, LEVELS)
-    error = ((level * tried[:, None] - weights) ** 2 * importance[:, None]).sum(1)
-    best = np.take_along_axis(tried, error.argmin(0)[None], 0)[0]
-    return best.astype(ml_dtypes.bfloat16).astype("float64")
+def _scales(weights: np.ndarray, importance: np.ndarray, levels: int, short: bool) -> np.ndarray:
+    """For each column of `[block, out]`, the scale of least error, as a file holds it."""
+    largest = np.maximum(np.abs(weights).max(0), 1e-12) / levels
+    best, least = largest, np.full(len(largest), np.inf)
+    for shrink in _SHRINKS:
+        scale = shrink * largest
+        level = np.clip(np.round(weights / scale), -levels, levels)
+        error = ((level * scale - weights) ** 2 * importance[:, None]).sum(0)
+        best, least = np.where(error < least, scale, best), np.minimum(error, least)
+    # Those of blocks are bfloat16 in a file.
+    return best.astype(ml_dtypes.bfloat16 if short else "float32").astype("float64")

@@ -54,7 +54,7 @@ class Observed:
         output: Likewise.
         noise: The larger mean square error that 8 bits for this range make, as a share of the
             mean square of the values.
-        products: The mean of `x x'` over the input's rows, `[in, in]`, or `None`.
+        products: The mean of `x x'` over the input's rows, `[in, in]`; `None` for convolutions.
     """
 
     input: tuple[float, float]
@@ -104,14 +104,13 @@ def layers_of_file(flatbuffer: bytes) -> list[Layer]:
 
 
 def observe(
-    flatbuffer: bytes, images: Sequence[np.ndarray], products: bool, progress: bool = False
+    flatbuffer: bytes, images: Sequence[np.ndarray], progress: bool = False
 ) -> list[Observed]:
     """Runs the first signature of a file.
 
     Args:
         flatbuffer: In float32.
         images: Its inputs.
-        products: Whether to collect the products of the inputs of dense layers.
         progress: Whether to show a bar.
 
     Returns:
@@ -136,8 +135,7 @@ def observe(
     # A norm is read by three layers: once is enough.
     tensors = {index: _Statistics() for layer in layers for index in layer.indices}
     for layer in layers:
-        dense = layer.operation == "FULLY_CONNECTED"
-        tensors[layer.indices[0]].products |= products and dense
+        tensors[layer.indices[0]].products |= layer.operation == "FULLY_CONNECTED"
         if layer.before_gelu:
             tensors[layer.indices[1]].lowest = LOWEST_GELU_INPUT
     bar = keras.utils.Progbar(len(images)) if progress else None
@@ -171,7 +169,7 @@ class _Statistics:
         self._count += values.size
         if self.products:
             rows = values.reshape(-1, values.shape[-1])
-            self._sum = self._sum + (rows.T @ rows).astype("float64")
+            self._sum = self._sum + rows.T @ rows
             self._rows += len(rows)
 
     @property

@@ -80,10 +80,9 @@ def quantize_file(
     ranges: dict[str, Any] | None = None
     observed: list[Observed] = []
     if quantize in NEED_PHOTOS:
-        observed = observe(flatbuffer, images, products=quantize == "int4", progress=progress)
+        observed = observe(flatbuffer, images, progress)
         ranges = {}
-    if quantize == "int4":
-        flatbuffer = _with_rounded_weights(flatbuffer, observed)
+        flatbuffer = _with_rounded_weights(flatbuffer, observed, quantize)
     made = quantizer.Quantizer(flatbuffer)
     for layer in layers_of_file(flatbuffer):
         operation = getattr(recipe.TFLOperationName, layer.operation)
@@ -122,19 +121,21 @@ def _has_blocks(layer: Layer) -> bool:
     return layer.operation == "FULLY_CONNECTED" and layer.weight_shape[-1] % BLOCK == 0
 
 
-def _with_rounded_weights(flatbuffer: bytes, observed: list[Observed]) -> bytes:
-    """The file with the weights of its dense layers at 4 bits, still as floats."""
+def _with_rounded_weights(flatbuffer: bytes, observed: list[Observed], quantize: str) -> bytes:
+    """The file with the weights of its dense layers at 4 or 8 bits, still as floats."""
     model: Any = read(flatbuffer)
     done = set()
     for layer in layers_of_file(flatbuffer):
         products = observed[layer.position].products
-        if layer.weights in done or products is None or not _has_blocks(layer):
+        if layer.weights in done or products is None:
             continue
         done.add(layer.weights)  # the other signatures have the same
         buffer = model.buffers[layer.weights]
         data: Any = buffer.data
         weights = np.asarray(data).view("float32").reshape(layer.weight_shape)
-        buffer.data = gptq(weights, products, BLOCK).reshape(-1).view("uint8")
+        four = quantize == "int4" and _has_blocks(layer)
+        bits, block = (4, BLOCK) if four else (8, weights.shape[1])
+        buffer.data = gptq(weights, products, bits, block).reshape(-1).view("uint8")
     return write(model)
 
 
