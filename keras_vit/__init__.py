@@ -1,6 +1,6 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
-from keras_vit import layers
+from keras_vit import distribution, layers, optimizers, recipes, schedules
 from keras_vit.analysis import attention_maps
 from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
@@ -75,13 +75,17 @@ __all__ = [
     "attention_maps",
     "available",
     "decode_predictions",
+    "distribution",
     "download_weights",
     "export",
     "from_checkpoint",
     "layers",
     "load_weights",
+    "optimizers",
     "preprocess_input",
+    "recipes",
     "resample_position_embedding",
     "resize_model",
     "save_weights",
+    "schedules",
 ]

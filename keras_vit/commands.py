@@ -7,6 +7,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from keras_vit.training_state import EXIT_PREEMPTED, PreemptedError
+
 
 def run_command(main: Callable[[], int]) -> int:
     """Runs the body of a tool.
@@ -16,7 +18,8 @@ def run_command(main: Callable[[], int]) -> int:
 
     Returns:
         The exit code: 2 after an error of the user's, which is printed as `error: ...` with no
-        traceback; 130 after Ctrl-C. What is nobody's mistake but the program's passes through.
+        traceback; 130 after Ctrl-C; 75 after a SIGTERM during a training, whose state is saved:
+        the same command goes on. What is nobody's mistake but the program's passes through.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning
@@ -25,6 +28,9 @@ def run_command(main: Callable[[], int]) -> int:
         except (ValueError, ImportError, OSError) as error:
             print(f"error: {error}", file=sys.stderr)
             return 2
+        except PreemptedError as error:
+            print(error, file=sys.stderr)
+            return EXIT_PREEMPTED
         except KeyboardInterrupt:
             print("interrupted", file=sys.stderr)
             return 130

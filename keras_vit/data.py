@@ -1,4 +1,4 @@
-"""Image data sets to train and validate on: a folder of photos, a TFDS name, or the digits.
+"""Image data sets to train on: a folder of photos, a TFDS name, TFRecord files, or the digits.
 
 Each becomes an `ImageData`, whose `tf.data` pipelines give float32 images in [0, 255] and
 integer labels, for models with `include_preprocessing=True`. What happens at random follows
@@ -7,17 +7,18 @@ from one `seed`, whatever the number of threads.
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_vit import images
-from keras_vit.folders import class_folders, find_splits, hold_out
+from keras_vit import images, sources
+from keras_vit.augmentation import Augmentation
+from keras_vit.folders import find_photos
 from keras_vit.pipeline import ImageData, Pipeline
+from keras_vit.records import from_records, write_records
 
-__all__ = ["ImageData", "digits", "from_folder", "from_tfds"]
+__all__ = ["ImageData", "digits", "from_folder", "from_records", "from_tfds", "write_records"]
 
 
 def from_folder(
@@ -32,6 +33,8 @@ def from_folder(
     on_error: str = "raise",
     seed: int = 0,
     progress: bool | None = None,
+    augmentation: str | Augmentation | None = None,
+    transform: Any = None,
 ) -> ImageData:
     """A folder with one folder of images per class.
 
@@ -56,6 +59,13 @@ def from_folder(
         seed: Of the crops, the order, and what is held out.
         progress: Whether to show a progress bar while looking at the files. Default: when the
             output is a terminal.
+        augmentation: `"light1"` to `"strong2"`, the rows of AugReg (`keras_vit.augmentation`), or
+            an `Augmentation` of one's own. With MixUp or CutMix, labels become `[B, classes]`
+            float32, for validation too: take `CategoricalCrossentropy`. Default: none.
+        transform: A Keras or KerasCV preprocessing layer, or a function, for batches of training
+            images, float32 `[B, rows, columns, 3]` in [0, 255], that keeps their shape. A layer
+            that mixes (`MixUp`, `CutMix`) and a function of (images, labels) get one-hot labels
+            as well and give both. It comes after RandAugment and before MixUp.
 
     Returns:
         The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
@@ -64,57 +74,15 @@ def from_folder(
         ValueError: If the folder is not as described, a class has no image that can be read,
             an image cannot be read, or an option is out of its range.
     """
-    pipeline = Pipeline.checked(image_size, batch_size, crop_area, flip, resize, seed)
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
-    if not 0 < validation_share < 1:
-        raise ValueError(
-            f"`validation_share` must be in (0, 1). Received: validation_share={validation_share!r}"
-        )
+    pipeline = Pipeline.checked(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    )
     folder = Path(folder)
-    train_folder, validation_folder = find_splits(folder)
-    classes = class_folders(train_folder)
-    files = {train_folder: {name: images.find_images(path) for name, path in classes.items()}}
-    if validation_folder is not None:
-        others = class_folders(validation_folder)
-        if set(others) != set(classes):
-            raise ValueError(
-                f"{train_folder.name} and {validation_folder.name} must hold the same classes. "
-                f"Only in {train_folder.name}: {sorted(set(classes) - set(others))}; only in "
-                f"{validation_folder.name}: {sorted(set(others) - set(classes))}"
-            )
-        files[validation_folder] = {n: images.find_images(p) for n, p in others.items()}
-
-    paths = [path for of_class in files.values() for found in of_class.values() for path in found]
-    photos, unreadable = images.check_images(paths, progress=progress)
-    if unreadable:
-        _report_unreadable(folder, unreadable, on_error)
-    readable = {photo.path: photo for photo in photos}
-    sets = []
-    for split, of_class in files.items():
-        for name, found in of_class.items():
-            if not any(path in readable for path in found):
-                reason = "its files cannot be read" if found else "it holds no images"
-                raise ValueError(
-                    f"The class folder {split / name} has no image to use: {reason}. Put images "
-                    f"({', '.join(images.ENDINGS)}) into it, or remove it."
-                )
-        sets.append(
-            [
-                (readable[path], label)
-                for label, found in enumerate(of_class.values())
-                for path in found
-                if path in readable
-            ]
-        )
-    if validation_folder is None:
-        sets = hold_out(sets[0], validation_share, seed)
-        if not sets[1]:
-            raise ValueError(
-                "Every class has one image only, so that none is left to validate on. Add "
-                f"images, or a `validation` folder beside `train`. Received: folder={folder}"
-            )
-    train, validation = (images.photo_dataset(*zip(*pairs, strict=True)) for pairs in sets)
+    photos = find_photos(folder, validation_share, on_error, seed, progress)
+    train, validation = (
+        sources.of_arrays(images.photo_arrays(*zip(*pairs, strict=True)))
+        for pairs in (photos.train, photos.validation)
+    )
 
     def read(path: Any, orientation: Any, by_pillow: Any, label: Any) -> Any:
         return images.read_photo(path, orientation, by_pillow), label
@@ -123,24 +91,9 @@ def from_folder(
         train,
         validation,
         read,
-        len(sets[0]),
-        len(sets[1]),
-        class_names=tuple(classes),
+        photos.class_names,
         name=folder.resolve().name,
-        unreadable=tuple(str(path.relative_to(folder)) for path in unreadable),
-    )
-
-
-def _report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) -> None:
-    names = "".join(f"\n  {p.relative_to(folder)}: {why}" for p, why in unreadable.items())
-    if on_error == "raise":
-        raise ValueError(
-            f"{len(unreadable)} images in {folder} cannot be read. Mend or remove them, or pass "
-            f"on_error='skip' (--on-error skip) to leave them out:{names}"
-        )
-    warnings.warn(
-        f"{len(unreadable)} images in {folder} cannot be read and are left out:{names}",
-        stacklevel=3,
+        unreadable=photos.unreadable,
     )
 
 
@@ -156,6 +109,9 @@ def from_tfds(
     resize: str = "squash",
     seed: int = 0,
     data_dir: str | Path | None = None,
+    file_format: str | None = None,
+    augmentation: str | Augmentation | None = None,
+    transform: Any = None,
 ) -> ImageData:
     """A data set of TensorFlow Datasets, by its name.
 
@@ -173,28 +129,26 @@ def from_tfds(
         resize: To validate, `"squash"` to the size (the original) or `"crop"` the middle.
         seed: Of the crops and the order.
         data_dir: Where TFDS keeps its files. Default: its own choice.
+        file_format: `"tfrecord"` or `"array_record"`, the format to prepare it in; the latter can
+            be read at any place. Default: that of the data set, as a rule tfrecord.
+        augmentation: As in `from_folder`.
+        transform: As in `from_folder`.
 
     Returns:
         The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
 
     Raises:
-        ImportError: If tensorflow-datasets is not installed.
+        ImportError: If tensorflow-datasets is not installed, or array_record where it is used.
         ValueError: If there is no such data set or split, it has no images with one label
             each, or an option is out of its range.
     """
     from keras_vit import tfds_source
 
-    pipeline = Pipeline.checked(image_size, batch_size, crop_area, flip, resize, seed)
-    source = tfds_source.load(name, train_split, validation_split, data_dir)
-    return pipeline.data(
-        source.train,
-        source.validation,
-        source.read,
-        source.num_train,
-        source.num_validation,
-        class_names=source.class_names,
-        name=name,
+    pipeline = Pipeline.checked(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
     )
+    found = tfds_source.load(name, train_split, validation_split, data_dir, file_format)
+    return pipeline.data(found.train, found.validation, found.read, found.class_names, name=name)
 
 
 def digits(
@@ -203,6 +157,8 @@ def digits(
     *,
     crop_area: tuple[float, float] = (0.8, 1.0),
     seed: int = 0,
+    augmentation: str | Augmentation | None = None,
+    transform: Any = None,
 ) -> ImageData:
     """scikit-learn's 1,797 handwritten digits: data that need no download.
 
@@ -216,6 +172,8 @@ def digits(
         batch_size: Images per batch.
         crop_area: Least and largest share of a training image's area to cut out.
         seed: Of the crops and the order.
+        augmentation: As in `from_folder`.
+        transform: As in `from_folder`.
 
     Returns:
         The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
@@ -233,7 +191,9 @@ def digits(
         ) from error
     import tensorflow as tf
 
-    pipeline = Pipeline.checked(image_size, batch_size, crop_area, False, "squash", seed)
+    pipeline = Pipeline.checked(
+        image_size, batch_size, crop_area, False, "squash", seed, augmentation, transform
+    )
     grey, labels = load_digits(return_X_y=True)  # [1797, 64] in [0, 16]
     grey = np.pad(grey.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
     pixels = np.repeat(grey[..., None] * (255 / 16), 3, axis=-1)  # [1797, 10, 10, 3]
@@ -242,11 +202,9 @@ def digits(
         pixels, labels.astype("int32"), test_size=360, stratify=labels, random_state=0
     )
     return pipeline.data(
-        tf.data.Dataset.from_tensor_slices((train, train_labels)),
-        tf.data.Dataset.from_tensor_slices((test, test_labels)),
+        sources.of_arrays((train, train_labels)),
+        sources.of_arrays((test, test_labels)),
         lambda image, label: (image, label),
-        len(train),
-        len(test),
-        class_names=tuple(str(digit) for digit in range(10)),
+        tuple(str(digit) for digit in range(10)),
         name="digits",
     )

@@ -1,17 +1,100 @@
-"""Folders of class folders: finding the splits and the classes, and holding images out."""
+"""Folders of class folders: finding splits, classes and photos, and holding some out."""
 
 from __future__ import annotations
 
+import warnings
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vit.images import ENDINGS
+from keras_vit.images import ENDINGS, Photo, check_images, find_images
 
 VALIDATION_NAMES = ("validation", "val", "test")
+
+
+class Photos(NamedTuple):
+    """(photo, label) pairs to train and to validate on, the classes, and what cannot be read."""
+
+    train: list[tuple[Photo, int]]
+    validation: list[tuple[Photo, int]]
+    class_names: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+
+def find_photos(
+    folder: Path, validation_share: float, on_error: str, seed: int, progress: bool | None
+) -> Photos:
+    """Looks at every image of a folder once; see `keras_vit.data.from_folder`."""
+    if on_error not in ("raise", "skip"):
+        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
+    if not 0 < validation_share < 1:
+        raise ValueError(
+            f"`validation_share` must be in (0, 1). Received: validation_share={validation_share!r}"
+        )
+    train_folder, validation_folder = find_splits(folder)
+    classes = class_folders(train_folder)
+    files = {train_folder: {name: find_images(path) for name, path in classes.items()}}
+    if validation_folder is not None:
+        others = class_folders(validation_folder)
+        if set(others) != set(classes):
+            raise ValueError(
+                f"{train_folder.name} and {validation_folder.name} must hold the same classes. "
+                f"Only in {train_folder.name}: {sorted(set(classes) - set(others))}; only in "
+                f"{validation_folder.name}: {sorted(set(others) - set(classes))}"
+            )
+        files[validation_folder] = {n: find_images(p) for n, p in others.items()}
+
+    paths = [path for of_class in files.values() for found in of_class.values() for path in found]
+    photos, unreadable = check_images(paths, progress=progress)
+    if unreadable:
+        _report_unreadable(folder, unreadable, on_error)
+    readable = {photo.path: photo for photo in photos}
+    sets = []
+    for split, of_class in files.items():
+        for name, found in of_class.items():
+            if not any(path in readable for path in found):
+                reason = "its files cannot be read" if found else "it holds no images"
+                raise ValueError(
+                    f"The class folder {split / name} has no image to use: {reason}. Put images "
+                    f"({', '.join(ENDINGS)}) into it, or remove it."
+                )
+        sets.append(
+            [
+                (readable[path], label)
+                for label, found in enumerate(of_class.values())
+                for path in found
+                if path in readable
+            ]
+        )
+    if validation_folder is None:
+        sets = hold_out(sets[0], validation_share, seed)
+        if not sets[1]:
+            raise ValueError(
+                "Every class has one image only, so that none is left to validate on. Add "
+                f"images, or a `validation` folder beside `train`. Received: folder={folder}"
+            )
+    return Photos(
+        sets[0],
+        sets[1],
+        tuple(classes),
+        tuple(str(path.relative_to(folder)) for path in unreadable),
+    )
+
+
+def _report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) -> None:
+    names = "".join(f"\n  {p.relative_to(folder)}: {why}" for p, why in unreadable.items())
+    if on_error == "raise":
+        raise ValueError(
+            f"{len(unreadable)} images in {folder} cannot be read. Mend or remove them, or pass "
+            f"on_error='skip' (--on-error skip) to leave them out:{names}"
+        )
+    warnings.warn(
+        f"{len(unreadable)} images in {folder} cannot be read and are left out:{names}",
+        stacklevel=4,
+    )
 
 
 def find_splits(folder: Path) -> tuple[Path, Path | None]:

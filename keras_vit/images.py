@@ -113,7 +113,7 @@ def _check(path: Path) -> Photo | str:
         except (tf.errors.OpError, OSError):
             pass
     try:
-        _decode_by_pillow(str(path))
+        decode_by_pillow(str(path))
         return Photo(path, orientation, by_pillow=True)
     except Exception as error:  # Pillow's decoders raise all sorts
         if path.is_file() and path.stat().st_size == 0:
@@ -143,7 +143,7 @@ def _decode_by_tensorflow(data: Any) -> Any:
     return tf.io.decode_image(data, channels=3, expand_animations=False)
 
 
-def _decode_by_pillow(path: str | bytes) -> np.ndarray:
+def decode_by_pillow(path: str | bytes) -> np.ndarray:
     with Image.open(os.fsdecode(path)) as image:
         return np.asarray(image.convert("RGB"))
 
@@ -158,7 +158,7 @@ def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
 
     image = tf.cond(
         by_pillow,
-        lambda: tf.numpy_function(_decode_by_pillow, [path], tf.uint8),
+        lambda: tf.numpy_function(decode_by_pillow, [path], tf.uint8),
         lambda: _decode_by_tensorflow(tf.io.read_file(path)),
     )
     image.set_shape((None, None, 3))
@@ -181,18 +181,21 @@ def turn_upright(image: Any, orientation: Any) -> Any:
     return image
 
 
+def photo_arrays(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tuple[Any, ...]:
+    """Arrays `(path, orientation, by_pillow, label)`; what `read_photo` reads, and a label."""
+    return (
+        [str(photo.path) for photo in photos],
+        np.array([photo.orientation for photo in photos], "int32"),
+        np.array([photo.by_pillow for photo in photos], bool),
+        np.array(labels if labels is not None else [0] * len(photos), "int32"),
+    )
+
+
 def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tf.data.Dataset:
-    """A dataset of `(path, orientation, by_pillow, label)`; what `read_photo` reads, a label."""
+    """A dataset of `photo_arrays`."""
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensor_slices(
-        (
-            [str(photo.path) for photo in photos],
-            np.array([photo.orientation for photo in photos], "int32"),
-            np.array([photo.by_pillow for photo in photos], bool),
-            np.array(labels if labels is not None else [0] * len(photos), "int32"),
-        )
-    )
+    return tf.data.Dataset.from_tensor_slices(photo_arrays(photos, labels))
 
 
 def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_vit import images
+from keras_vit.augmentation import AUGMENTATIONS, Augmentation, as_augmentation
+from keras_vit.mixing import mix, random_erasing
 from keras_vit.position import as_pair
+from keras_vit.randaugment import randaugment
+from keras_vit.seeds import fold
+from keras_vit.sources import SHUFFLE_BUFFER, Source
+from keras_vit.transform import as_step, random_states, takes_labels
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-SHUFFLE_BUFFER = 10_000
+# Ends the datasets that have no end.
+_LAST = 2**62
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,7 +31,8 @@ class ImageData:
     Attributes:
         train: Batches of (`[B, rows, columns, 3]` float32 in [0, 255], `[B]` int32 labels),
             cropped at random and shuffled, in another way each epoch. An incomplete batch is
-            left out at the end of an epoch.
+            left out at the end of an epoch. Where images are mixed, labels are shares of the
+            classes, `[B, classes]` float32, here and in the others.
         validation: The same without anything random, all of the images in a fixed order.
         train_as_validation: The training images, prepared as those of `validation`; shuffled once.
         class_names: Names of the labels 0, 1, ...
@@ -35,6 +43,8 @@ class ImageData:
         name: Where the data come from, for people to read.
         resize: How `validation` brings an image to its size: `"squash"` or `"crop"`.
         unreadable: Files left out because they cannot be read, relative to the folder.
+        one_hot: Whether labels are `[B, classes]` float32.
+        make_training: What `training` calls.
     """
 
     train: tf.data.Dataset
@@ -48,6 +58,40 @@ class ImageData:
     name: str
     resize: str = "squash"
     unreadable: tuple[str, ...] = ()
+    one_hot: bool = False
+    make_training: Callable[[int], tf.data.Dataset] | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that one pass over the training images gives; at least 1."""
+        return max(1, self.num_train // self.batch_size)
+
+    def training(self, start_step: int = 0) -> tf.data.Dataset:
+        """Batches like those of `train`, without an end, from any step of a run on.
+
+        The order and all that is random are a function of the seed and the step: from step N on
+        come the same batches, to the bit, as a run that was not interrupted gets. Nothing is
+        decoded that was before. They are other batches than those of `train`.
+
+        Args:
+            start_step: Number of batches to pass over, 0 or more.
+
+        Raises:
+            ValueError: If `start_step` is negative, or the data were put together by hand.
+        """
+        if isinstance(start_step, bool) or not isinstance(start_step, (int, np.integer)):
+            start_step = -1
+        if start_step < 0:
+            raise ValueError(
+                "`start_step` must be an integer, 0 or more: the number of steps made so far. "
+                f"Received: start_step={start_step!r}"
+            )
+        if self.make_training is None:
+            raise ValueError(
+                "These data cannot be taken up in the middle; use data of keras_vit.data. "
+                f"Received: name={self.name!r}, make_training=None"
+            )
+        return self.make_training(int(start_step))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,10 +104,20 @@ class Pipeline:
     flip: bool
     resize: str
     seed: int
+    augmentation: Augmentation = AUGMENTATIONS["none"]
+    transform: Any = None
 
     @classmethod
     def checked(
-        cls, image_size: Any, batch_size: Any, crop_area: Any, flip: Any, resize: Any, seed: Any
+        cls,
+        image_size: Any,
+        batch_size: Any,
+        crop_area: Any,
+        flip: Any,
+        resize: Any,
+        seed: Any,
+        augmentation: Any = None,
+        transform: Any = None,
     ) -> Pipeline:
         if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
             raise ValueError(
@@ -83,34 +137,107 @@ class Pipeline:
                 f"with 0 < least <= largest <= 1. Received: crop_area={crop_area!r}"
             )
         size = as_pair(image_size, "image_size")
-        return cls(size, int(batch_size), (least, largest), bool(flip), resize, int(seed))
+        takes_labels(transform)  # refuses what cannot be called
+        return cls(
+            size,
+            int(batch_size),
+            (least, largest),
+            bool(flip),
+            resize,
+            int(seed),
+            as_augmentation(augmentation),
+            transform,
+        )
 
-    def training(self, source: tf.data.Dataset, read: Callable, count: int) -> tf.data.Dataset:
-        """Shuffled batches of random crops; `read` turns an element into (image, label)."""
+    @property
+    def one_hot(self) -> bool:
+        """Whether something mixes images, so that labels are shares of the classes."""
+        return self.augmentation.mixes or takes_labels(self.transform)
+
+    def training(self, source: Source, read: Callable, classes: int) -> tf.data.Dataset:
+        """One epoch: shuffled batches; `read` turns an element into (image, label)."""
         import tensorflow as tf
 
-        def crop(element: Any, number: Any) -> Any:
-            image, label = read(*element)
-            seed = tf.stack([tf.constant(self.seed, tf.int64), number])
-            return (
-                images.random_crop(image, seed, self.image_size, self.crop_area, self.flip),
-                label,
-            )
-
-        source = source.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed)
+        count = source.count
+        elements = source.dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed)
         # A number of its own for every image of every epoch: the crops do not depend on which
         # thread is first.
         numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True)
-        cropped = tf.data.Dataset.zip(source, numbers).map(crop, tf.data.AUTOTUNE)
-        batches = cropped.batch(self.batch_size, drop_remainder=count >= self.batch_size)
+        numbered = tf.data.Dataset.zip(elements, numbers)
+        return self._batches(numbered, read, classes, self.batch_size, count >= self.batch_size)
+
+    def steps_from(
+        self, start_step: int, source: Source, read: Callable, classes: int
+    ) -> tf.data.Dataset:
+        """The batches of a run from a step on; see `ImageData.training`."""
+        import tensorflow as tf
+
+        batch_size = min(self.batch_size, source.count)
+        in_epoch = source.count // batch_size * batch_size  # what is left over is left out
+        first, done = divmod(start_step * batch_size, in_epoch)
+
+        def epoch(number: Any) -> tf.data.Dataset:
+            seed = self._seed(number)
+            elements = source.epoch(fold(seed, 1)).take(in_epoch)
+            return elements.skip(tf.where(number == first, tf.constant(done, tf.int64), 0))
+
+        elements = tf.data.Dataset.range(first, _LAST).flat_map(epoch)
+        # An image's place in the run is the number that all of its randomness comes from.
+        numbers = tf.data.Dataset.range(start_step * batch_size, _LAST)
+        numbered = tf.data.Dataset.zip(elements, numbers)
+        return self._batches(numbered, read, classes, batch_size, True)
+
+    def _batches(
+        self, numbered: tf.data.Dataset, read: Callable, classes: int, batch_size: int, full: bool
+    ) -> tf.data.Dataset:
+        """Reads, cuts and augments images of their own, then batches, then mixes."""
+        import tensorflow as tf
+
+        row = self.augmentation
+        mixed = self.one_hot or self.transform is not None
+
+        def prepare(element: Any, number: Any) -> Any:
+            image, label = read(*element)
+            seed = self._seed(number)
+            image = images.random_crop(image, seed, self.image_size, self.crop_area, self.flip)
+            if row.distorts:
+                image = tf.saturate_cast(tf.round(image), tf.uint8)
+                image = randaugment(image, fold(seed, 2), row.layers, row.magnitude)
+                if row.erasing:
+                    image = random_erasing(image, fold(seed, 3), row.erasing)
+                image = tf.cast(image, tf.float32)
+            return (image, label, number) if mixed else (image, label)
+
+        step = None if self.transform is None else as_step(self.transform)
+
+        def finish(pixels: Any, labels: Any, numbers: Any) -> Any:
+            seed = self._seed(numbers[0])
+            if self.one_hot:
+                labels = tf.one_hot(labels, classes)
+            if step is not None:
+                pixels, labels = step(pixels, labels, fold(seed, 4))
+            return mix(pixels, labels, fold(seed, 5), row.mixup, row.cutmix)
+
+        batches = numbered.map(prepare, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=full)
+        if mixed:
+            # What a layer draws is kept in variables: then one batch after the other.
+            parallel = None if random_states(self.transform) else tf.data.AUTOTUNE
+            batches = batches.map(finish, parallel)
         return batches.prefetch(tf.data.AUTOTUNE)
 
-    def validation(self, source: tf.data.Dataset, read: Callable) -> tf.data.Dataset:
+    def _seed(self, number: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.stack([tf.constant(self.seed, tf.int64), number])
+
+    def validation(self, source: tf.data.Dataset, read: Callable, classes: int) -> tf.data.Dataset:
         """Batches in the order of `source`."""
         import tensorflow as tf
 
         def fit(*element: Any) -> Any:
             image, label = read(*element)
+            if self.one_hot:
+                label = tf.one_hot(label, classes)
             return images.fit_to_size(image, self.image_size, self.resize), label
 
         batches = source.map(fit, tf.data.AUTOTUNE).batch(self.batch_size)
@@ -118,29 +245,33 @@ class Pipeline:
 
     def data(
         self,
-        train: tf.data.Dataset,
-        validation: tf.data.Dataset,
+        train: Source,
+        validation: Source,
         read: Callable,
-        num_train: int,
-        num_validation: int,
+        class_names: tuple[str, ...],
         **facts: Any,
     ) -> ImageData:
+        classes = len(class_names)
         return ImageData(
-            train=self.training(train, read, num_train),
-            validation=self.validation(validation, read),
+            train=self.training(train, read, classes),
+            validation=self.validation(validation.dataset, read, classes),
             # Shuffled, once: some of it is then a fair sample of all.
             train_as_validation=self.validation(
-                train.shuffle(
-                    min(num_train, SHUFFLE_BUFFER),
+                train.dataset.shuffle(
+                    min(train.count, SHUFFLE_BUFFER),
                     seed=self.seed,
                     reshuffle_each_iteration=False,
                 ),
                 read,
+                classes,
             ),
-            num_train=num_train,
-            num_validation=num_validation,
+            class_names=class_names,
+            num_train=train.count,
+            num_validation=validation.count,
             image_size=self.image_size,
             batch_size=self.batch_size,
             resize=self.resize,
+            one_hot=self.one_hot,
+            make_training=lambda step: self.steps_from(step, train, read, classes),
             **facts,
         )

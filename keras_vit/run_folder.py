@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,13 +29,21 @@ EXAMPLES = 12
 
 
 @contextlib.contextmanager
-def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
+def new_folder(
+    path: str | Path, overwrite: bool = False, place: Path | None = None
+) -> Iterator[Path]:
     """A folder that appears under its name only once it is complete.
 
+    Args:
+        path: Its name.
+        overwrite: Whether there may be one already.
+        place: Where it is written, on the same disk. What is there is removed first: what a
+            process wrote that was killed.
+
     Yields:
-        A hidden folder beside `path` to write into. At the end it is renamed to `path`, and
-        what was there is kept as `path.old` (`.old-2`, ...). After an error what was written
-        is kept as `path.unfinished`, or nothing if nothing was.
+        `place`, or a hidden folder beside `path`, to write into. At the end it is renamed to
+        `path`, and what was there is kept as `path.old` (`.old-2`, ...). After an error what was
+        written is kept as `path.unfinished`, or nothing if nothing was.
 
     Raises:
         ValueError: If `path` exists and `overwrite` is false, or it is no place for a folder.
@@ -47,24 +56,48 @@ def new_folder(path: str | Path, overwrite: bool = False) -> Iterator[Path]:
         )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        if place is None:
+            partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        else:
+            partial = place
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir(parents=True)
     except OSError as error:
         raise ValueError(f"Cannot write in {path.parent}: {error}") from error
     try:
         yield partial
     except BaseException:
-        if any(partial.iterdir()):
+        if place is None and any(partial.iterdir()):
             partial.rename(_free_name(path, "unfinished"))
-        else:
-            partial.rmdir()
+        else:  # in a place of its own it is written again: a rest is of no use
+            shutil.rmtree(partial, ignore_errors=True)
         raise
     # mkdtemp makes it private; a run is as readable as any other folder of the user.
     umask = os.umask(0)
     os.umask(umask)
     partial.chmod(0o777 & ~umask)
     if path.exists():
-        path.rename(_free_name(path, "old"))
+        set_aside(path)
     partial.rename(path)
+
+
+def set_aside(path: Path) -> None:
+    """Renames a folder to `path.old`, or with a number the first that is free."""
+    path.rename(_free_name(path, "old"))
+
+
+def check_writable(folder: Path) -> None:
+    """Makes a folder, if it is not there, and a file in it that is gone again.
+
+    Raises:
+        ValueError: If that cannot be done.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(f"Cannot write in {folder}: {error}") from error
 
 
 def _free_name(path: Path, ending: str) -> Path:

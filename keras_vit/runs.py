@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
 from keras_vit import data as data_sources
-from keras_vit import models, plots, train
+from keras_vit import loop, models, plots, recipe_rows, recipes, resume, train
 from keras_vit.data import ImageData
 from keras_vit.position import as_pair
-from keras_vit.run_folder import new_folder, write
+from keras_vit.recipe import Recipe
+from keras_vit.run_folder import check_writable, new_folder, write
 from keras_vit.variants import VARIANTS
 from keras_vit.vit import ViT
 
 SMALL = "small"
+TENSORBOARD = "tensorboard"
 _SMALL = {"patch_size": 8, "width": 64, "depth": 4, "num_heads": 4, "mlp_dim": 128}
 
 
@@ -41,6 +45,15 @@ class Settings:
         on_error: `"raise"` or `"skip"` images that cannot be read.
         dtype: Dtype policy of the model; `"mixed_bfloat16"` is faster on many machines.
         seed: Of everything that happens at random.
+        recipe: A name of `keras_vit.recipes`, `"vit-finetune"` for example, adapted to the data
+            and the batch size. Default: a short one, of the paper for fine-tuning and of AugReg
+            from scratch.
+        augmentation: A name of `keras_vit.augmentation.AUGMENTATIONS`.
+        accumulate: In how many batches the images of a step are taken; saves memory. It must
+            divide `batch_size`.
+        xla: Whether to compile with XLA. On a GPU that is done in any case.
+        save_every: Batches between checkpoints.
+        tensorboard: Whether to write logs for TensorBoard.
     """
 
     data: str
@@ -55,6 +68,12 @@ class Settings:
     on_error: str = "raise"
     dtype: str = "float32"
     seed: int = 0
+    recipe: str | None = None
+    augmentation: str = "none"
+    accumulate: int = 1
+    xla: bool = False
+    save_every: int = 500
+    tensorboard: bool = False
 
 
 # Digits from scratch: a minute on two cores, no download.
@@ -81,53 +100,136 @@ def run(
 
     In the folder: `model.keras` (takes pixels in [0, 255], gives probabilities; read it with
     `keras.models.load_model` after `import keras_vit`), `labels.txt` (a class name per line),
-    `curves.png`, `predictions.png` and `summary.json`. It appears when all of this is in it.
+    `curves.png`, `predictions.png`, `log.csv` and `summary.json`. It appears when all of this is
+    in it. Until then checkpoints are beside it, in `OUT.training`: when the process ends before
+    its time, at whatever moment, the same call goes on from the newest of them, and the result
+    is that of a run that was not interrupted. If the run is complete already, nothing is done.
 
     Args:
         settings: What to do.
         out: The folder to write.
-        overwrite: Whether there may be one already; it is kept under another name.
-        verbose: As in `keras.Model.fit`.
+        overwrite: Whether there may be another run already, complete or not; it is kept under
+            another name.
+        verbose: As in `keras_vit.train.fine_tune`.
 
     Returns:
         What `summary.json` holds.
 
     Raises:
-        ValueError: If `out` exists and `overwrite` is not given, or as the parts say.
+        ValueError: If `out` holds a run with other settings and `overwrite` is not given, or as
+            the parts say.
         ImportError: If something is not installed that `settings` ask for.
+        OSError: If the disk is full, or a data file vanishes; the checkpoints are kept.
+        keras_vit.training_state.PreemptedError: After a SIGTERM; the checkpoints are kept.
     """
-    with new_folder(out, overwrite) as folder:
-        plots.require_matplotlib()  # now, not after the training
-        keras.utils.set_random_seed(settings.seed)
-        data = load_data(settings, progress=False if verbose == 0 else None)
-        model = build(settings, len(data.class_names))
-        passes = math.ceil(4 * data.num_train / data.batch_size)
-        recipe = train.from_scratch_recipe if settings.weights is None else train.fine_tune_recipe
-        result = train.fine_tune(
-            model,
-            data,
-            steps=max(100, passes) if settings.steps is None else settings.steps,
-            learning_rate=settings.learning_rate,
-            warmup_steps=settings.warmup_steps,
-            recipe=recipe,
-            verbose=verbose,
-        )
-        return write(folder, model, data, result, _as_recorded(settings, data))
+    out = Path(out)
+    begun = resume.look(out, _as_recorded(settings), overwrite)
+    if begun.summary is not None:
+        return begun.summary
+    plots.require_matplotlib()  # now, not after the training
+    check_writable(out.parent)
+    keras.utils.set_random_seed(settings.seed)
+    data = load_data(settings, progress=False if verbose == 0 else None)
+    recipe = recipe_for(settings, data)
+    model = build(settings, len(data.class_names), recipe)
+    result = train.fine_tune(
+        model,
+        data,
+        steps=steps_for(settings, data, recipe),
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        recipe=recipe,
+        verbose=verbose,
+        checkpoints=begun.folder,
+        save_every=settings.save_every,
+        accumulate=settings.accumulate,
+        jit_compile=settings.xla or "auto",
+        facts={"settings": begun.compared},
+        note={"run": begun.run, "replaces": begun.replaces},
+        callbacks=_tensorboard(settings, begun.folder),
+    )
+    with new_folder(out, begun.replaces, begun.folder / "results") as folder:
+        for name in (loop.LOG_FILE, TENSORBOARD):
+            resume.copy(begun.folder / name, folder / name)
+        recorded = _as_recorded(settings) | {"run": begun.run}
+        summary = write(folder, model, data, result, recorded)
+    resume.remove(begun.folder)
+    return summary
 
 
-def _as_recorded(settings: Settings, data: ImageData) -> dict[str, Any]:
+def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callback]:
+    if not settings.tensorboard:
+        return []
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError("TensorBoard is not installed: pip install tensorboard")
+    return [keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)]
+
+
+def _as_recorded(settings: Settings) -> dict[str, Any]:
     """The settings for the summary, without where on this machine things are."""
     weights = settings.weights and Path(settings.weights).name
-    return dataclasses.asdict(settings) | {"data": data.name, "weights": weights}
+    here = Path(settings.data)
+    name = here.resolve().name if here.exists() else settings.data
+    return dataclasses.asdict(settings) | {"data": name, "weights": weights}
+
+
+def steps_for(settings: Settings, data: ImageData, recipe: Any) -> int | None:
+    """The number of steps: what is asked for, else the recipe's own, else four passes."""
+    if settings.steps is not None or isinstance(recipe, Recipe):
+        return settings.steps
+    return max(100, math.ceil(4 * data.num_train / (data.batch_size * settings.accumulate)))
+
+
+def recipe_for(settings: Settings, data: ImageData) -> Recipe | Callable[..., dict[str, Any]]:
+    """The recipe that `settings` name, for these data, or the short one that suits the weights.
+
+    Of a table with a row per data set the one whose number of images is nearest is taken, and
+    the learning rate goes with the batch size (`Recipe.scaled_to`), unless it is given.
+    """
+    if settings.recipe is None:
+        return train.from_scratch_recipe if settings.weights is None else train.fine_tune_recipe
+    rows, columns = data.image_size
+    count = data.num_train
+    options: dict[str, Any] = {"num_examples": count}
+    if settings.recipe == "bit-hyperrule":
+        options["resolution"] = (rows, columns)
+    elif settings.recipe == "vit-finetune":
+        known = recipe_rows.FINETUNE
+        options["dataset"] = min(
+            known, key=lambda name: abs(math.log(known[name]["num_examples"] / count))
+        )
+    else:
+        # By epochs, which are few steps here: the warmup of a million images comes below.
+        options |= {"dataset": "imagenet", "warmup_steps": 0}
+    recipe = recipes.get(settings.recipe, **options).replace(
+        image_size=rows,
+        augmentation=settings.augmentation,
+        labels="one_hot" if data.one_hot else "integer",
+    )
+    recipe = recipe.scaled_to(settings.batch_size)
+    if recipe.epochs is None:
+        return recipe
+    warmup = round(10_000 * 4096 / settings.batch_size)
+    return recipe.replace(warmup_steps=min(warmup, recipe.total_steps // 10))
 
 
 def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
     """The data that `settings.data` names."""
     name = settings.data
+    batch_size = settings.batch_size
+    if settings.accumulate != 1:
+        if settings.accumulate < 1 or batch_size % settings.accumulate:
+            raise ValueError(
+                "The batches of a step must be of one size: `accumulate` must divide "
+                f"`batch_size`. Received: accumulate={settings.accumulate}, "
+                f"batch_size={batch_size}"
+            )
+        batch_size //= settings.accumulate
     common: dict[str, Any] = {
         "image_size": settings.image_size,
-        "batch_size": settings.batch_size,
+        "batch_size": batch_size,
         "seed": settings.seed,
+        "augmentation": settings.augmentation,
     }
     if name == "digits":
         return data_sources.digits(**common)
@@ -143,14 +245,19 @@ def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
         ) from error
 
 
-def build(settings: Settings, classes: int) -> keras.Model:
-    """The model that `settings` name, with a new head, for pixels in [0, 255]."""
+def build(settings: Settings, classes: int, recipe: Any = None) -> keras.Model:
+    """The model that `settings` name, with a new head, for pixels in [0, 255]; with the dropout
+    and the activation of the head that a `Recipe` asks for."""
     common: dict[str, Any] = {
         "classes": classes,
         "classifier_activation": "softmax",
         "include_preprocessing": True,
         "dtype": settings.dtype,
     }
+    if isinstance(recipe, Recipe):
+        args = recipe.model_args()
+        has_dropout = not settings.model.startswith(("BiT", "Mixer"))
+        common |= args if has_dropout else {"classifier_activation": recipe.loss}
     if settings.model == SMALL:
         if settings.weights is not None:
             raise ValueError(

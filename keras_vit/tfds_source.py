@@ -5,20 +5,22 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-if TYPE_CHECKING:
-    import tensorflow as tf
+import numpy as np
+
+from keras_vit import sources
+from keras_vit.sources import Source
+
+FILE_FORMATS = ("tfrecord", "array_record")
 
 
 class TfdsSource(NamedTuple):
     """Two splits whose elements, not yet decoded, `read` turns into (image, label)."""
 
-    train: tf.data.Dataset
-    validation: tf.data.Dataset
-    read: Callable[[Any, Any], Any]
-    num_train: int
-    num_validation: int
+    train: Source
+    validation: Source
+    read: Callable[..., Any]
     class_names: tuple[str, ...]
 
 
@@ -27,8 +29,13 @@ def load(
     train_split: str | None = None,
     validation_split: str | None = None,
     data_dir: str | Path | None = None,
+    file_format: str | None = None,
 ) -> TfdsSource:
     """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    if file_format not in (None, *FILE_FORMATS):
+        raise ValueError(
+            f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
+        )
     try:
         tfds: Any = importlib.import_module("tensorflow_datasets")
     except ImportError as error:
@@ -38,7 +45,10 @@ def load(
         ) from error
 
     try:
-        builder = tfds.builder(name, data_dir=None if data_dir is None else str(data_dir))
+        options = {} if file_format is None else {"file_format": file_format}
+        builder = tfds.builder(
+            name, data_dir=None if data_dir is None else str(data_dir), **options
+        )
     except tfds.core.registered.DatasetNotFoundError as error:
         raise ValueError(
             f"There is neither a folder nor a TensorFlow data set called {name!r}. The names "
@@ -50,20 +60,17 @@ def load(
             f"set either: {str(error).splitlines()[0]}"
         ) from error
     image_key, label_key, class_names = _keys(name, builder.info, tfds)
+    by_index = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
+    if by_index:
+        _require_array_record()
     builder.download_and_prepare()
 
     train_split, validation_split = _splits(builder.info, train_split, validation_split)
     image_feature = builder.info.features[image_key]
+    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
+    decoders = {image_key: tfds.decode.SkipDecoding()}
 
-    def open_split(split: str) -> tuple[Any, int]:
-        # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-        dataset = builder.as_dataset(
-            split=split, decoders={image_key: tfds.decode.SkipDecoding()}, shuffle_files=False
-        )
-        dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
-        return dataset, int(builder.info.splits[split].num_examples)
-
-    def read(encoded: Any, label: Any) -> Any:
+    def decode(encoded: Any, label: Any) -> Any:
         import tensorflow as tf
 
         image = image_feature.decode_example(encoded)
@@ -71,9 +78,45 @@ def load(
             image = tf.image.grayscale_to_rgb(image)
         return image[..., :3], tf.cast(label, tf.int32)
 
-    train, num_train = open_split(train_split)
-    validation, num_validation = open_split(validation_split)
-    return TfdsSource(train, validation, read, num_train, num_validation, class_names)
+    if by_index:
+        splits = [
+            builder.as_data_source(split, decoders=decoders)
+            for split in (train_split, validation_split)
+        ]
+        # Which of the two sources, and which of its elements.
+        train, validation = (
+            sources.of_arrays((np.full(len(split), which), np.arange(len(split))))
+            for which, split in enumerate(splits)
+        )
+
+        def fetch(which: Any, index: Any) -> Any:
+            example: Any = splits[int(which)][int(index)]
+            return example[image_key], np.int64(example[label_key])
+
+        def read(which: Any, index: Any) -> Any:
+            import tensorflow as tf
+
+            encoded, label = tf.numpy_function(fetch, [which, index], [tf.string, tf.int64])
+            return decode(tf.ensure_shape(encoded, ()), tf.ensure_shape(label, ()))
+
+        return TfdsSource(train, validation, read, class_names)
+
+    def open_split(split: str) -> Source:
+        dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
+        return sources.of_stream(dataset, int(builder.info.splits[split].num_examples))
+
+    return TfdsSource(open_split(train_split), open_split(validation_split), decode, class_names)
+
+
+def _require_array_record() -> None:
+    try:
+        importlib.import_module("array_record.python.array_record_module")
+    except ImportError as error:
+        raise ImportError(
+            "Data sets in array_record files need the package array_record: pip install "
+            "array_record, or pass file_format='tfrecord'"
+        ) from error
 
 
 def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-import time
+import json
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
+from keras_vit import loop, recipes
 from keras_vit.data import ImageData
+from keras_vit.recipe import Recipe
+from keras_vit.schedules import WarmupCosine
 
 EVALUATIONS = 10
 # To report the accuracy on the training images: more of them would not change its digits.
@@ -20,7 +23,7 @@ TRAIN_IMAGES_TO_EVALUATE = 2_000
 
 def learning_rate_schedule(
     steps: int, learning_rate: float, warmup_steps: int | None = None
-) -> Any:
+) -> WarmupCosine:
     """Linear warmup from zero, then half a cosine to zero (paper, appendix B.1.1).
 
     Args:
@@ -28,28 +31,10 @@ def learning_rate_schedule(
         learning_rate: The highest, reached after the warmup; positive.
         warmup_steps: In [0, `steps`). Default: a tenth of `steps`, at most 500.
 
-    Returns:
-        A `keras.optimizers.schedules.LearningRateSchedule`.
-
     Raises:
         ValueError: If an argument is out of its range.
     """
-    if isinstance(steps, bool) or not isinstance(steps, (int, np.integer)) or steps < 1:
-        raise ValueError(f"`steps` must be a positive integer. Received: steps={steps!r}")
-    if not 0 < learning_rate < math.inf:
-        raise ValueError(
-            f"`learning_rate` must be positive. Received: learning_rate={learning_rate!r}"
-        )
-    warmup = min(steps // 10, 500) if warmup_steps is None else warmup_steps
-    if not 0 <= warmup < steps:
-        raise ValueError(
-            f"`warmup_steps` must be in [0, steps). Received: warmup_steps={warmup_steps!r}, "
-            f"steps={steps}"
-        )
-    cosine = keras.optimizers.schedules.CosineDecay
-    if warmup == 0:
-        return cosine(learning_rate, steps)
-    return cosine(0.0, steps - warmup, warmup_target=learning_rate, warmup_steps=warmup)
+    return WarmupCosine(learning_rate, steps, _warmup(steps, warmup_steps))
 
 
 def fine_tune_recipe(
@@ -58,24 +43,25 @@ def fine_tune_recipe(
     warmup_steps: int | None = None,
     *,
     from_logits: bool = False,
+    one_hot: bool = False,
+    accumulate: int = 1,
 ) -> dict[str, Any]:
     """How the paper fine-tunes (Table 4): `model.compile(**fine_tune_recipe(steps=500))`.
 
-    SGD with momentum .9, a cosine learning rate with warmup, gradients clipped to a global
-    norm of 1, no weight decay; the model has a new head that starts at zero (`new_head=True`).
-    The paper takes batches of 512, 500 steps for sets of a few thousand images (20,000 for
-    ImageNet), and the best learning rate of .003, .01, .03 and .06 (.001 to .03 for the small
-    sets).
-
-    Keras multiplies the learning rate into the momentum buffer, the original multiplies it
-    onto the buffer when it is applied. With a constant rate both are the same; along a
-    schedule the weights drift apart a little.
+    `keras_vit.recipes.get("vit-finetune", ...)` for any number of steps: SGD with momentum .9
+    and the learning rate outside the momentum as in the original, a cosine with warmup, gradients
+    clipped to a global norm of 1, no weight decay; the model has a new head that starts at zero
+    (`new_head=True`). The paper takes batches of 512, 500 steps for sets of a few thousand images
+    (20,000 for ImageNet), and the best learning rate of .003, .01, .03 and .06 (.001 to .03 for
+    the small sets).
 
     Args:
         steps: Number of steps in all.
         learning_rate: The highest. Default: .01.
         warmup_steps: Default: a tenth of `steps`, at most the paper's 500.
         from_logits: Whether the model ends in logits; else in a softmax.
+        one_hot: Whether labels are `[B, classes]` (`ImageData.one_hot`); else `[B]`.
+        accumulate: Batches per step.
 
     Returns:
         Arguments of `keras.Model.compile`.
@@ -83,11 +69,10 @@ def fine_tune_recipe(
     Raises:
         ValueError: If an argument is out of its range.
     """
-    rate = learning_rate_schedule(
-        steps, 0.01 if learning_rate is None else learning_rate, warmup_steps
-    )
-    optimizer = keras.optimizers.SGD(rate, momentum=0.9, global_clipnorm=1.0)
-    return _compile_args(optimizer, from_logits)
+    rate = 0.01 if learning_rate is None else learning_rate
+    schedule = learning_rate_schedule(steps, rate, warmup_steps)
+    recipe = recipes.get("vit-finetune", "pets")
+    return _compile_args(recipe, schedule, from_logits, one_hot, accumulate)
 
 
 def from_scratch_recipe(
@@ -96,19 +81,23 @@ def from_scratch_recipe(
     warmup_steps: int | None = None,
     *,
     from_logits: bool = False,
+    one_hot: bool = False,
+    accumulate: int = 1,
 ) -> dict[str, Any]:
-    """How the paper trains from random weights (Table 3): Adam with b1 = .9 and b2 = .999.
+    """How AugReg trains from random weights, for any number of steps.
 
-    With the cosine, the clipping to a global norm of 1 and the warmup that it has for
-    ImageNet. A small set wants many passes over it: the weight decay is the decoupled one
-    of AugReg, .1 times the learning rate.
+    `keras_vit.recipes.get("augreg", ...)`: Adam with b1 = .9 and b2 = .999, a cosine with warmup,
+    gradients clipped to a global norm of 1, and a decay of the kernels by .1 times the learning
+    rate: a small set wants many passes over it.
 
     Args:
         steps: Number of steps in all.
-        learning_rate: The highest. Default: .002, for small models; the paper's are .0002 to
+        learning_rate: The highest. Default: .002, for small models; the papers' are .0002 to
             .003 at batches of 4096.
         warmup_steps: Default: a tenth of `steps`, at most 500.
         from_logits: Whether the model ends in logits; else in a softmax.
+        one_hot: Whether labels are `[B, classes]` (`ImageData.one_hot`); else `[B]`.
+        accumulate: Batches per step.
 
     Returns:
         Arguments of `keras.Model.compile`.
@@ -116,25 +105,30 @@ def from_scratch_recipe(
     Raises:
         ValueError: If an argument is out of its range.
     """
-    rate = learning_rate_schedule(
-        steps, 0.002 if learning_rate is None else learning_rate, warmup_steps
-    )
-    optimizer = keras.optimizers.AdamW(
-        rate, beta_1=0.9, beta_2=0.999, weight_decay=0.1, global_clipnorm=1.0
-    )
-    return _compile_args(optimizer, from_logits)
+    rate = 0.002 if learning_rate is None else learning_rate
+    schedule = learning_rate_schedule(steps, rate, warmup_steps)
+    recipe = recipes.get("augreg", "imagenet")
+    return _compile_args(recipe, schedule, from_logits, one_hot, accumulate)
 
 
-def _compile_args(optimizer: Any, from_logits: bool) -> dict[str, Any]:
-    return {
-        "optimizer": optimizer,
-        "loss": keras.losses.SparseCategoricalCrossentropy(from_logits=from_logits),
-        "metrics": [keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-        # On a GPU "auto" compiles with XLA, on a CPU not: there XLA gains nothing. ViT-Ti/16 at
-        # 224 px, batch 32, two cores: 1.8 s a step in float32 with and without it; 1.9 s with
-        # and 1.2 s without in mixed_bfloat16; and it takes 5 s longer to start.
-        "jit_compile": "auto",
-    }
+def _warmup(steps: Any, warmup_steps: int | None) -> int:
+    if warmup_steps is not None or not isinstance(steps, (int, np.integer)):
+        return warmup_steps or 0  # what `steps` must be, the schedule says
+    return max(min(int(steps) // 10, 500), 0)
+
+
+def _compile_args(
+    recipe: Recipe, schedule: WarmupCosine, from_logits: bool, one_hot: bool, accumulate: int
+) -> dict[str, Any]:
+    # On a GPU "auto" compiles with XLA, on a CPU not: there XLA gains nothing. ViT-Ti/16 at
+    # 224 px, batch 32, two cores: 1.8 s a step in float32 with and without it; 1.9 s with
+    # and 1.2 s without in mixed_bfloat16; and it takes 5 s longer to start.
+    return recipe.replace(
+        steps=schedule.steps,
+        warmup_steps=schedule.warmup_steps,
+        learning_rate=schedule.learning_rate,
+        labels="one_hot" if one_hot else "integer",
+    ).compile_args(from_logits, "auto", accumulate if accumulate > 1 else None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +143,8 @@ class TrainingResult:
             the end, without random crops; in [0, 1].
         validation_accuracy: Share of the validation images that are right at the end.
         steps: Number of steps made.
-        seconds: Time of the training, evaluations between included.
+        seconds: Time of the training, evaluations between included; that of all starts of a run
+            that was interrupted.
     """
 
     history: dict[str, list[float]]
@@ -163,77 +158,144 @@ def fine_tune(
     model: keras.Model,
     data: ImageData,
     *,
-    steps: int = 500,
+    steps: int | None = None,
     learning_rate: float | None = None,
     warmup_steps: int | None = None,
-    recipe: Callable[..., dict[str, Any]] = fine_tune_recipe,
+    recipe: Recipe | Callable[..., dict[str, Any]] = fine_tune_recipe,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
+    checkpoints: str | Path | None = None,
+    save_every: int | None = None,
+    accumulate: int = 1,
+    jit_compile: bool | str = "auto",
+    facts: dict[str, Any] | None = None,
+    note: dict[str, Any] | None = None,
+    train_step: Callable[[Any, Any], dict[str, float]] | None = None,
 ) -> TrainingResult:
     """Compiles the model with a recipe and trains it, evaluating ten times on the way.
+
+    With `checkpoints`, a process that ends at any moment, by a signal, a power cut or an error,
+    loses no more than the steps since the last checkpoint: called again with the same arguments
+    on a model built by the same code, `fine_tune` goes on, and the weights are in the end those
+    of a run that was not interrupted, bit for bit on a CPU (on a GPU if
+    `tf.config.experimental.enable_op_determinism()` was called first).
 
     Args:
         model: Takes pixels in [0, 255] (`include_preprocessing=True`) of the size of `data`
             and gives probabilities or logits of its classes. It is trained in place.
-        data: From `from_folder`, `from_tfds` or `digits` of `keras_vit.data`.
-        steps: Number of steps; rounded up to a multiple of the number of evaluations.
+        data: From a function of `keras_vit.data`. Where its labels are one-hot, loss and
+            accuracy are those for one-hot labels.
+        steps: Number of steps; rounded up to a multiple of the number of evaluations. Default:
+            the recipe's, 500 where it has none.
         learning_rate: The highest. Default: the recipe's.
         warmup_steps: Default: the recipe's.
-        recipe: `fine_tune_recipe`, `from_scratch_recipe`, or a function with their arguments.
-        callbacks: More callbacks for `model.fit`; an epoch is what lies between evaluations.
-        verbose: As in `model.fit`.
+        recipe: A `keras_vit.recipes.Recipe`, `fine_tune_recipe`, `from_scratch_recipe`, or a
+            function with their arguments.
+        callbacks: More callbacks, as for `model.fit`; an epoch is what lies between evaluations.
+        verbose: 0 for silence, 2 for a line per evaluation; `"auto"` and 1 write a line anew as
+            it goes.
+        checkpoints: A folder for checkpoints and `log.csv`. Default: none are written.
+        save_every: Batches between checkpoints. Default: before each evaluation only.
+        accumulate: Batches per step (of `data.batch_size` each), whose gradients are averaged.
+        jit_compile: `"auto"` compiles with XLA on a GPU; `True` everywhere.
+        facts: What the checkpoints are to say besides, for JSON; they are refused by a run where
+            it is something else.
+        note: The same, but not compared.
+        train_step: See `keras_vit.loop.train`.
 
     Returns:
         The history and the final accuracies.
 
     Raises:
-        ValueError: If the model does not fit the data, an argument is out of its range, or the
-            loss becomes NaN or infinite.
+        ValueError: If the model does not fit the data, an argument is out of its range, the
+            checkpoints are of another run, or the loss becomes NaN or infinite.
+        OSError: If a checkpoint cannot be written (the disk is full), or a data file has
+            vanished.
+        keras_vit.training_state.PreemptedError: After a SIGTERM, the state being saved.
     """
     _check_fit(model, data)
-    schedule_args = (steps, learning_rate, warmup_steps)
-    model.compile(**recipe(*schedule_args, from_logits=not ends_in_softmax(model)))
+    _check_count("accumulate", accumulate)
+    if save_every is not None:
+        _check_count("save_every", save_every)
+    given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
+    if isinstance(recipe, Recipe):
+        if steps is not None:
+            _check_count("steps", steps)
+            recipe = recipe.shortened_to(steps)
+        steps = recipe.total_steps
+        recipe = recipe.replace(
+            labels="one_hot" if data.one_hot else "integer",
+            **{name: value for name, value in given.items() if value is not None},
+        )
+        args: dict[str, Any] = recipe.compile_args(
+            from_logits=not _ends_in_probabilities(model),
+            gradient_accumulation_steps=accumulate if accumulate > 1 else None,
+        )
+    else:
+        steps = 500 if steps is None else steps
+        # Only what is asked for: a function of the user's may know nothing of the rest.
+        extra: dict[str, Any] = {"one_hot": True} if data.one_hot else {}
+        if accumulate > 1:
+            extra["accumulate"] = accumulate
+        args = recipe(
+            steps,
+            learning_rate,
+            warmup_steps,
+            from_logits=not _ends_in_probabilities(model),
+            **extra,
+        )
+    if jit_compile != "auto":
+        args["jit_compile"] = jit_compile
+    model.compile(**args)
     # The variables of the optimiser and of the metrics are made now: those that appear while
     # TensorFlow traces the training step make it trace once more, which takes as long again.
-    model.optimizer.build(model.trainable_variables)
-    _evaluate(model, data.validation.take(1))
-    epochs = min(EVALUATIONS, steps)
-    steps_per_epoch = -(-steps // epochs)
-    start = time.perf_counter()
-    fit = model.fit(
-        data.train.repeat(),
-        epochs=epochs,
-        steps_per_epoch=steps_per_epoch,
-        validation_data=data.validation,
-        callbacks=[keras.callbacks.TerminateOnNaN(), *callbacks],
-        shuffle=False,  # the data are shuffled already, and Keras warns of a second time
-        verbose=verbose,  # pyright: ignore[reportArgumentType]
+    optimizer: Any = model.optimizer
+    optimizer.build(model.trainable_variables)
+    loop.evaluate(model, data.validation.take(1))
+    evaluations = min(EVALUATIONS, steps)
+    evaluate_every = -(-steps // evaluations) * accumulate
+    plan = loop.Plan(
+        batches=evaluate_every * evaluations,
+        evaluate_every=evaluate_every,
+        save_every=save_every,
+        accumulate=accumulate,
+        folder=None if checkpoints is None else Path(checkpoints),
+        facts=_as_json({**_data_facts(data), "steps": steps, **given, **(facts or {})}),
+        note=_as_json(note or {}),
     )
-    seconds = time.perf_counter() - start
-    history = {name: [float(x) for x in values] for name, values in fit.history.items()}
-    if not np.all(np.isfinite(history["loss"])):
-        raise ValueError(
-            "The loss became NaN or infinite: the training diverged. Try a lower learning rate. "
-            f"Received: learning_rate={learning_rate}"
-        )
-    history["step"] = [float((i + 1) * steps_per_epoch) for i in range(len(history["loss"]))]
+    rows, seconds = loop.train(model, data, plan, callbacks, verbose, train_step)
+    history = {name: [row[name] for row in rows] for name in rows[0]}
     batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    train = _evaluate(model, data.train_as_validation.take(batches))
+    train = loop.evaluate(model, data.train_as_validation.take(batches))
     return TrainingResult(
         history,
-        train_accuracy=float(train["accuracy"]),
+        train_accuracy=train["accuracy"],
         validation_accuracy=history["val_accuracy"][-1],
-        steps=len(history["loss"]) * steps_per_epoch,
+        steps=int(history["step"][-1]),
         seconds=seconds,
     )
 
 
-def _evaluate(model: keras.Model, dataset: Any) -> Any:
-    return model.evaluate(
-        dataset,
-        verbose=0,  # pyright: ignore[reportArgumentType]
-        return_dict=True,
-    )
+def _data_facts(data: ImageData) -> dict[str, Any]:
+    """By which one sees that a run is taken up with other data."""
+    return {
+        "data": data.name,
+        "class_names": data.class_names,
+        "train_images": data.num_train,
+        "validation_images": data.num_validation,
+        "image_size": data.image_size,
+        "batch_size": data.batch_size,
+    }
+
+
+def _as_json(values: dict[str, Any]) -> dict[str, Any]:
+    """As they are when they have been written and read: tuples become lists."""
+    return json.loads(json.dumps(values))
+
+
+def _check_count(name: str, value: Any) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
+        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
 
 
 def check_takes_pixels(model: keras.Model) -> None:
@@ -251,6 +313,12 @@ def ends_in_softmax(model: keras.Model) -> bool:
     last = model.layers[-1]
     activation = getattr(last, "activation", None)
     return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def _ends_in_probabilities(model: keras.Model) -> bool:
+    """`ends_in_softmax`, or in the sigmoid that goes with the loss of that name."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return ends_in_softmax(model) or activation is keras.activations.sigmoid
 
 
 def _check_fit(model: keras.Model, data: ImageData) -> None:

@@ -109,6 +109,7 @@ def test_run_folder_has_everything(finished):
     assert sorted(path.name for path in folder.iterdir()) == [
         "curves.png",
         "labels.txt",
+        "log.csv",
         "model.keras",
         "predictions.png",
         "summary.json",
@@ -156,7 +157,7 @@ def test_interrupted_run_leaves_nothing(colours, tmp_path, monkeypatch):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(keras.Model, "fit", interrupt)
+    monkeypatch.setattr(keras.Model, "train_on_batch", interrupt)
     settings = runs.settings_for(str(colours), model="small", image_size=16)
     with pytest.raises(KeyboardInterrupt):
         runs.run(settings, tmp_path / "runs" / "one", verbose=0)

@@ -78,7 +78,7 @@ def test_finetune_trains_and_says_where_to_look(tool, photos, tmp_path, monkeypa
     assert "validation accuracy 100.0 % (6 images)" in out
     assert "40 steps in" in out
     assert "python tools/predict.py PHOTO --model runs/colours" in out.replace("\\", "/")
-    assert "curves.png  labels.txt  model.keras  predictions.png  summary.json" in out
+    assert "curves.png  labels.txt  log.csv  model.keras  predictions.png  summary.json" in out
     settings = json.loads((tmp_path / "runs/colours/summary.json").read_text("utf-8"))["settings"]
     assert settings["learning_rate"] == 0.004
     assert (settings["warmup_steps"], settings["batch_size"]) == (2, 8)

@@ -11,6 +11,8 @@ import pytest
 from pictures import write_photos
 
 import keras_vit
+from keras_vit import recipes
+from keras_vit.augmentation import AUGMENTATIONS
 from keras_vit.data import digits, from_folder
 from keras_vit.train import (
     fine_tune,
@@ -175,3 +177,52 @@ def test_digits_from_scratch_are_learnt():
         model, data, steps=300, learning_rate=5e-3, recipe=from_scratch_recipe, verbose=0
     )
     assert result.validation_accuracy > 0.85
+
+
+# --- labels that are shares, recipes of the papers ------------------------------------------
+
+
+@pytest.mark.parametrize("recipe", [fine_tune_recipe, from_scratch_recipe])
+def test_it_learns_from_mixed_labels(colours, recipe):
+    keras.utils.set_random_seed(1)
+    data = from_folder(colours, 16, 8, validation_share=0.25, augmentation="light2")
+    assert data.one_hot
+    model = tiny()
+    result = fine_tune(model, data, steps=40, learning_rate=0.01, recipe=recipe, verbose=0)
+    assert isinstance(model.loss, keras.losses.CategoricalCrossentropy)
+    assert result.validation_accuracy >= 0.8
+
+
+def test_a_recipe_of_the_papers(colours):
+    recipe = recipes.get(
+        "augreg", "imagenet", augmentation="light2", steps=20, warmup_steps=2, batch_size=8,
+        image_size=16, ema=0.9,
+    )  # fmt: skip
+    assert recipe.data_args() == {
+        "image_size": 16,
+        "batch_size": 8,
+        "crop_area": (0.05, 1.0),
+        "flip": True,
+        "augmentation": AUGMENTATIONS["light2"],
+    }
+    assert recipe.data_args(2)["batch_size"] == 4
+    with pytest.raises(ValueError, match=r"must divide.*batches_per_step=3, batch_size=8"):
+        recipe.data_args(3)
+    bit = recipes.get("bit-hyperrule", "pets")
+    assert bit.data_args()["crop_area"] == pytest.approx(((480 / 512) ** 2, 1))
+
+    data = from_folder(colours, validation_share=0.25, **recipe.data_args(2))
+    model = tiny(**recipe.model_args())
+    result = fine_tune(model, data, recipe=recipe, accumulate=2, verbose=0)
+    assert result.steps == 20
+    assert int(model.optimizer.iterations) == 20  # Keras counts updates here
+    assert result.history["step"] == [2.0 * (i + 1) for i in range(10)]
+
+
+def test_progress_says_speed_and_time_left(data, capsys):
+    fine_tune(tiny(), data, steps=10, verbose=2)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 10
+    assert lines[4].startswith("step 5/10 ")
+    for part in ("images/s", "left", "lr ", "loss ", "val_accuracy "):
+        assert part in lines[4]

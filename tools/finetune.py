@@ -7,6 +7,9 @@
 The first command needs no download: in about a minute on two cores a small model reads 98 % of
 digits that it has not seen. `photos` is a folder with one folder of images per class, or with
 `train` and `test` folders of such; a pretrained ViT-Ti/16 is fine-tuned on it.
+
+A run that ended before its time, whatever ended it, goes on with the same command. Exit codes:
+0 done, 2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit.commands import run_command
+from keras_vit.dry_run import describe
 from keras_vit.runs import run, settings_for
 
 
@@ -39,15 +43,26 @@ def main() -> int:
     add("--lr", type=float, dest="learning_rate", help="highest learning rate")
     add("--warmup", type=int, dest="warmup_steps", help="steps until it is reached")
     add("--resize", help="validation images: squash (default) or crop")
-    add("--dtype", help="float32 (default) or mixed_bfloat16, faster on many machines")
+    add("--dtype", "--precision", help="float32 (default) or mixed_bfloat16, often faster")
+    add("--recipe", help="vit-finetune, augreg, bit-hyperrule, vit-pretrain (default: a short one)")
+    add("--augmentation", help="none (default), light1, light2, medium1, ... strong2")
+    add("--accumulate", type=int, help="batches that a step is split into, to save memory")
+    add("--xla", action="store_true", help="compile with XLA; on a GPU that is so anyway")
+    add("--save-every", type=int, help="batches between checkpoints (default: 500)")
+    add("--tensorboard", action="store_true", help="write logs for TensorBoard")
     add("--on-error", help="images that cannot be read: raise (default) or skip")
     add("--seed", type=int, help="of everything random (default: 0)")
     add("--out", help="folder to write (default: runs/ and the name of the data)")
-    add("--overwrite", action="store_true", help="if it exists; the old one is kept beside it")
+    add("--overwrite", action="store_true", help="start anew; what is there is kept beside it")
+    add("--dry-run", action="store_true", help="print what would be done and needed, and end")
     given = vars(parser.parse_args())
 
     out, overwrite = given.pop("out", None), given.pop("overwrite", False)
+    dry = given.pop("dry_run", False)
     settings = settings_for(**given)
+    if dry:
+        print(describe(settings))
+        return 0
     folder = Path(out) if out else Path("runs") / Path(settings.data).resolve().name
     summary = run(settings, folder, overwrite=overwrite, verbose=1 if sys.stdout.isatty() else 2)
 

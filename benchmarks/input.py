@@ -1,0 +1,156 @@
+"""Images per second of the input pipeline, and how long a training step waits for it.
+
+    .venv/bin/python benchmarks/input.py --photos FOLDER_OF_CLASS_FOLDERS
+    .venv/bin/python benchmarks/input.py --quick
+
+By turns, at 224 px, from the same JPEG files (../shared's photos where they are, else generated):
+
+  decode          JPEG decode and a plain resize, nothing random
+  crop, flip      ours with `augmentation="none"`
+  light1 ...      ours with each row of AugReg
+  Keras           `transform=keras.layers.RandAugment(num_ops=2)` in place of ours
+
+Prints the median over the rounds of images/s, the ratio to plain decoding and to Keras by the
+round, and for a small model the share of a training step's time that it waits for data. Exits
+with 1 if ours with RandAugment is less than ten times as fast as with Keras's layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import tempfile
+import time
+import zipfile
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from keras_vit import ViT
+from keras_vit.augmentation import AUGMENTATIONS
+from keras_vit.data import ImageData, from_folder
+
+PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "in1k_100_short256.zip"
+BATCH, SIZE = 16, 224
+
+
+def photos(folder: Path) -> Path:
+    """Two class folders of JPEG files of 500 x 375 pixels or so."""
+    files = []
+    if PHOTOS.is_file():
+        with zipfile.ZipFile(PHOTOS) as archive:
+            archive.extractall(folder / "all")
+        files = sorted((folder / "all").rglob("*.JPEG"))
+    for i in range(100):
+        path = folder / "photos" / "ab"[i % 2] / f"{i}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if files:
+            files[i % len(files)].rename(path)
+        else:
+            noise = np.random.default_rng(i).integers(0, 256, (94, 125, 3), "uint8")
+            Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(path)
+    return folder / "photos"
+
+
+def decode_only(folder: Path) -> tf.data.Dataset:
+    files = tf.data.Dataset.from_tensor_slices(sorted(map(str, folder.rglob("*.*")))).repeat()
+
+    def read(path):
+        image = tf.io.decode_jpeg(tf.io.read_file(path), 3)
+        return tf.image.resize(image, (SIZE, SIZE)), 0
+
+    return files.map(read, tf.data.AUTOTUNE).batch(BATCH).prefetch(tf.data.AUTOTUNE)
+
+
+def rate(iterator, batches: int) -> float:
+    """Images per second."""
+    start = time.perf_counter()
+    for _ in range(batches):
+        next(iterator)
+    return batches * BATCH / (time.perf_counter() - start)
+
+
+def waiting(data: ImageData, steps: int) -> float:
+    """Share of a step's time, in [0, 1], spent on waiting for the next batch."""
+    model = ViT(
+        SIZE, patch_size=32, width=64, depth=2, num_heads=2, mlp_dim=128,
+        classes=len(data.class_names), include_preprocessing=True,
+    )  # fmt: skip
+    loss = keras.losses.CategoricalCrossentropy if data.one_hot else None
+    loss = loss or keras.losses.SparseCategoricalCrossentropy
+    model.compile("sgd", loss(from_logits=True), jit_compile=False)
+    iterator = iter(data.training())
+    model.train_on_batch(*next(iterator))
+    waited = total = 0.0
+    for _ in range(steps):
+        start = time.perf_counter()
+        batch = next(iterator)
+        waited += time.perf_counter() - start
+        model.train_on_batch(*batch)
+        total += time.perf_counter() - start
+    return waited / total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--photos", help="a folder of class folders of JPEG files")
+    add("--rounds", type=int, default=5)
+    add("--batches", type=int, default=20, help=f"of {BATCH} images of each, in a round")
+    add("--quick", action="store_true", help="three rows, few batches")
+    args = parser.parse_args()
+    rows = list(AUGMENTATIONS)
+    if args.quick:
+        rows, args.rounds, args.batches = ["none", "light2", "strong2"], 3, 15
+    keras.utils.set_random_seed(0)
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(args.photos) if args.photos else photos(Path(temporary))
+        data = {
+            ("crop, flip" if name == "none" else name): from_folder(
+                folder, SIZE, BATCH, augmentation=name, progress=False
+            )
+            for name in rows
+        }
+        layer = keras.layers.RandAugment((0, 255), num_ops=2, factor=0.5)
+        data["Keras"] = from_folder(folder, SIZE, BATCH, transform=layer, progress=False)
+        datasets = {"decode": decode_only(folder)}
+        datasets |= {name: of.training() for name, of in data.items()}
+        rates: dict[str, list[float]] = {name: [] for name in datasets}
+        for number in range(args.rounds + 1):
+            for name, dataset in datasets.items():
+                # A new iterator: an old one would have batches ready, and go on in the background.
+                iterator = iter(dataset)
+                next(iterator)
+                # Keras's layer is slow: two batches say enough.
+                images = rate(iterator, 2 if name == "Keras" else args.batches)
+                del iterator
+                if number:  # the first round warms up
+                    rates[name].append(images)
+
+        def ratio(name: str, to: str) -> float:
+            pairs = zip(rates[name], rates[to], strict=True)
+            return statistics.median(one / other for one, other in pairs)
+
+        print(f"{'':12} {'images/s':>9} {'/ decode':>9} {'/ Keras':>9} {'waits':>7}")
+        for name in rates:
+            waits = ""
+            if name in data and (name != "Keras" or not args.quick):
+                waits = f"{waiting(data[name], 4 if name == 'Keras' else args.batches):.0%}"
+            print(
+                f"{name:12} {statistics.median(rates[name]):9.0f} {ratio(name, 'decode'):9.2f} "
+                f"{ratio(name, 'Keras'):9.1f} {waits:>7}"
+            )
+        augmented = [name for name in rates if name in AUGMENTATIONS]
+        return int(min(ratio(name, "Keras") for name in augmented) < 10)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

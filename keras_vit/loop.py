@@ -1,0 +1,317 @@
+"""The training loop: one batch after the other, evaluations between, and a way to survive.
+
+It is a loop of its own, not `model.fit`, as it has to go on in the middle of an epoch: `fit`
+begins an epoch anew, and puts averaged weights into the model whenever it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.data import ImageData
+from keras_vit.progress import Progress, write_log
+from keras_vit.training_state import Checkpoints, DivergedError, PreemptedError
+
+LOG_FILE = "log.csv"
+# As TensorFlow says it, and as Python does inside a `tf.py_function`.
+_VANISHED = re.compile(
+    r"((?:/|[A-Za-z]:\\)[^;\n]+); No such file|No such file or directory: '([^'\n]+)'"
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to train, and when to do what; all in batches.
+
+    Attributes:
+        batches: In all.
+        evaluate_every: Batches between evaluations; the last evaluation comes at the end.
+        save_every: Batches between checkpoints; there is one before each evaluation as well.
+        accumulate: Batches per update of the weights.
+        folder: For checkpoints and `log.csv`; `None` for neither.
+        facts: What the checkpoints say besides; must be the same when a run is taken up.
+        note: What the checkpoints say besides that may be another.
+    """
+
+    batches: int
+    evaluate_every: int
+    save_every: int | None = None
+    accumulate: int = 1
+    folder: Path | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    note: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def train(
+    model: keras.Model,
+    data: ImageData,
+    plan: Plan,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    train_step: Callable[[Any, Any], dict[str, float]] | None = None,
+) -> tuple[list[dict[str, float]], float]:
+    """Trains a model, from the newest checkpoint on if there is one.
+
+    Args:
+        model: Compiled, its optimiser built.
+        data: What to train on.
+        plan: See there.
+        callbacks: As for `model.fit`; an epoch is what lies between evaluations.
+        verbose: 0 for silence, 1 for a line that is written anew, 2 for a line per evaluation.
+        train_step: Of images and labels; makes a step and returns the means over the batch.
+            Default: `model.train_on_batch`. This is where a distributed step goes.
+
+    Returns:
+        A row per evaluation, and the seconds that the training took, all starts together.
+
+    Raises:
+        DivergedError: If the loss or a weight becomes NaN or infinite.
+        PreemptedError: After a SIGTERM, if there is a folder.
+        OSError: If a checkpoint cannot be written, or a data file cannot be read.
+        ValueError: If the checkpoints are those of another run, or all of them are damaged.
+    """
+    return _Run(model, data, plan, callbacks, verbose, train_step).train()
+
+
+class _Run:
+    """The state of a run in memory."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: ImageData,
+        plan: Plan,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: str | int,
+        train_step: Callable[[Any, Any], dict[str, float]] | None,
+    ):
+        self.model, self.data, self.plan = model, data, plan
+        self.make_step = train_step or (
+            lambda images, labels: model.train_on_batch(images, labels, return_dict=True)
+        )
+        self.checkpoints = None if plan.folder is None else Checkpoints(plan.folder)
+        self.step = 0
+        self.saved = -1
+        self.rows: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}  # since the evaluation before
+        self.batches: Any = None
+        self.earlier_seconds = 0.0
+        self.start = time.perf_counter()
+        self.asked_to_end = threading.Event()
+        self.progress = Progress(plan.batches, data.batch_size, verbose)
+        self.callbacks = keras.callbacks.CallbackList(
+            list(callbacks),
+            model=model,
+            verbose=0,
+            epochs=-(-plan.batches // plan.evaluate_every),
+            steps=plan.evaluate_every,
+        )
+
+    def train(self) -> tuple[list[dict[str, float]], float]:
+        plan, model = self.plan, self.model
+        self._resume()
+        model.stop_training = False
+        with self._sigterm_asks():
+            self.callbacks.on_train_begin()
+            while self.step < plan.batches and not model.stop_training:
+                if self._evaluation_is_due():
+                    self._evaluate()
+                else:
+                    self._train_until_due()
+            model.optimizer.finalize_variable_values(model.trainable_weights)
+            # The last one sees the weights that remain: averages, where there are any.
+            if self.sums:
+                self._evaluate()
+            self.callbacks.on_train_end()
+        return self.rows, self._seconds()
+
+    def _resume(self) -> None:
+        facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
+        if facts is None:
+            return
+        check_same_run(self.plan.facts, facts["run"], self.checkpoints and self.checkpoints.folder)
+        self.step = self.saved = int(facts["step"])
+        self.rows, self.sums = facts["rows"], facts["sums"]
+        self.earlier_seconds = facts["seconds"]
+        self.progress.resumed(self.step)
+
+    def _evaluation_is_due(self) -> bool:
+        return bool(self.sums) and self.step % self.plan.evaluate_every == 0
+
+    def _train_until_due(self) -> None:
+        """Batches until the next evaluation."""
+        every = self.plan.evaluate_every
+        if self.step % every == 0:
+            self.callbacks.on_epoch_begin(self.step // every)
+        end = min((self.step // every + 1) * every, self.plan.batches)
+        with self._data_errors():
+            for images, labels in self._batches(end - self.step):
+                self.callbacks.on_train_batch_begin(self.step % every)
+                logs = self.make_step(images, labels)
+                self._check_finite(logs)
+                for name, value in logs.items():
+                    self.sums[name] = self.sums.get(name, 0.0) + float(value)
+                self.callbacks.on_train_batch_end(self.step % every, logs)
+                self.step += 1
+                self.progress.show(self.step, logs)
+                stop = self.model.stop_training
+                due = self.plan.save_every and self.step % self.plan.save_every == 0
+                if due or stop or self.step == end or self.asked_to_end.is_set():
+                    self._save()
+                if stop:
+                    break
+
+    def _batches(self, count: int) -> Any:
+        if self.batches is None:
+            by_hand = self.data.make_training is None and self.checkpoints is None
+            data = self.data.train.repeat() if by_hand else self.data.training(self.step)
+            self.batches = iter(data)
+        return (next(self.batches) for _ in range(count))  # pyright: ignore
+
+    def _check_finite(self, logs: dict[str, Any]) -> None:
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            rate = learning_rate_at(self.model.optimizer, self.step)
+            raise DivergedError(
+                f"The loss became {loss} at step {self.step + 1}: the training diverged. Try a "
+                f"lower learning rate.{self._kept()} Received: learning_rate={rate:.3g} at that "
+                "step"
+            )
+
+    def _kept(self) -> str:
+        if self.checkpoints is None or self.saved < 0:
+            return ""
+        return f" The checkpoint of step {self.saved} is in {self.checkpoints.folder}."
+
+    def _save(self) -> None:
+        """Writes a checkpoint, if there is a folder; ends the run if it was asked to."""
+        if self.checkpoints is None:
+            return
+        if self.saved != self.step:
+            facts = {
+                "run": self.plan.facts,
+                "note": self.plan.note,
+                "rows": self.rows,
+                "sums": self.sums,
+                "seconds": self._seconds(),
+            }
+            self.checkpoints.save(self.step, self.model, facts)
+            self.saved = self.step
+        self._end_if_asked()
+
+    def _end_if_asked(self) -> None:
+        if self.asked_to_end.is_set():
+            raise PreemptedError(
+                f"asked to end (SIGTERM).{self._kept()} The same command goes on from there"
+            )
+
+    def _evaluate(self) -> None:
+        """Adds a row; the checkpoint of this step has been written, so this can be repeated."""
+        plan, count = self.plan, (self.step - 1) % self.plan.evaluate_every + 1
+        row = {name: total / count for name, total in self.sums.items()}
+        with self._data_errors():
+            values = evaluate(self.model, self.data.validation, [_EndsIfAsked(self)])
+        row |= {f"val_{name}": value for name, value in values.items()}
+        self.rows.append({**row, "step": self.step / plan.accumulate})
+        self.sums = {}
+        rate = learning_rate_at(self.model.optimizer, self.step - 1)
+        if plan.folder is not None:
+            write_log(plan.folder / LOG_FILE, self.rows)
+        self.progress.evaluated(self.step, row, rate)
+        self.callbacks.on_epoch_end((self.step - 1) // plan.evaluate_every, row)
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.perf_counter() - self.start
+
+    @contextlib.contextmanager
+    def _sigterm_asks(self) -> Iterator[None]:
+        """While inside, SIGTERM does not end the process but asks for its end."""
+        if self.checkpoints is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, lambda *_: self.asked_to_end.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    @contextlib.contextmanager
+    def _data_errors(self) -> Iterator[None]:
+        """A file that has gone is said in a sentence, and what was reached is saved."""
+        import tensorflow as tf
+
+        try:
+            yield
+        except tf.errors.OpError as error:
+            found = _VANISHED.search(str(error))
+            if found is None:
+                raise
+            if self.step > 0:
+                self._save()
+            raise OSError(
+                f"A data file has vanished, after step {self.step}: {found[1] or found[2]}. Put it "
+                f"back and run the same command again.{self._kept()}"
+            ) from error
+
+
+class _EndsIfAsked(keras.callbacks.Callback):
+    """Ends a run in the middle of an evaluation, which can be long."""
+
+    def __init__(self, run: _Run):
+        super().__init__()
+        self.run = run
+
+    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
+        if self.run.checkpoints is not None:
+            self.run._end_if_asked()
+
+
+def evaluate(model: keras.Model, dataset: Any, callbacks: Sequence[Any] = ()) -> dict[str, float]:
+    """The loss and the metrics of a model on a dataset, by name."""
+    values: Any = model.evaluate(
+        dataset,
+        callbacks=list(callbacks),
+        verbose=0,  # pyright: ignore[reportArgumentType]
+        return_dict=True,
+    )
+    return {name: float(value) for name, value in values.items()}
+
+
+def learning_rate_at(optimizer: Any, batch: int) -> float:
+    """The learning rate that an optimiser has for its batch 0, 1, ..."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(batch)
+    return np.asarray(keras.ops.convert_to_numpy(rate)).item()
+
+
+def check_same_run(wanted: dict[str, Any], found: dict[str, Any], folder: Any) -> None:
+    """Refuses to go on with the checkpoints of a run that was another.
+
+    Raises:
+        ValueError: It names what differs.
+    """
+    differing = [
+        f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} here"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} holds an unfinished run with other settings ({'; '.join(differing)}). "
+            "Repeat its command to go on with it; or choose another name, or start anew with "
+            "--overwrite (overwrite=True)"
+        )

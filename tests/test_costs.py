@@ -1,0 +1,56 @@
+"""What a training costs, told before it starts."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import keras_vit
+from keras_vit import costs, dry_run, runs
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("ViT-Ti_16@224", (224, 16, 192, 12, 3, 768)),
+        ("ViT-S_32@384", (384, 32, 384, 12, 6, 1536)),
+    ],
+)
+def test_multiplications_are_those_of_the_original(shared, name, arguments):
+    table = json.loads((shared / "golden" / "tables" / "flops.json").read_text())
+    assert costs.forward_macs(keras_vit.ViT(*arguments, classes=1000)) == table[name]["macs"]
+
+
+def test_multiplications_by_hand():
+    # 4 patches of 8x8x3, 5 tokens, width 6, 2 heads, MLP 7, 3 classes, 2 blocks.
+    model = keras_vit.ViT(16, 8, 6, 2, 2, 7, classes=3)
+    block = 5 * (4 * 6 * 6 + 2 * 6 * 7) + 2 * 25 * 6
+    assert costs.forward_macs(model) == 4 * 192 * 6 + 2 * block + 6 * 3
+    assert costs.forward_macs(keras_vit.Mixer(32, 16, 8, 1, 5, 7, classes=3)) is None
+
+
+def test_memory():
+    model = keras_vit.ViT(16, 8, 6, 2, 2, 7, classes=3)
+    one, two = (costs.training_memory(model, size) for size in (1, 2))
+    assert one["weights"] == one["gradients"] == one["optimizer"] == 4 * model.count_params()
+    assert two["activations"] == 2 * one["activations"] > 0
+    assert one["total"] == sum(n for name, n in one.items() if name != "total")
+    adam = costs.training_memory(model, 1, "adamw", ema=True)
+    assert adam["optimizer"] == 3 * one["optimizer"]
+
+
+@pytest.mark.parametrize("recipe", [None, "augreg", "vit-finetune", "vit-pretrain"])
+def test_dry_run_says_everything(recipe):
+    settings = runs.settings_for("digits", recipe=recipe, steps=30, augmentation="light2")
+    text = dry_run.describe(settings)
+    for part in (
+        "augmentation",
+        "30 of 64 images (1.3 passes)",
+        "1437 training and 360 validation images, 10 classes",
+        "148,746",
+        "FLOPs per step",
+        "memory, estimated",
+        "activations",
+    ):
+        assert part in text

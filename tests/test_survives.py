@@ -1,0 +1,404 @@
+"""A training survives: kills, a full disk, NaN, files that vanish, SIGTERM.
+
+"The same weights" is to the bit, on one device, the CPU.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from killed_training import make_data, make_model
+from pictures import write_photos
+
+import keras_vit
+from keras_vit import recipes, runs, training_state
+from keras_vit.commands import run_command
+from keras_vit.data import from_folder
+from keras_vit.train import fine_tune, fine_tune_recipe, from_scratch_recipe
+from keras_vit.training_state import Checkpoints, DivergedError, PreemptedError
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "colours", 8)
+
+
+@pytest.fixture(scope="module")
+def calm():
+    """What `train` gives if nothing happens: the model and the result."""
+    return train(None)
+
+
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory) -> Path:
+    """The checkpoints of steps 4 and 3 of `train`."""
+    folder = tmp_path_factory.mktemp("killed") / "run"
+    with pytest.raises(Killed):
+        train(folder, At(5, kill))
+    return folder
+
+
+class At(keras.callbacks.Callback):
+    """Does something after some batches of this start."""
+
+    def __init__(self, count: int, action):
+        super().__init__()
+        self.left, self.action = count, action
+
+    def on_train_batch_end(self, batch, logs=None):
+        self.left -= 1
+        if self.left == 0:
+            self.action()
+
+
+class Killed(BaseException):
+    """Stands for the end of the process; nothing catches it."""
+
+
+def kill():
+    raise Killed
+
+
+def train(folder, *callbacks, model=None, data=None, steps=12, **options):
+    """The model after `steps` steps, and the result; a dense network if no other is given."""
+    model = model or make_model()
+    options = {"recipe": from_scratch_recipe, "save_every": 1, "verbose": 0, **options}
+    result = fine_tune(
+        model, data or make_data(), steps=steps, checkpoints=folder, callbacks=callbacks, **options
+    )
+    return model, result
+
+
+def assert_same_weights(one: keras.Model, other: keras.Model) -> None:
+    for a, b in zip(one.get_weights(), other.get_weights(), strict=True):
+        assert np.array_equal(a, b)
+
+
+def steps_in(folder: Path) -> list[int]:
+    return [int(path.stem.split("-")[1]) for path in Checkpoints(folder).paths()]
+
+
+# --- kill -9 --------------------------------------------------------------------------------
+
+
+def test_twenty_kills(tmp_path):
+    """A training of a small dense network with dropout, Adam and averaged weights, which saves
+    after every step, is killed 20 times with SIGKILL and started again each time.
+
+    Ten of the kills come from outside at a random moment, ten from the process itself at a
+    random point of writing a checkpoint, as only few of the random moments lie there. The 22
+    starts are forks of one process that has imported TensorFlow and not used it, to save its
+    import; apart from that each is a process like any other. `test_from_the_shell` below does
+    the same with whole commands, a few times.
+    """
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "killed_training.py", tmp_path, "20", "7"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    starts = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    calm, *killed, last = starts
+    assert [start["end"] for start in (calm, last)] == ["exit 0"] * 2, done.stderr
+    assert [start["end"] for start in killed] == ["signal 9"] * 20, done.stderr
+    assert any(start["torn"] for start in killed)  # some were killed while writing
+    assert len(last["steps"]) == 2 and not last["torn"]
+    with np.load(tmp_path / "calm.npz") as one, np.load(tmp_path / "killed.npz") as other:
+        assert one.files == other.files
+        for name in one.files:
+            assert np.array_equal(one[name], other[name])
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"accumulate": 2}, {"dtype": "mixed_bfloat16", "recipe": fine_tune_recipe}],
+    ids=["plain", "accumulated", "bfloat16"],
+)
+def test_resumed_is_as_uninterrupted(tmp_path, calm, options):
+    options = dict(options)
+    dtype = options.pop("dtype", "float32")
+
+    def start(folder, *callbacks):
+        return train(folder, *callbacks, model=make_model(dtype=dtype), **options)
+
+    whole, result = start(None) if options else calm
+    with pytest.raises(Killed):
+        start(tmp_path / "run", At(5, kill))  # in the middle of an epoch, after 4 checkpoints
+    assert steps_in(tmp_path / "run") == [4, 3]
+    resumed, again = start(tmp_path / "run")
+    assert_same_weights(whole, resumed)
+    assert again.history == result.history
+    assert again.train_accuracy == result.train_accuracy
+
+
+@pytest.mark.slow
+def test_a_vision_transformer_resumes(colours, tmp_path):
+    """With all that is random or kept: dropout, stochastic depth, RandAugment, MixUp, averages."""
+    recipe = recipes.get("augreg", "imagenet", ema=0.9)
+    data = from_folder(colours, 16, 4, validation_share=0.25, augmentation="light2")
+
+    def start(folder, *callbacks):
+        keras.utils.set_random_seed(0)
+        model = keras_vit.ViT(
+            16, 8, 8, 2, 2, 16, classes=3, classifier_activation="softmax",
+            include_preprocessing=True, dropout_rate=0.1, stochastic_depth_rate=0.2,
+        )  # fmt: skip
+        return train(folder, *callbacks, model=model, data=data, recipe=recipe)
+
+    whole, result = start(None)
+    with pytest.raises(Killed):
+        start(tmp_path / "run", At(5, kill))
+    resumed, again = start(tmp_path / "run")
+    assert_same_weights(whole, resumed)
+    assert again.history == result.history
+    # Nothing is left to do: the weights are the same once more.
+    assert_same_weights(whole, start(tmp_path / "run")[0])
+
+
+def test_killed_in_an_evaluation(tmp_path, calm):
+    class InEvaluation(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            raise Killed  # the row has not been saved
+
+    for _ in range(2):
+        with pytest.raises(Killed):
+            train(tmp_path / "run", InEvaluation(), save_every=None)
+    assert steps_in(tmp_path / "run") == [2]
+    _, again = train(tmp_path / "run", save_every=None)
+    assert again.history == calm[1].history
+
+
+@pytest.mark.filterwarnings("ignore:The checkpoint .* is damaged")
+@pytest.mark.parametrize("damage", ["cut", "changed", "empty"])
+def test_damaged_checkpoint_is_passed_over(tmp_path, killed, calm, damage):
+    shutil.copytree(killed, tmp_path / "run")
+    newest = Checkpoints(tmp_path / "run").paths()[0]
+    content = bytearray(newest.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage != "changed":
+        content = content[: len(content) // 2] if damage == "cut" else b""
+    newest.write_bytes(content)
+    resumed, _ = train(tmp_path / "run")
+    assert_same_weights(calm[0], resumed)
+
+
+def test_damage_is_said(tmp_path, killed):
+    shutil.copytree(killed, tmp_path / "run")
+    for path in Checkpoints(tmp_path / "run").paths():
+        path.write_bytes(path.read_bytes()[:-100])
+    with (
+        pytest.warns(UserWarning, match=r"step-0000000[34]\.npz is damaged"),
+        pytest.raises(ValueError, match=r"None of the 2 checkpoints .*--overwrite"),
+    ):
+        train(tmp_path / "run")
+
+
+def test_other_runs_are_refused(tmp_path, killed):
+    shutil.copytree(killed, tmp_path / "run")
+    with pytest.raises(ValueError, match=r"steps: 12 there, 13 here.*--overwrite"):
+        train(tmp_path / "run", steps=13)
+    with pytest.raises(ValueError, match="of another model"):
+        train(tmp_path / "run", model=make_model(dropout_rate=0))
+    with pytest.raises(ValueError, match="train_images: 40 there, 39 here"):
+        train(tmp_path / "run", data=dataclasses.replace(make_data(), num_train=39))
+
+
+# --- the disk, the numbers, the data --------------------------------------------------------
+
+
+def test_disk_full(tmp_path, monkeypatch, calm):
+
+    def full(archive, name, array):
+        if archive.fp.tell() > 2000:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return add(archive, name, array)
+
+    add = training_state._add
+    with (
+        monkeypatch.context() as patch,
+        pytest.raises(OSError, match=r"step 4 .*No space left .*That of step 3 is kept") as error,
+    ):
+        fill = At(4, lambda: patch.setattr(training_state, "_add", full))
+        train(tmp_path / "run", fill)
+    assert error.value.errno == errno.ENOSPC
+    assert steps_in(tmp_path / "run") == [3, 2]
+    names = {path.suffix for path in (tmp_path / "run").iterdir()}
+    assert names == {".npz", ".csv"}  # what was written in part is gone
+    assert_same_weights(calm[0], train(tmp_path / "run")[0])
+
+
+def test_nan_is_said_and_not_saved(tmp_path):
+    model = make_model()
+    poison = At(5, lambda: model.get_layer("head").bias.assign([np.nan, 0.0, 0.0]))
+    with pytest.raises(DivergedError, match=r"bias became NaN or infinite at step 5.*lower"):
+        train(tmp_path / "run", poison, model=model)
+    assert steps_in(tmp_path / "run") == [4, 3]
+    model = make_model()
+    poison = At(3, lambda: model.get_layer("head").bias.assign([np.nan, 0.0, 0.0]))
+    message = r"loss became nan at step 4: .*step 2 is in .*Received: learning_rate=0\.00"
+    with pytest.raises(DivergedError, match=message):
+        train(tmp_path / "seldom", poison, model=model, save_every=2, steps=20)
+    assert steps_in(tmp_path / "seldom") == [2]
+
+
+def test_a_file_that_vanishes(colours, tmp_path):
+    photos = sorted((colours / "green").iterdir())
+    contents = {path: path.read_bytes() for path in photos}
+
+    def start(folder, *callbacks):
+        data = from_folder(colours, 6, 4, validation_share=0.25)
+        return train(folder, *callbacks, data=data, save_every=None)
+
+    def vanish():
+        for path in photos:
+            path.unlink()
+
+    whole, _ = start(None)
+    with pytest.raises(OSError, match=r"vanished, after step \d+: .*green.*\.png\. Put it back"):
+        start(tmp_path / "run", At(3, vanish))
+    assert steps_in(tmp_path / "run")[0] >= 3  # what was reached is saved
+    for path, content in contents.items():
+        path.write_bytes(content)
+    assert_same_weights(whole, start(tmp_path / "run")[0])
+
+
+# --- SIGTERM --------------------------------------------------------------------------------
+
+
+def test_sigterm_saves(tmp_path, calm):
+    before = signal.getsignal(signal.SIGTERM)
+    terminate = At(5, lambda: os.kill(os.getpid(), signal.SIGTERM))
+    with pytest.raises(PreemptedError, match=r"SIGTERM.*step 5 is in.*same command goes on"):
+        train(tmp_path / "run", terminate, save_every=None)
+    assert steps_in(tmp_path / "run") == [5, 4]
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert_same_weights(calm[0], train(tmp_path / "run", save_every=None)[0])
+
+
+def test_exit_code_of_sigterm(capsys):
+    def main():
+        raise PreemptedError("saved")
+
+    assert run_command(main) == training_state.EXIT_PREEMPTED == 75
+    assert capsys.readouterr().err == "saved\n"
+
+
+# --- runs -----------------------------------------------------------------------------------
+
+
+def settings(colours, **given):
+    given = {"image_size": 16, "steps": 12, "batch_size": 4, "save_every": 1, **given}
+    return runs.settings_for(str(colours), model="small", **given)
+
+
+def test_a_run_goes_on(colours, tmp_path, monkeypatch):
+    out = tmp_path / "one"
+    calls = 0
+    step = keras.Model.train_on_batch
+
+    def killed(*args, **options):
+        nonlocal calls
+        calls += 1
+        if calls == 4:
+            raise Killed
+        return step(*args, **options)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(keras.Model, "train_on_batch", killed)
+        runs.run(settings(colours), out, verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "one.training"]
+    assert steps_in(tmp_path / "one.training") == [3, 2]
+    with pytest.raises(ValueError, match=r"unfinished run .*batch_size: 4 there, 8 here"):
+        runs.run(settings(colours, batch_size=8), out, verbose=0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runs, "write", lambda *_: kill())  # the training is over
+        runs.run(settings(colours), out, verbose=0)
+    assert not out.exists()
+    summary = runs.run(settings(colours, save_every=7), out, verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "one"]
+    assert [row.split(",")[0] for row in (out / "log.csv").read_text().splitlines()] == [
+        "step",
+        *(str(float(step)) for step in range(2, 21, 2)),
+    ]
+    # It is complete: the same command has nothing to do, another is refused.
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "load_data", lambda *_, **__: pytest.fail("the work was begun"))
+        assert runs.run(settings(colours), out, verbose=0) == summary
+        with pytest.raises(ValueError, match="one exists already"):
+            runs.run(settings(colours, seed=1), out, verbose=0)
+    whole = runs.run(settings(colours), tmp_path / "two", verbose=0)
+    assert whole["history"] == summary["history"]
+    assert_same_weights(
+        keras.models.load_model(out / "model.keras"),
+        keras.models.load_model(tmp_path / "two" / "model.keras"),
+    )
+
+
+def test_overwrite_starts_anew(colours, tmp_path, monkeypatch):
+    out = tmp_path / "one"
+    out.mkdir()
+    (out / "mine").write_text("")
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runs, "write", lambda *_: kill())
+        runs.run(settings(colours), out, overwrite=True, verbose=0)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(runs, "load_data", lambda *_, **__: kill())
+        runs.run(settings(colours, seed=1), out, overwrite=True, verbose=0)
+    names = {"colours", "one", "one.training.old"}
+    assert {path.name for path in tmp_path.iterdir()} == names
+    # Without it, a run goes on that was begun with it, and still takes the place of the other.
+    (tmp_path / "one.training.old").rename(tmp_path / "one.training")
+    runs.run(settings(colours), out, verbose=0)
+    assert {path.name for path in tmp_path.iterdir()} == {"colours", "one", "one.old"}
+    assert (tmp_path / "one.old" / "mine").exists()
+
+
+@pytest.mark.slow
+def test_from_the_shell(colours, tmp_path):
+    """Real processes: one SIGKILL, one SIGTERM (exit code 75), then to the end (0)."""
+    command = [
+        sys.executable, ROOT / "tools" / "finetune.py", "--data", colours, "--model", "small",
+        "--image-size", "16", "--steps", "150", "--batch-size", "4", "--save-every", "1",
+        "--out", tmp_path / "one",
+    ]  # fmt: skip
+    checkpoints = Checkpoints(tmp_path / "one.training")
+    for number, code in ((signal.SIGKILL, -signal.SIGKILL), (signal.SIGTERM, 75), (None, 0)):
+        before = checkpoints.paths()
+        process = subprocess.Popen(
+            list(map(str, command)),
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        if number is not None:
+            for _ in range(4000):
+                if checkpoints.paths() != before or process.poll() is not None:
+                    break
+                time.sleep(0.03)
+            process.send_signal(number)
+        out, err = process.communicate(timeout=200)
+        assert process.returncode == code, err
+        assert ("goes on from step" in out) == bool(before)
+    whole = runs.run(settings(colours, steps=150), tmp_path / "two", verbose=0)
+    summary = json.loads((tmp_path / "one" / "summary.json").read_text("utf-8"))
+    assert summary["history"] == whole["history"]
+    assert_same_weights(
+        keras.models.load_model(tmp_path / "one" / "model.keras"),
+        keras.models.load_model(tmp_path / "two" / "model.keras"),
+    )
