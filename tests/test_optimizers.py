@@ -119,7 +119,7 @@ def test_keras_sgd_drifts_from_the_trace(golden):
         np.abs(value.ravel() - fixture.arrays[f"f32/params_after/{name}"].ravel()).max()
         for name, value in parameters.items()
     )
-    # The fixture's own figure, .0255, follows the gradients of the original's weights.
+    # The fixture says .0255, perhaps along the gradients of the original's own weights.
     assert 0.01 < furthest < 0.04
 
 
