@@ -133,6 +133,7 @@ def test_four_devices():
     check_losses(cases, results)
 
 
+@pytest.mark.slow
 def test_two_processes():
     cases = [ADAMW | HALVES]
     results = two_workers(cases)
@@ -161,6 +162,7 @@ def test_every_cell_on_one_device():
     check_losses(CELLS, [distributed_run.on_tensorflow(strategy(), **case) for case in CELLS])
 
 
+@pytest.mark.slow
 def test_jax():
     cases = [
         ADAMW,

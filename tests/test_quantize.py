@@ -37,15 +37,15 @@ def _difference(found, expected):
 
 
 @pytest.mark.parametrize(
-    "quantize, size, difference",
+    "quantize, size, difference, uint8_input",
     [
-        ("float16", 0.55, 2e-3),
-        ("dynamic_int8", 0.32, 0.1),
-        ("int8", 0.34, 0.12),
-        ("int4", 0.22, 0.3),
+        ("float16", 0.55, 2e-3, False),
+        ("dynamic_int8", 0.32, 0.1, False),
+        ("int8", 0.34, 0.12, False),
+        ("int8", 0.34, 0.12, True),
+        ("int4", 0.22, 0.3, True),
     ],
 )
-@pytest.mark.parametrize("uint8_input", [False, True], ids=["float32", "uint8"])
 def test_smaller_and_about_as_right(
     quantize, size, difference, uint8_input, model, pixels, tmp_path
 ):

@@ -173,6 +173,7 @@ def _data(recipe, size, count=8):
     return images.astype("float32"), labels.astype("float32" if labels.ndim > 1 else "int32")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "dataset", "model"),
     [

@@ -95,6 +95,7 @@ def steps_in(folder: Path) -> list[int]:
 # --- kill -9 --------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_twenty_kills(tmp_path):
     """A training of a small dense network with dropout, Adam and averaged weights, which saves
     after every step, is killed 20 times with SIGKILL and started again each time.

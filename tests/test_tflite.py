@@ -97,8 +97,13 @@ def expected_of(model, pixels):
     return model.predict(images, verbose=0)
 
 
-@pytest.mark.parametrize("kind", [*FOLDED, *AS_THEY_ARE])
-@pytest.mark.parametrize("uint8_input", [False, True], ids=["float32", "uint8"])
+@pytest.mark.parametrize(
+    "kind, uint8_input",
+    [
+        *((kind, False) for kind in (*FOLDED, *AS_THEY_ARE)),
+        *((kind, True) for kind in ("token", "padded", "pixels to scores", "hybrid", "bit")),
+    ],
+)
 def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):
     model = randomised({**FOLDED, **AS_THEY_ARE}[kind]())
     path = export_tflite(model, tmp_path / "model.tflite", uint8_input=uint8_input)
