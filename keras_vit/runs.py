@@ -41,6 +41,8 @@ class Settings:
         batch_size: Images per step.
         learning_rate: The highest. Default: the recipe's.
         warmup_steps: Steps until the learning rate is reached. Default: the recipe's.
+        validation_share: Share of every class of a folder to validate on, in (0, 1), where it has
+            no folder for that.
         resize: How validation images get their size: `"squash"` or `"crop"`.
         on_error: `"raise"` or `"skip"` images that cannot be read.
         dtype: Dtype policy of the model; `"mixed_bfloat16"` is faster on many machines.
@@ -64,6 +66,7 @@ class Settings:
     batch_size: int = 32
     learning_rate: float | None = None
     warmup_steps: int | None = None
+    validation_share: float = 0.2
     resize: str = "squash"
     on_error: str = "raise"
     dtype: str = "float32"
@@ -235,7 +238,12 @@ def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
         return data_sources.digits(**common)
     if Path(name).exists():
         return data_sources.from_folder(
-            name, **common, resize=settings.resize, on_error=settings.on_error, progress=progress
+            name,
+            **common,
+            validation_share=settings.validation_share,
+            resize=settings.resize,
+            on_error=settings.on_error,
+            progress=progress,
         )
     try:
         return data_sources.from_tfds(name, **common, resize=settings.resize)

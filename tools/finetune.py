@@ -42,6 +42,11 @@ def main() -> int:
     add("--batch-size", type=int, help="images per step (default: 32; digits 64)")
     add("--lr", type=float, dest="learning_rate", help="highest learning rate")
     add("--warmup", type=int, dest="warmup_steps", help="steps until it is reached")
+    add(
+        "--validation-share",
+        type=float,
+        help="share of a folder to validate on, where it has no folder for that (default: .2)",
+    )
     add("--resize", help="validation images: squash (default) or crop")
     add("--dtype", "--precision", help="float32 (default) or mixed_bfloat16, often faster")
     add("--recipe", help="vit-finetune, augreg, bit-hyperrule, vit-pretrain (default: a short one)")
