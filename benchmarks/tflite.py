@@ -66,7 +66,7 @@ def export(model, kind: str, path: Path, photos: np.ndarray, **options) -> None:
     largest = quantizing.LARGEST_NOISE
     quantize = None if kind == "float32" else kind
     if kind == PLAIN_INT8:
-        quantize, quantizing.LARGEST_NOISE = "int8", float("inf")
+        quantize, quantizing.LARGEST_NOISE = "int8", (float("inf"), float("inf"))
     try:
         needs = quantize in quantizing.NEED_PHOTOS
         export_tflite(

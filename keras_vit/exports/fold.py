@@ -171,6 +171,7 @@ def merge_tokens(arrays: Arrays) -> Arrays:
     Returns:
         The arrays with `"patches"` `[1, N, D]` (the positions and the bias of the projection) and,
         where there are prefix tokens, `"prefix"` `[1, P, D]`, in place of what they are made of.
+        The kernel of the patch projection is `[p * p * C, D]`, as a dense layer has it.
     """
     merged = dict(arrays)
     positions = merged.pop("position_embedding/embedding")  # [1, (1 +) N, D]
@@ -181,6 +182,8 @@ def merge_tokens(arrays: Arrays) -> Arrays:
     if "registers/token" in merged:
         prefix.append(merged.pop("registers/token"))
     merged["patches"] = positions + merged.pop("patch_embed/projection/bias")
+    kernel = merged["patch_embed/projection/kernel"]  # [p, p, C, D]
+    merged["patch_embed/projection/kernel"] = kernel.reshape(-1, kernel.shape[-1])
     if prefix:
         merged["prefix"] = np.concatenate(prefix, axis=1)
     return merged

@@ -24,6 +24,7 @@ class FoldedConfig:
     """What the arrays of a ViT do not say.
 
     Attributes:
+        patch_size: Pixels of a side (of the stem's output, where there is one).
         num_heads: Of every block.
         gelu: `"tanh"` or `"exact"`.
         epsilon: Of the layer norms.
@@ -35,6 +36,7 @@ class FoldedConfig:
         tail: What makes scores of the normalised features, in place of the arrays' own head.
     """
 
+    patch_size: int
     num_heads: int
     gelu: str
     epsilon: float
@@ -69,14 +71,14 @@ class FoldedViT(tf.Module):
         batch = images.shape[0]
 
         # Image to tokens.
-        kernel = self._weights["patch_embed/projection/kernel"]  # [p, p, C, D]
         if config.stem is not None:
             images = config.stem(images, training=False)
-        patches = tf.nn.conv2d(images, kernel, kernel.shape[0], config.padding)
-        width = kernel.shape[-1]
-        tokens: Any = (
-            tf.reshape(patches, (batch, -1, width)) + self._weights["patches"]
+        patches = self._patches(images)  # [B * N, p * p * C]
+        width = self._weights["patches"].shape[-1]
+        tokens: Any = tf.reshape(
+            self.dense("patch_embed/projection", patches), (batch, -1, width)
         )  # [B, N, D]
+        tokens += self._weights["patches"]
         num_prefix_tokens = 0
         if "prefix" in self._weights:
             prefix = self._weights["prefix"]  # [1, P, D]
@@ -113,6 +115,24 @@ class FoldedViT(tf.Module):
             rows = tf.tanh(self.dense("pre_logits", rows))
         return ACTIVATIONS[config.activation](self.dense("head", rows))
 
+    def _patches(self, images: Any) -> Any:
+        """`[B, rows, columns, C]` to rows `[B * N, p * p * C]`, a patch each.
+
+        A dense layer of patches, not the convolution that it is: in 8 bits each patch has a scale
+        of its own then, where one scale for the image leaves few steps for the plain ones.
+        """
+        patch = self.config.patch_size
+        rows, columns = images.shape[1:3]
+        if self.config.padding == "SAME":
+            top, left = ((-side % patch) // 2 for side in (rows, columns))
+            bottom, right = -rows % patch - top, -columns % patch - left
+            images = tf.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        elif rows % patch or columns % patch:
+            images = images[:, : rows - rows % patch, : columns - columns % patch]
+        if patch > 1:
+            images = tf.nn.space_to_depth(images, patch)
+        return tf.reshape(images, (-1, images.shape[-1]))
+
     def _attention(self, name: str, queries: Any, rows: Any, batch: int) -> Any:
         """Rows `[B * M, D]` ask rows `[B * N, D]`; the queries come scaled from their weights."""
         heads = self.config.num_heads
@@ -129,7 +149,7 @@ class FoldedViT(tf.Module):
         return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
 
     def dense(self, name: str, rows: Any) -> Any:
-        """`[R, in]` to `[R, out]`; every product with weights but the patches' goes through it."""
+        """`[R, in]` to `[R, out]`; every product with weights goes through it."""
         product = tf.matmul(rows, self._weights[f"{name}/kernel"])
         bias = f"{name}/bias"
         return product + self._weights[bias] if bias in self._weights else product

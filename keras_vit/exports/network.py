@@ -131,6 +131,7 @@ def folded_config(model: Any) -> FoldedConfig | None:
         last = pooling if norms[0] == "encoder_norm" else layers["pooled_norm"]
         tail = keras.Model(last.output, model.output)
     return FoldedConfig(
+        patch_size=cut.projection.kernel_size[0],
         num_heads=blocks[0].num_heads if blocks else 1,
         gelu=gelus.pop(),
         epsilon=epsilons.pop(),

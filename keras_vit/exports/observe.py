@@ -52,14 +52,14 @@ class Observed:
     Attributes:
         input: Lowest and highest value.
         output: Likewise.
-        noise: The larger mean square error that 8 bits for this range make, as a share of the
-            mean square of the values.
+        noise: The mean square error that 8 bits for these ranges make of the input and of the
+            output, as shares of the mean squares of the values.
         products: The mean of `x x'` over the input's rows, `[in, in]`; `None` for convolutions.
     """
 
     input: tuple[float, float]
     output: tuple[float, float]
-    noise: float
+    noise: tuple[float, float]
     products: np.ndarray | None = None
 
 
@@ -147,7 +147,7 @@ def observe(
         if bar is not None:
             bar.add(1)
     seen = [(tensors[layer.indices[0]], tensors[layer.indices[1]]) for layer in layers]
-    return [Observed(a.range, b.range, max(a.noise, b.noise), a.mean_products) for a, b in seen]
+    return [Observed(a.range, b.range, (a.noise, b.noise), a.mean_products) for a, b in seen]
 
 
 class _Statistics:
