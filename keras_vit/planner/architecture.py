@@ -105,13 +105,12 @@ def _vit(
 def _transformer_block(config: ViTConfig, tokens: int) -> Part:
     """Two norms, four projections of D x D, D x M and M x D, and two products of T x T x D."""
     width, hidden = config.width, config.mlp_dim
+    norms, projections = 4 * width, 4 * (width + 1) * width
+    mlp = (width + 1) * hidden + (hidden + 1) * width
     maps = PER_MAP_ENTRY * config.num_heads * tokens**2
     return Part(
         "block",
-        parameters=4 * width
-        + 4 * (width + 1) * width
-        + (width + 1) * hidden
-        + (hidden + 1) * width,
+        parameters=norms + projections + mlp,
         macs=tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width,
         outputs=tokens * width,
         inside=tokens * (PER_CHANNEL * width + PER_HIDDEN * hidden) + maps,
