@@ -1,6 +1,6 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
-from keras_vit import distribution, layers, optimizers, recipes, schedules
+from keras_vit import distribution, layers, optimizers, planner, recipes, schedules
 from keras_vit.analysis import attention_maps
 from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
@@ -82,6 +82,7 @@ __all__ = [
     "layers",
     "load_weights",
     "optimizers",
+    "planner",
     "preprocess_input",
     "recipes",
     "resample_position_embedding",

@@ -10,6 +10,12 @@ import numpy as np
 from keras_vit.tokens import PatchEmbed, PositionEmbedding
 from keras_vit.transformer import TransformerBlock
 
+# What a Transformer block keeps for the backward pass beside what it gives: numbers per token and
+# channel, per token and hidden channel, and per entry of the attention maps.
+PER_CHANNEL, PER_HIDDEN, PER_MAP_ENTRY = 16, 2, 2
+# Numbers per parameter that an optimizer keeps.
+OPTIMIZERS = {"momentum": 1, "adamw": 2}
+
 
 def forward_macs(model: keras.Model) -> int | None:
     """Multiply-accumulates of a Vision Transformer's matrix products for one image.
@@ -84,11 +90,12 @@ def training_memory(
         numbers += sum(_count(shape) for shape in shapes)
         if isinstance(layer, TransformerBlock):
             _, tokens, width = shapes[0]
-            numbers += tokens * (16 * width + 2 * layer.mlp_dim) + 2 * layer.num_heads * tokens**2
+            numbers += tokens * (PER_CHANNEL * width + PER_HIDDEN * layer.mlp_dim)
+            numbers += PER_MAP_ENTRY * layer.num_heads * tokens**2
     result = {
         "weights": weights,
         "gradients": 4 * parameters,
-        "optimizer": 4 * parameters * ({"momentum": 1, "adamw": 2}[optimizer] + int(ema)),
+        "optimizer": 4 * parameters * (OPTIMIZERS[optimizer] + int(ema)),
         "activations": batch_size * numbers * (2 if half else 4),
     }
     return {**result, "total": sum(result.values())}

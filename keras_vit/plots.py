@@ -7,7 +7,7 @@ saved, never shown.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,6 +114,53 @@ def size_against_accuracy(
     axes.set_xlabel("size of the file in MiB")
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)
+    return figure
+
+
+def compute_against_accuracy(
+    families: Mapping[str, Sequence[tuple[float, float, str]]], y_label: str
+) -> Figure:
+    """Families of models, a colour each: further left is less compute (paper, Figure 5).
+
+    Args:
+        families: Name of a family -> (exaFLOPs, percent, name of the model) of each model.
+        y_label: What the percents are.
+
+    Returns:
+        A matplotlib figure; save it with `save`.
+    """
+    figure = _new_figure(8, 4.8)
+    from matplotlib.ticker import LogLocator
+
+    axes = figure.subplots()
+    everything = [point for points in families.values() for point in points]
+    for (family, points), marker, colour in zip(
+        families.items(), "os^", (VALIDATION, WRONG, RIGHT), strict=False
+    ):
+        compute, accuracy, names = zip(*points, strict=True)
+        axes.plot(compute, accuracy, marker, color=colour, markersize=6, label=family)
+        for x, y, name in zip(compute, accuracy, names, strict=True):
+            # A name goes to the right of its point, else to the left, else above it.
+            near = [other / x for other, b, _ in everything if abs(b - y) < 0.35]
+            if not any(1 < ratio < 2.1 for ratio in near):
+                shift, align = (6, 0), "left"
+            elif not any(0.8 < ratio < 1 for ratio in near):
+                shift, align = (-6, 0), "right"
+            else:
+                shift, align = (0, 9), "center"
+            axes.annotate(
+                name, (x, y), xytext=shift, textcoords="offset points", ha=align, va="center",
+                fontsize=7.5, color=colour,
+            )  # fmt: skip
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.set_xlabel("pre-training compute in exaFLOPs")
+    axes.set_ylabel(y_label)
+    axes.margins(x=0.17, y=0.08)
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     return figure
 
 

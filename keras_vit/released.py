@@ -9,12 +9,10 @@ elsewhere say so.
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
 from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
-from keras_vit.variants import VARIANTS, Config
+from keras_vit.variants import VARIANTS
 
 BUCKETS = "https://storage.googleapis.com/"
 ROOT = BUCKETS + "vit_models/"
@@ -96,23 +94,17 @@ class ReleasedFile:
         """Numbers in the file, counted from the architecture; `None` without `classes`."""
         if self.classes is None:
             return None
-        config = VARIANTS[self.variant]
-        return _count(config, self.image_size, self.classes, self.representation_size)
+        # Here, as that package builds on the layers, and this is a table.
+        from keras_vit.planner import parameters
+
+        hidden = self.representation_size
+        return parameters(self.variant, self.image_size, self.classes, representation_size=hidden)
 
     @property
     def payload_bytes(self) -> int | None:
         """Bytes of its float32 numbers; the file has some 300 bytes more per array."""
         count = self.num_parameters
         return None if count is None else 4 * count
-
-
-@functools.cache
-def _count(config: Config, image_size: int, classes: int, representation_size: int | None) -> int:
-    # Here, as that module builds layers and reads files, and this is a table.
-    from keras_vit.manifest import manifest
-
-    shapes = manifest(config, image_size, classes, representation_size)
-    return sum(math.prod(shape) for shape in shapes.values())
 
 
 def _augreg(

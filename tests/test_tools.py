@@ -6,6 +6,7 @@ import csv
 import importlib.util
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -324,6 +325,49 @@ def test_top_out_of_range(tool, run_folder, photos):
     code, _, err = tool("predict", photos / "red/0.jpg", "--model", run_folder, "--top", 0)
     assert code == 2
     assert "`top` must be at least 1" in err
+
+
+# --- plan ---------------------------------------------------------------------------------
+
+
+def test_plan_compares_devices(tool):
+    code, out, _ = tool("plan", "ViT_L16", "--devices", "256xTPUv3-core", "T4", "--epochs", 14)
+    assert code == 0
+    assert "256 x TPUv3-core" in out and "1 x T4" in out
+    assert re.search(r"exaFLOPs +1,567 +1,567", out)
+    assert re.search(r"fits +yes +NO", out)
+    code, out, _ = tool(
+        "plan", "ViT_H14", "--devices", "64xA100-80", "--model-parallel", 4, "--shard-optimizer",
+        "--rematerialise", "--precision", "float32", "--optimizer", "momentum", "--steps", 10,
+        "--batch", 64, "--dataset", "imagenet", "--image-size", 448, "--utilisation", 0.3,
+    )  # fmt: skip
+    assert code == 0
+    assert "10 steps of 64 images" in out
+    assert re.search(r"copies of the model +16", out)
+
+
+def test_plan_says_what_fits_and_what_the_paper_says(tool, tmp_path):
+    code, out, _ = tool("plan", "--memory", 16, "--paper", "--list-devices")
+    assert code == 0
+    assert re.search(r"ViT_B16 +86.6 .* yes", out)
+    assert re.search(r"ViT-H/14 +14 +88.08 +4,262 +4,258.6", out)
+    assert "https://cloud.google.com/tpu/docs/v3" in out
+    picture = tmp_path / "table6.png"
+    assert tool("plan", "--picture", picture)[0] == 0
+    code, _, err = tool("plan", "--picture", picture)
+    assert code == 2 and "--overwrite" in err
+
+
+def test_plan_says_what_is_wrong(tool):
+    for arguments, message in (
+        ((), "MODEL"),
+        (("ViT_B17",), "Received: model='ViT_B17'"),
+        (("ViT_B16", "--devices", "0xT4"), "devices=0"),
+        (("ViT_B16", "--devices", "8xT5"), "Received: device='T5'"),
+    ):
+        code, _, err = tool("plan", *arguments)
+        assert code == 2
+        assert message in err
 
 
 # --- the whole of it ------------------------------------------------------------------------

@@ -1,0 +1,103 @@
+"""Which models can be trained in so much memory."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from keras_vit.ends import check_counts
+from keras_vit.planner.architecture import parts
+from keras_vit.planner.device_memory import memory
+from keras_vit.planner.part import total
+from keras_vit.variants import VARIANTS
+
+# What a CUDA context, compiled programs and the workspaces of convolutions take beside the model:
+# an assumption, not a measurement.
+OVERHEAD_GB = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Fit:
+    """Whether a model fits; made by `fits`.
+
+    Attributes:
+        model: Name in `keras_vit.VARIANTS`.
+        parameters: Trainable numbers.
+        bytes: Needed for a step, the overhead included.
+        rematerialised_bytes: The same with rematerialisation.
+        largest_batch: Images that fit at once; 0 if not even the weights do.
+        rematerialised_largest_batch: The same with rematerialisation.
+        batch_size: That was asked for.
+    """
+
+    model: str
+    parameters: int
+    bytes: int
+    rematerialised_bytes: int
+    largest_batch: int
+    rematerialised_largest_batch: int
+    batch_size: int
+
+    @property
+    def answer(self) -> str:
+        """`"yes"`, `"with rematerialisation"`, `"with a smaller batch"` or `"no"`."""
+        if self.largest_batch >= self.batch_size:
+            return "yes"
+        if self.rematerialised_largest_batch >= self.batch_size:
+            return "with rematerialisation"
+        return "with a smaller batch" if self.rematerialised_largest_batch else "no"
+
+
+def fits(
+    memory_gb: float = 16,
+    image_size: int = 224,
+    batch_size: int = 32,
+    *,
+    precision: str = "mixed_bfloat16",
+    optimizer: str = "momentum",
+    classes: int = 1000,
+    overhead_gb: float = OVERHEAD_GB,
+) -> list[Fit]:
+    """Which of `keras_vit.VARIANTS` can be fine-tuned in so much memory.
+
+    A smaller batch gives the same training with `gradient_accumulation_steps`. An estimate, as
+    `planner.memory` is; leave some room.
+
+    Args:
+        memory_gb: Of one device, in 1e9 bytes.
+        image_size: Pixels of a side. Mixers are left out where it is not that of their released
+            weights (224).
+        batch_size: Images at once.
+        precision: Keras dtype policy.
+        optimizer: `"momentum"` (the papers' fine-tuning) or `"adamw"`.
+        classes: Outputs of the head.
+        overhead_gb: Taken off `memory_gb` for what is not the model's.
+
+    Returns:
+        A row for each model, from the one that needs least to the one that needs most.
+
+    Raises:
+        ValueError: If a number is not positive, or an image is smaller than a patch.
+    """
+    check_counts(1, batch_size=batch_size)
+    if not memory_gb > 0 or overhead_gb < 0:
+        raise ValueError(
+            "`memory_gb` must be positive and `overhead_gb` not negative. Received: memory_gb="
+            f"{memory_gb!r}, overhead_gb={overhead_gb!r}"
+        )
+    room = int(1e9 * (memory_gb - overhead_gb))
+    options: dict[str, Any] = {"precision": precision, "optimizer": optimizer}
+    result = []
+    for name, config in VARIANTS.items():
+        if not config.any_size and image_size != 224:
+            continue
+        model_parts = parts(config, image_size, classes)
+        needed, largest = [], []
+        for rematerialise in (False, True):
+            found = memory(model_parts, 1, rematerialise=rematerialise, **options)
+            fixed = found["total"] - found["activations"]
+            needed.append(fixed + batch_size * found["activations"] + int(1e9 * overhead_gb))
+            largest.append(max((room - fixed) // found["activations"], 0))
+        count = total(model_parts, "parameters")
+        result.append(Fit(name, count, needed[0], needed[1], largest[0], largest[1], batch_size))
+    return sorted(result, key=lambda fit: fit.bytes)

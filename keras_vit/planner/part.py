@@ -1,0 +1,59 @@
+"""What one part of a planned model costs, and the size of what goes from part to part."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+
+@dataclasses.dataclass(frozen=True)
+class Part:
+    """A layer, or a block of layers; all numbers are for one image.
+
+    Attributes:
+        name: What it is.
+        parameters: Trainable numbers.
+        macs: Multiply-accumulates of the matrix products and convolutions of a forward pass.
+        padding_macs: Of `macs`, those with the zeros around an image.
+        outputs: Numbers that go on to the next part, kept for the backward pass.
+        inside: Numbers kept inside a block; with rematerialisation they are computed again.
+        divided_parameters: Of `parameters`, those that model parallelism divides.
+        divided_inside: Of `inside`, those that model parallelism divides.
+        summed: Numbers that the devices which share a model sum up in a forward pass.
+        count: How many such parts follow one another.
+    """
+
+    name: str
+    parameters: int = 0
+    macs: int = 0
+    padding_macs: int = 0
+    outputs: int = 0
+    inside: int = 0
+    divided_parameters: int = 0
+    divided_inside: int = 0
+    summed: int = 0
+    count: int = 1
+
+
+def total(parts: Iterable[Part], field: str) -> int:
+    """The sum of a field of `Part` over a model."""
+    return sum(getattr(part, field) * part.count for part in parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grid:
+    """The size of an image, or of a feature map."""
+
+    rows: int
+    columns: int
+    channels: int
+
+    @property
+    def size(self) -> int:
+        """Numbers in it."""
+        return self.rows * self.columns * self.channels
+
+
+def dense(name: str, before: int, after: int) -> Part:
+    """A dense layer on one vector."""
+    return Part(name, parameters=(before + 1) * after, macs=before * after, outputs=after)

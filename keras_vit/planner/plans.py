@@ -1,0 +1,231 @@
+"""A training on paper: memory, communication, time of a step, days."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from keras_vit.costs import OPTIMIZERS
+from keras_vit.ends import check_counts
+from keras_vit.planner.architecture import parts
+from keras_vit.planner.device_memory import memory
+from keras_vit.planner.devices import Device, device_of
+from keras_vit.planner.flops import config_of, dataset_of, training_flops
+from keras_vit.planner.part import total
+from keras_vit.planner.traffic import communication
+from keras_vit.recipe import check_choice
+from keras_vit.variants import Config, ViTConfig
+
+# Of the paper's own trainings: L/16 for 14 epochs of JFT takes 1,567 exaFLOPs (Table 6) and 680
+# TPUv3-core-days (Table 2), 43 % of the peak; H/14 takes 4,262 and 2,500, 32 %.
+UTILISATION = 0.4
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a training needs; made by `plan`.
+
+    Attributes:
+        model: For printing.
+        device: Each of them.
+        devices: How many.
+        data_parallel: Copies of the model.
+        precision: Keras dtype policy.
+        image_size: Pixels.
+        batch_size: Images of an update.
+        parameters: Trainable numbers of the model.
+        forward_flops: Floating-point operations of a forward pass for one image.
+        step_flops: Of a training step, on all devices.
+        memory: Bytes on a device: `weights`, `gradients`, `optimizer`, `activations`, `total`.
+        communication: Bytes that a device sends in a step: `gradients`, `weights`,
+            `activations`, `total`.
+        compute_seconds: Of a step, at the stated utilisation.
+        communication_seconds: Of a step, at the link's full bandwidth.
+        steps: Updates.
+    """
+
+    model: str
+    device: Device
+    devices: int
+    data_parallel: int
+    precision: str
+    image_size: int | tuple[int, int]
+    batch_size: int
+    parameters: int
+    forward_flops: int
+    step_flops: int
+    memory: dict[str, int]
+    communication: dict[str, float]
+    compute_seconds: float
+    communication_seconds: float
+    steps: int
+
+    @property
+    def fits(self) -> bool:
+        """Whether the estimate is less than the memory of a device."""
+        return self.memory["total"] <= self.device.memory
+
+    @property
+    def step_seconds(self) -> float:
+        """Computing, then sending: nothing at the same time."""
+        return self.compute_seconds + self.communication_seconds
+
+    @property
+    def images_per_second(self) -> float:
+        """On all devices."""
+        return self.batch_size / self.step_seconds
+
+    @property
+    def exaflops(self) -> float:
+        """Of all steps, in 1e18 operations; what is computed again is counted again."""
+        return self.steps * self.step_flops / 1e18
+
+    @property
+    def days(self) -> float:
+        """Of all steps."""
+        return self.steps * self.step_seconds / 86_400
+
+    @property
+    def device_days(self) -> float:
+        """`days` times `devices`."""
+        return self.days * self.devices
+
+
+def plan(
+    model: str | Config,
+    device: str | Device = "A100-80",
+    devices: int = 1,
+    *,
+    image_size: int | tuple[int, int] = 224,
+    batch_size: int = 4096,
+    dataset: str = "jft",
+    epochs: float = 7,
+    steps: int | None = None,
+    optimizer: str = "adamw",
+    ema: bool = False,
+    precision: str | None = None,
+    accumulate: int = 1,
+    model_parallel: int = 1,
+    shard_optimizer: bool = False,
+    rematerialise: bool = False,
+    utilisation: float = UTILISATION,
+) -> Plan:
+    """Plans a training, from the row of the model and the row of the device alone.
+
+    Not modelled: reading and augmenting images, evaluation, checkpoints; what is bound by the
+    memory's bandwidth (norms, softmax, the optimizer's update) other than through `utilisation`;
+    latencies, slower links between machines, communication behind computation; what a library
+    needs for itself and what its allocator wastes; what XLA fuses away; pipeline parallelism and
+    the later stages of ZeRO.
+
+    Args:
+        model: A name in `keras_vit.VARIANTS` or `planner.UNRELEASED`, or a configuration.
+        device: A name in `planner.DEVICES`, or one of your own.
+        devices: How many.
+        image_size: Pixels, one number or (rows, columns).
+        batch_size: Images of an update; a multiple of the copies of the model and `accumulate`.
+        dataset: One of `planner.CLASSES`: gives the images of an epoch and the head.
+        epochs: Passes over the data set.
+        steps: Updates, in place of `epochs`.
+        optimizer: `"adamw"` or `"momentum"`.
+        ema: Whether averages of the weights are kept.
+        precision: One of the device's. Default: what `default_precision` takes there.
+        accumulate: Parts of a batch that go through the model one after the other.
+        model_parallel: Devices that share a copy of the model; divides its heads and MLP.
+        shard_optimizer: Copies share the optimizer's numbers (ZeRO stage 1).
+        rematerialise: The inside of the blocks is computed again in the backward pass.
+        utilisation: Share of the device's peak that is reached while it computes, in (0, 1].
+
+    Raises:
+        ValueError: If there is no such row, or numbers do not go together.
+    """
+    name, config = config_of(model)
+    device = device_of(device)
+    precision = next(iter(device.peak)) if precision is None else precision
+    check_choice("precision", precision, device.peak)
+    check_choice("optimizer", optimizer, OPTIMIZERS)
+    check_counts(1, devices=devices, batch_size=batch_size, accumulate=accumulate)
+    copies = _copies(config, devices, model_parallel)
+    if batch_size % (copies * accumulate):
+        raise ValueError(
+            "`batch_size` must be a multiple of the copies of the model (devices / "
+            f"model_parallel) times `accumulate`. Received: batch_size={batch_size}, copies="
+            f"{copies}, accumulate={accumulate}"
+        )
+    if not 0 < utilisation <= 1:
+        raise ValueError(f"`utilisation` must be in (0, 1]. Received: utilisation={utilisation!r}")
+    images, classes = dataset_of(dataset)
+    if steps is None:
+        if not epochs > 0:
+            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs!r}")
+        steps = math.ceil(images * epochs / batch_size)
+    check_counts(1, steps=steps)
+
+    model_parts = parts(config, image_size, classes)
+    per_copy = batch_size // copies
+    # Devices of one model divide its blocks; the rest each of them computes whole.
+    divided = [part for part in model_parts if part.divided_parameters]
+    whole = [part for part in model_parts if not part.divided_parameters]
+    device_flops = per_copy * (
+        training_flops(divided, rematerialise) / model_parallel
+        + training_flops(whole, rematerialise)
+    )
+    sent = communication(
+        model_parts,
+        per_copy,
+        precision=precision,
+        data_parallel=copies,
+        model_parallel=model_parallel,
+        shard_optimizer=shard_optimizer,
+        rematerialise=rematerialise,
+    )
+    return Plan(
+        model=name,
+        device=device,
+        devices=devices,
+        data_parallel=copies,
+        precision=precision,
+        image_size=image_size,
+        batch_size=batch_size,
+        parameters=total(model_parts, "parameters"),
+        forward_flops=2 * total(model_parts, "macs"),
+        step_flops=batch_size * training_flops(model_parts, rematerialise),
+        memory=memory(
+            model_parts,
+            per_copy // accumulate,
+            precision=precision,
+            optimizer=optimizer,
+            ema=ema,
+            model_parallel=model_parallel,
+            optimizer_shards=copies if shard_optimizer else 1,
+            rematerialise=rematerialise,
+            accumulate=accumulate,
+        ),
+        communication=sent,
+        compute_seconds=device_flops / (device.peak[precision] * utilisation),
+        communication_seconds=sent["total"] / device.link,
+        steps=steps,
+    )
+
+
+def _copies(config: Config, devices: int, model_parallel: int) -> int:
+    """How many copies of the model there are."""
+    check_counts(1, model_parallel=model_parallel)
+    if model_parallel == 1:
+        return devices
+    if not isinstance(config, ViTConfig):
+        raise ValueError(
+            "Only Vision Transformers and their hybrids can be divided among devices. Received: "
+            f"model_parallel={model_parallel}, config={config}"
+        )
+    if devices % model_parallel or config.num_heads % model_parallel:
+        raise ValueError(
+            "`model_parallel` must divide the number of devices and the model's heads. Received: "
+            f"model_parallel={model_parallel}, devices={devices}, num_heads={config.num_heads}"
+        )
+    if config.mlp_dim % model_parallel:
+        raise ValueError(
+            "`model_parallel` must divide the model's `mlp_dim`. Received: "
+            f"model_parallel={model_parallel}, mlp_dim={config.mlp_dim}"
+        )
+    return devices // model_parallel
