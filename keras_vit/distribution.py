@@ -235,7 +235,8 @@ def _sum_over_replicas(strategy: Any) -> Any:
 
     def total(value: Any) -> Any:
         context: Any = tf.distribute.get_replica_context()
-        return context.all_reduce(tf.distribute.ReduceOp.SUM, value)
+        # A copy, as what is given has no device that the sum could be put on.
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
     def of_all(value: Any) -> Any:
         return strategy.experimental_local_results(strategy.run(total, args=(value,)))[0]

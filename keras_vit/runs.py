@@ -17,6 +17,7 @@ from keras_vit.data import ImageData
 from keras_vit.devices import scope
 from keras_vit.hardware import Hardware
 from keras_vit.position import as_pair
+from keras_vit.progress import EventFiles
 from keras_vit.recipe import Recipe
 from keras_vit.records import INFO_FILE
 from keras_vit.run_folder import check_writable, new_folder, summarise, write
@@ -198,8 +199,10 @@ def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callb
     if not settings.tensorboard:
         return []
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("TensorBoard is not installed: pip install tensorboard")
-    return [keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)]
+        raise ImportError(
+            "TensorBoard is not installed: pip install keras-vit-applications[tensorboard]"
+        )
+    return [EventFiles(str(folder / TENSORBOARD), write_graph=False)]
 
 
 def _as_recorded(settings: Settings) -> dict[str, Any]:

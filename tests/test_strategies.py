@@ -61,6 +61,24 @@ def assert_near(one: dict, other: dict, tolerance: float) -> None:
 # --- several devices ------------------------------------------------------------------------
 
 
+def check_events(folder: Path, history: dict) -> None:
+    """All evaluations are in TensorBoard's files, those before a kill too."""
+    import tensorflow as tf
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert len(list((folder / "train").iterdir())) == 2  # of two starts
+    for split, prefix in (("train", ""), ("validation", "val_")):
+        events = EventAccumulator(str(folder / split)).Reload()
+        for name in ("loss", "accuracy"):
+            found = {
+                event.step: float(tf.make_ndarray(event.tensor_proto))
+                for event in events.Tensors(f"epoch_{name}")
+            }
+            assert sorted(found) == list(range(len(history["step"])))
+            values = [found[step] for step in sorted(found)]
+            np.testing.assert_allclose(values, history[prefix + name], atol=1e-5)
+
+
 def on_two_devices(folder: Path, *jobs: dict) -> None:
     subprocess.run(
         [sys.executable, ROOT / "tests" / "strategy_run.py", json.dumps(jobs)],
@@ -74,6 +92,7 @@ def test_a_run_on_two_devices_is_that_on_one(photos, tmp_path):
     """With accumulation, and after a kill; all images of the last batch are counted."""
     settings = {"data": str(photos), **TINY}
     two = {**settings, "strategy": "cpu", "devices": 2, "accumulate": 2, "save_every": 1}
+    two["tensorboard"] = True
     job = {"out": "two", "settings": two}
     on_two_devices(tmp_path, {**job, "kill_after": 3}, job)
     one = runs.run(runs.settings_for(**settings), tmp_path / "one", verbose=0)
@@ -84,6 +103,7 @@ def test_a_run_on_two_devices_is_that_on_one(photos, tmp_path):
     recorded = {"strategy": "cpu", "devices": 2, "dtype": "float32", "xla": "off"}
     assert two["settings"].items() >= recorded.items()
     assert one["settings"].items() >= {**recorded, "strategy": "one", "devices": 1}.items()
+    check_events(tmp_path / "two" / "tensorboard", two["history"])
 
 
 @pytest.mark.slow
