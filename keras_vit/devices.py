@@ -32,7 +32,9 @@ class OneDevice:
 
     def distribute(self, dataset: Any) -> Any:
         """The batches that `train` takes, from those of the data."""
-        return dataset
+        if keras.backend.backend() == "tensorflow":
+            return dataset
+        return dataset.as_numpy_iterator()
 
     def train(self, batch: Any) -> dict[str, Any]:
         """Trains on a batch: loss and metrics, means over it."""

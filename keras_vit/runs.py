@@ -184,8 +184,19 @@ def run(
 
 
 def hardware_for(settings: Settings) -> Hardware:
-    """What a run with these settings would run on, here."""
-    return hardware.choose(settings.strategy, settings.devices, settings.dtype, settings.xla)
+    """What a run with these settings would run on, here.
+
+    Raises:
+        ValueError: If there is no such thing, or the images of a step cannot be divided.
+    """
+    found = hardware.choose(settings.strategy, settings.devices, settings.dtype, settings.xla)
+    if settings.batch_size // max(settings.accumulate, 1) % found.devices:
+        raise ValueError(
+            "The images of a step are divided among the devices: `batch_size` must be a multiple "
+            f"of devices times `accumulate`. Received: batch_size={settings.batch_size}, "
+            f"{found.devices} devices, accumulate={settings.accumulate}"
+        )
+    return found
 
 
 def _look(out: Path, recorded: dict[str, Any], overwrite: bool, machine: Hardware) -> resume.Begun:

@@ -238,7 +238,9 @@ def fine_tune(
         save_every=save_every and -(-save_every // devices.batches_per_call),
         accumulate=in_optimizer,
         folder=None if checkpoints is None else Path(checkpoints),
-        facts=_as_json({**_data_facts(data), "steps": steps, **given, **(facts or {})}),
+        facts=_as_json(
+            {**_data_facts(data), "steps": steps, "accumulate": accumulate, **given} | (facts or {})
+        ),
         note=_as_json(note or {}),
     )
     rows, seconds = loop.train(model, data, plan, callbacks, verbose, devices)
