@@ -242,7 +242,7 @@ def test_two_processes_of_the_tool(photos, tmp_path, monkeypatch):
     assert summary["settings"]["devices"] == 2
     monkeypatch.undo()  # the tool has the model as it is
     one = runs.run(runs.settings_for(str(photos), **settings), tmp_path / "one", verbose=0)
-    assert_near(summary, one, 1e-4)  # after 10 steps; 1e-5 is for the first few
+    assert_near(summary, one, 1e-5)
 
 
 # --- what is left open, and what is recorded ------------------------------------------------
