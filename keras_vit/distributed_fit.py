@@ -60,7 +60,7 @@ def fit(
             f"steps={steps}, epochs={epochs}"
         )
     step = TrainStep(model, strategy, accumulate=accumulate, jit_compile=jit_compile)
-    if validation_data is not None and _several_processes(step.strategy):
+    if validation_data is not None and several_processes(step.strategy):
         raise ValueError(
             "Keras cannot evaluate under MultiWorkerMirroredStrategy. Evaluate a saved model in "
             "one process. Received: validation_data with a strategy of several processes"
@@ -109,6 +109,7 @@ def fit(
     return any_model.history
 
 
-def _several_processes(strategy: Any) -> bool:
+def several_processes(strategy: Any) -> bool:
+    """Whether a strategy spans processes, on one machine or several."""
     resolver = strategy.cluster_resolver
     return resolver is not None and len(resolver.cluster_spec().as_dict().get("worker", ())) > 1

@@ -16,20 +16,26 @@ On JAX the plain `model.fit` trains, under a distribution that is set first:
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_vit.distributed_fit import fit
+from keras_vit.distributed_evaluation import Evaluation
+from keras_vit.distributed_fit import fit, several_processes
 from keras_vit.distributed_step import TrainStep
 from keras_vit.sharding import data_parallel, model_parallel, shard_shapes
 
 __all__ = [
     "STRATEGIES",
+    "Evaluation",
     "TrainStep",
+    "any_process",
+    "automatic",
     "data_parallel",
     "default_jit",
     "default_precision",
@@ -77,7 +83,7 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
             f"or `model_parallel(...)`. Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     if name == "auto":
-        name = _automatic()
+        name = automatic()
     if devices is not None and name in ("one", "multiworker"):
         raise ValueError(
             "`devices` is for 'cpu', 'mirrored' and 'tpu'; a machine of a multi-worker strategy "
@@ -86,7 +92,8 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
     return _MAKERS[name](devices)
 
 
-def _automatic() -> str:
+def automatic() -> str:
+    """What `strategy("auto")` comes to here: `"tpu"`, `"multiworker"`, `"mirrored"` or `"one"`."""
     import tensorflow as tf
 
     if any(os.environ.get(name) for name in _TPU_VARIABLES) or tf.config.list_physical_devices(
@@ -213,42 +220,87 @@ def is_chief(strategy: Any) -> bool:
     return not chiefs and resolver.task_type == "worker" and resolver.task_id == 0
 
 
+def any_process(strategy: Any, flag: bool) -> bool:
+    """Whether any process of a strategy says yes. All of them must ask, and get the same answer."""
+    if strategy is None or not several_processes(strategy):
+        return flag
+    import tensorflow as tf
+
+    return float(_sum_over_replicas(strategy)(tf.constant(float(flag)))) > 0
+
+
+@functools.cache  # traced once
+def _sum_over_replicas(strategy: Any) -> Any:
+    import tensorflow as tf
+
+    def total(value: Any) -> Any:
+        context: Any = tf.distribute.get_replica_context()
+        # A copy, as what is given has no device that the sum could be put on.
+        return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
+
+    def of_all(value: Any) -> Any:
+        return strategy.experimental_local_results(strategy.run(total, args=(value,)))[0]
+
+    return tf.function(of_all, autograph=False)
+
+
 def default_precision(strategy: Any = None) -> str:
     """The `dtype` of a model that trains fastest on these devices without losing accuracy.
 
-    `"mixed_bfloat16"` on TPUs and on GPUs from compute capability 8.0 (Ampere), which multiply
-    bfloat16 in hardware, and on a processor: there ViT-S/16 trains at 12.1 images/s against 8.5
-    in float32 (batch 16, two cores, no XLA). Older GPUs emulate it: `"float32"`.
+    `"mixed_bfloat16"` on TPUs, on GPUs from compute capability 8.0 (Ampere), and on processors with
+    AVX512-BF16 or AMX, all of which multiply bfloat16 in hardware: on such a processor ViT-S/16
+    trains at 12.1 images/s against 8.5 in float32 (batch 16, two cores, no XLA). What only emulates
+    it gets `"float32"`; so does a processor on JAX, where XLA gains nothing by it.
 
     Args:
-        strategy: Whose devices are meant; default: all that TensorFlow has.
+        strategy: Whose devices are meant; default: all that the backend has.
     """
+    kind = _kind(strategy)
+    fast = {"TPU": lambda: True, "GPU": _gpus_multiply_bfloat16, "CPU": _cpu_multiplies_bfloat16}
+    return "mixed_bfloat16" if fast[kind]() else "float32"
+
+
+def _gpus_multiply_bfloat16() -> bool:
+    if keras.backend.backend() == "jax":
+        import jax
+
+        found = [getattr(device, "compute_capability", "0") for device in jax.devices()]
+        return all(float(capability) >= 8 for capability in found)
     import tensorflow as tf
 
-    kind = _kind(strategy)
-    if kind != "GPU":
-        return "mixed_bfloat16"
     config: Any = tf.config.experimental
     gpus = tf.config.list_physical_devices("GPU")
     capabilities = [config.get_device_details(gpu).get("compute_capability") for gpu in gpus]
-    fast = all(capability is not None and capability >= (8, 0) for capability in capabilities)
-    return "mixed_bfloat16" if fast else "float32"
+    return all(capability is not None and capability >= (8, 0) for capability in capabilities)
+
+
+def _cpu_multiplies_bfloat16() -> bool:
+    if keras.backend.backend() == "jax":
+        return False
+    try:
+        flags = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:  # not Linux: it does not say
+        return False
+    return any(flag in flags for flag in ("avx512_bf16", "amx_bf16"))
 
 
 def default_jit(strategy: Any = None) -> bool:
     """Whether XLA should compile the step: on GPUs.
 
     On a processor it gains nothing in float32, is slower in bfloat16 (1.9 s a step against 1.2;
-    ViT-Ti/16, batch 32, two cores), and starts 5 s later. On a TPU all is compiled in any case.
+    ViT-Ti/16, batch 32, two cores), and starts 5 s later. On a TPU all is compiled in any case, and
+    on JAX too.
 
     Args:
-        strategy: Whose devices are meant; default: all that TensorFlow has.
+        strategy: Whose devices are meant; default: all that the backend has.
     """
-    return _kind(strategy) == "GPU"
+    return keras.backend.backend() == "jax" or _kind(strategy) == "GPU"
 
 
 def _kind(strategy: Any) -> str:
     """`"CPU"`, `"GPU"` or `"TPU"`: what the first replica of a strategy runs on."""
+    if keras.backend.backend() == "jax":
+        return keras.distribution.list_devices()[0].split(":")[0].upper()
     import tensorflow as tf
 
     try:

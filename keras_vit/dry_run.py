@@ -16,30 +16,35 @@ def describe(settings: runs.Settings) -> str:
         settings: As for `keras_vit.runs.run`.
 
     Returns:
-        Lines: the settings, the recipe, the data, the steps, parameters, floating-point
-        operations of a step (forward and twice as many backward), an estimate of its memory.
+        Lines: the settings, the recipe with the learning rate and the warmup that hold, what the
+        run runs on, the data, the steps, parameters, floating-point operations of a step (forward
+        and twice as many backward), an estimate of the memory that a device needs.
 
     Raises:
         ValueError: As for `run`.
     """
+    machine = runs.hardware_for(settings)
+    asked, settings = settings.dtype, dataclasses.replace(settings, dtype=machine.dtype)
     data = runs.load_data(settings)
     recipe = runs.recipe_for(settings, data)
     model = runs.build(settings, len(data.class_names), recipe)
     steps = runs.steps_for(settings, data, recipe) or 0  # a recipe's own come below
     if isinstance(recipe, Recipe):
-        recipe = recipe.shortened_to(steps) if steps else recipe
+        recipe = train.adapted(recipe, steps or None, settings.learning_rate, settings.warmup_steps)
         steps, lines = recipe.total_steps, recipe.describe().splitlines()
         optimizer, ema = recipe.optimizer, recipe.ema is not None
     else:
-        kind = "fine-tuning (ViT paper)" if settings.weights else "from scratch (AugReg)"
-        lines = [f"short, for {kind}: train.{recipe.__name__}"]
+        lines = _short(recipe, steps, settings)
         optimizer, ema = "momentum" if recipe is train.fine_tune_recipe else "adamw", False
-    memory = costs.training_memory(model, data.batch_size, optimizer, ema)
+    # A device has its share of each batch.
+    share = -(-data.batch_size // machine.devices)
+    memory = costs.training_memory(model, share, optimizer, ema)
     macs = costs.forward_macs(model)
     parameters = model.count_params()
     images = data.batch_size * settings.accumulate
     passes = steps * images / data.num_train
     facts: dict[str, Any] = {
+        **machine.facts,
         "data": f"{data.name}: {data.num_train} training and {data.num_validation} validation "
         f"images, {len(data.class_names)} classes",
         "steps": f"{steps} of {images} images ({passes:.1f} passes)",
@@ -50,9 +55,24 @@ def describe(settings: runs.Settings) -> str:
         "memory, estimated": f"{memory['total'] / 2**20:.0f} MiB: "
         + ", ".join(f"{name} {n / 2**20:.0f}" for name, n in memory.items() if name != "total"),
     }
-    values = dataclasses.asdict(settings)
+    values = dataclasses.asdict(settings) | {"dtype": asked}
     recipe_lines = [f"  {line}" for line in lines]
     return "\n".join(["settings", *_table(values), "recipe", *recipe_lines, "run", *_table(facts)])
+
+
+def _short(recipe: Any, steps: int, settings: runs.Settings) -> list[str]:
+    """The lines of a recipe that is a function."""
+    made = recipe(steps, settings.learning_rate, settings.warmup_steps)
+    schedule = made["optimizer"]._learning_rate  # the schedule, not its value
+    kind = "fine-tuning (ViT paper)" if settings.weights else "from scratch (AugReg)"
+    values = {
+        "short": f"for {kind}: train.{recipe.__name__}",
+        "optimizer": type(made["optimizer"]).__name__,
+        "learning_rate": f"{schedule.learning_rate:g}",
+        "warmup_steps": schedule.warmup_steps,
+        "schedule": "cosine",
+    }
+    return [line.strip() for line in _table(values)]
 
 
 def _table(values: dict[str, Any]) -> list[str]:

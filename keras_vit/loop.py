@@ -13,7 +13,7 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ import keras
 import numpy as np
 
 from keras_vit.data import ImageData
+from keras_vit.devices import OneDevice, scope
 from keras_vit.progress import Progress, write_log
 from keras_vit.training_state import Checkpoints, DivergedError, PreemptedError
 
@@ -60,7 +61,7 @@ def train(
     plan: Plan,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
-    train_step: Callable[[Any, Any], dict[str, float]] | None = None,
+    devices: OneDevice | None = None,
 ) -> tuple[list[dict[str, float]], float]:
     """Trains a model, from the newest checkpoint on if there is one.
 
@@ -70,8 +71,7 @@ def train(
         plan: See there.
         callbacks: As for `model.fit`; an epoch is what lies between evaluations.
         verbose: 0 for silence, 1 for a line that is written anew, 2 for a line per evaluation.
-        train_step: Of images and labels; makes a step and returns the means over the batch.
-            Default: `model.train_on_batch`. This is where a distributed step goes.
+        devices: What makes the steps and evaluates. Default: Keras, on one device.
 
     Returns:
         A row per evaluation, and the seconds that the training took, all starts together.
@@ -82,7 +82,7 @@ def train(
         OSError: If a checkpoint cannot be written, or a data file cannot be read.
         ValueError: If the checkpoints are those of another run, or all of them are damaged.
     """
-    return _Run(model, data, plan, callbacks, verbose, train_step).train()
+    return _Run(model, data, plan, callbacks, verbose, devices or OneDevice(model)).train()
 
 
 class _Run:
@@ -95,12 +95,9 @@ class _Run:
         plan: Plan,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: str | int,
-        train_step: Callable[[Any, Any], dict[str, float]] | None,
+        devices: OneDevice,
     ):
-        self.model, self.data, self.plan = model, data, plan
-        self.make_step = train_step or (
-            lambda images, labels: model.train_on_batch(images, labels, return_dict=True)
-        )
+        self.model, self.data, self.plan, self.devices = model, data, plan, devices
         self.checkpoints = None if plan.folder is None else Checkpoints(plan.folder)
         self.step = 0
         self.saved = -1
@@ -110,7 +107,11 @@ class _Run:
         self.earlier_seconds = 0.0
         self.start = time.perf_counter()
         self.asked_to_end = threading.Event()
-        self.progress = Progress(plan.batches, data.batch_size, verbose)
+        self.progress = Progress(
+            plan.batches,
+            data.batch_size * devices.batches_per_call,
+            verbose if devices.writes else 0,
+        )
         self.callbacks = keras.callbacks.CallbackList(
             list(callbacks),
             model=model,
@@ -130,7 +131,8 @@ class _Run:
                     self._evaluate()
                 else:
                     self._train_until_due()
-            model.optimizer.finalize_variable_values(model.trainable_weights)
+            with scope(self.devices.strategy):
+                model.optimizer.finalize_variable_values(model.trainable_weights)
             # The last one sees the weights that remain: averages, where there are any.
             if self.sums:
                 self._evaluate()
@@ -138,7 +140,8 @@ class _Run:
         return self.rows, self._seconds()
 
     def _resume(self) -> None:
-        facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
+        with scope(self.devices.strategy):
+            facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
         if facts is None:
             return
         check_same_run(self.plan.facts, facts["run"], self.checkpoints and self.checkpoints.folder)
@@ -157,9 +160,9 @@ class _Run:
             self.callbacks.on_epoch_begin(self.step // every)
         end = min((self.step // every + 1) * every, self.plan.batches)
         with self._data_errors():
-            for images, labels in self._batches(end - self.step):
+            for batch in self._batches(end - self.step):
                 self.callbacks.on_train_batch_begin(self.step % every)
-                logs = self.make_step(images, labels)
+                logs = self.devices.train(batch)
                 self._check_finite(logs)
                 for name, value in logs.items():
                     self.sums[name] = self.sums.get(name, 0.0) + float(value)
@@ -168,7 +171,7 @@ class _Run:
                 self.progress.show(self.step, logs)
                 stop = self.model.stop_training
                 due = self.plan.save_every and self.step % self.plan.save_every == 0
-                if due or stop or self.step == end or self.asked_to_end.is_set():
+                if due or stop or self.step == end or self._asked():
                     self._save()
                 if stop:
                     break
@@ -176,8 +179,9 @@ class _Run:
     def _batches(self, count: int) -> Any:
         if self.batches is None:
             by_hand = self.data.make_training is None and self.checkpoints is None
-            data = self.data.train.repeat() if by_hand else self.data.training(self.step)
-            self.batches = iter(data)
+            start = self.step * self.devices.batches_per_call
+            data = self.data.train.repeat() if by_hand else self.data.training(start)
+            self.batches = iter(self.devices.distribute(data))
         return (next(self.batches) for _ in range(count))  # pyright: ignore
 
     def _check_finite(self, logs: dict[str, Any]) -> None:
@@ -207,12 +211,17 @@ class _Run:
                 "sums": self.sums,
                 "seconds": self._seconds(),
             }
-            self.checkpoints.save(self.step, self.model, facts)
+            if self.devices.writes:
+                self.checkpoints.save(self.step, self.model, facts)
             self.saved = self.step
         self._end_if_asked()
 
-    def _end_if_asked(self) -> None:
-        if self.asked_to_end.is_set():
+    def _asked(self) -> bool:
+        """Whether this process or another of the same training was asked to end."""
+        return self.devices.any_process(self.asked_to_end.is_set())
+
+    def _end_if_asked(self, _: Any = None) -> None:
+        if self.checkpoints is not None and self._asked():
             raise PreemptedError(
                 f"asked to end (SIGTERM).{self._kept()} The same command goes on from there"
             )
@@ -222,12 +231,14 @@ class _Run:
         plan, count = self.plan, (self.step - 1) % self.plan.evaluate_every + 1
         row = {name: total / count for name, total in self.sums.items()}
         with self._data_errors():
-            values = evaluate(self.model, self.data.validation, [_EndsIfAsked(self)])
+            values = self.devices.evaluate(
+                self.data.validation, self.data.batch_size, self._end_if_asked
+            )
         row |= {f"val_{name}": value for name, value in values.items()}
         self.rows.append({**row, "step": self.step / plan.accumulate})
         self.sums = {}
         rate = learning_rate_at(self.model.optimizer, self.step - 1)
-        if plan.folder is not None:
+        if plan.folder is not None and self.devices.writes:
             write_log(plan.folder / LOG_FILE, self.rows)
         self.progress.evaluated(self.step, row, rate)
         self.callbacks.on_epoch_end((self.step - 1) // plan.evaluate_every, row)
@@ -264,29 +275,6 @@ class _Run:
                 f"A data file has vanished, after step {self.step}: {found[1] or found[2]}. Put it "
                 f"back and run the same command again.{self._kept()}"
             ) from error
-
-
-class _EndsIfAsked(keras.callbacks.Callback):
-    """Ends a run in the middle of an evaluation, which can be long."""
-
-    def __init__(self, run: _Run):
-        super().__init__()
-        self.run = run
-
-    def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
-        if self.run.checkpoints is not None:
-            self.run._end_if_asked()
-
-
-def evaluate(model: keras.Model, dataset: Any, callbacks: Sequence[Any] = ()) -> dict[str, float]:
-    """The loss and the metrics of a model on a dataset, by name."""
-    values: Any = model.evaluate(
-        dataset,
-        callbacks=list(callbacks),
-        verbose=0,  # pyright: ignore[reportArgumentType]
-        return_dict=True,
-    )
-    return {name: float(value) for name, value in values.items()}
 
 
 def learning_rate_at(optimizer: Any, batch: int) -> float:

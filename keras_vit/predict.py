@@ -16,7 +16,7 @@ from keras_vit import images, models
 from keras_vit.checkpoints import from_checkpoint
 from keras_vit.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.run_folder import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
-from keras_vit.train import check_takes_pixels, ends_in_softmax
+from keras_vit.train import check_takes_pixels, ends_in_probabilities
 from keras_vit.variants import VARIANTS
 
 
@@ -143,7 +143,7 @@ def classify(
         )
     )
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
-    if not ends_in_softmax(classifier.model):
+    if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
     predictions = []
     for photo, row in zip(readable, scores, strict=True):

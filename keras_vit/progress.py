@@ -1,4 +1,5 @@
-"""What a training run says of itself: a line with its speed and the time left, and a CSV file."""
+"""What a training run says of itself: a line with its speed and the time left, a CSV file, and
+files for TensorBoard."""
 
 from __future__ import annotations
 
@@ -9,6 +10,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import keras
 
 # How often the line is written anew, and over how long the speed is taken.
 SECONDS_BETWEEN_LINES = 0.2
@@ -75,6 +78,19 @@ def _duration(seconds: float) -> str:
     minutes, seconds = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02d}:{seconds:02d}" if hours else f"{minutes}:{seconds:02d}"
+
+
+class EventFiles(keras.callbacks.TensorBoard):
+    """Keras's TensorBoard callback, whose files are complete after each evaluation.
+
+    Otherwise what was evaluated in the last two minutes before a kill would be missing: a run that
+    goes on does not evaluate it again.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        super().on_epoch_end(epoch, logs)
+        for writer in self._writers.values():
+            writer.flush()
 
 
 def write_log(path: Path, rows: Sequence[dict[str, float]]) -> None:

@@ -138,7 +138,8 @@ def write(
 
     title = f"{model.name} on {data.name}, {result.steps} steps"
     plots.save(plots.training_curves(result.history, title), folder / CURVES_FILE)
-    plots.save(example_predictions(model, data, result), folder / PREDICTIONS_FILE)
+    # The copy, which is on one device, whatever the other was trained on.
+    plots.save(example_predictions(plain, data, result), folder / PREDICTIONS_FILE)
     return summary
 
 

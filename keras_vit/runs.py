@@ -12,11 +12,15 @@ from typing import Any
 import keras
 
 from keras_vit import data as data_sources
-from keras_vit import loop, models, plots, recipe_rows, recipes, resume, train
+from keras_vit import hardware, loop, models, plots, recipe_rows, recipes, resume, train
 from keras_vit.data import ImageData
+from keras_vit.devices import scope
+from keras_vit.hardware import Hardware
 from keras_vit.position import as_pair
+from keras_vit.progress import EventFiles
 from keras_vit.recipe import Recipe
-from keras_vit.run_folder import check_writable, new_folder, write
+from keras_vit.records import INFO_FILE
+from keras_vit.run_folder import check_writable, new_folder, summarise, write
 from keras_vit.variants import VARIANTS
 from keras_vit.vit import ViT
 
@@ -30,8 +34,8 @@ class Settings:
     """What to train on what, and how.
 
     Attributes:
-        data: `"digits"`, a folder of images (see `keras_vit.data.from_folder`), or the name
-            of a TensorFlow data set.
+        data: `"digits"`, a folder of images (see `keras_vit.data.from_folder`) or of TFRecord
+            files (`keras_vit.data.write_records`), or the name of a TensorFlow data set.
         model: A constructor of `keras_vit`, `"ViT_Ti16"` for example, or `"small"`, a ViT of
             150,000 parameters with patches of 8 pixels.
         weights: What its constructor takes as `weights`; `None` trains from scratch.
@@ -45,7 +49,9 @@ class Settings:
             no folder for that.
         resize: How validation images get their size: `"squash"` or `"crop"`.
         on_error: `"raise"` or `"skip"` images that cannot be read.
-        dtype: Dtype policy of the model; `"mixed_bfloat16"` is faster on many machines.
+        dtype: Dtype policy of the model. Default: `keras_vit.distribution.default_precision`,
+            which is `"mixed_bfloat16"` where the hardware has it; float32 for the small model,
+            which gains nothing by it.
         seed: Of everything that happens at random.
         recipe: A name of `keras_vit.recipes`, `"vit-finetune"` for example, adapted to the data
             and the batch size. Default: a short one, of the paper for fine-tuning and of AugReg
@@ -53,7 +59,10 @@ class Settings:
         augmentation: A name of `keras_vit.augmentation.AUGMENTATIONS`.
         accumulate: In how many batches the images of a step are taken; saves memory. It must
             divide `batch_size`.
-        xla: Whether to compile with XLA. On a GPU that is done in any case.
+        xla: `"on"` or `"off"`: whether to compile with XLA. Default: on GPUs, and on JAX.
+        strategy: What to train on: one of `keras_vit.distribution.STRATEGIES`. The default takes
+            what there is.
+        devices: As for `keras_vit.distribution.strategy`.
         save_every: Batches between checkpoints.
         tensorboard: Whether to write logs for TensorBoard.
     """
@@ -69,30 +78,35 @@ class Settings:
     validation_share: float = 0.2
     resize: str = "squash"
     on_error: str = "raise"
-    dtype: str = "float32"
+    dtype: str = "auto"
     seed: int = 0
     recipe: str | None = None
     augmentation: str = "none"
     accumulate: int = 1
-    xla: bool = False
+    xla: str = "auto"
+    strategy: str = "auto"
+    devices: int | tuple[str, ...] | None = None
     save_every: int = 500
     tensorboard: bool = False
 
 
 # Digits from scratch: a minute on two cores, no download.
-DIGITS = Settings("digits", SMALL, None, image_size=40, steps=900, batch_size=64)
+DIGITS = Settings("digits", SMALL, None, image_size=40, steps=900, batch_size=64, dtype="float32")
+# Table 3 of the ViT paper, at a batch that a machine of one to eight devices can hold.
+PRETRAIN = Settings("", "ViT_S16", None, batch_size=256, recipe="vit-pretrain")
 
 
-def settings_for(data: str = "digits", **given: Any) -> Settings:
+def settings_for(data: str = "digits", pretrain: bool = False, **given: Any) -> Settings:
     """The settings for a data set: defaults that suit it, but for what is given.
 
     Args:
         data: As in `Settings`. The digits are learnt by the small model from scratch, all else
             by fine-tuning a pretrained one.
+        pretrain: Whether all else is learnt from scratch as well, by a recipe for that.
         **given: Any other fields of `Settings`.
     """
     model = given.get("model", SMALL if data == "digits" else None)
-    defaults = DIGITS if model == SMALL else Settings(data)
+    defaults = DIGITS if model == SMALL else PRETRAIN if pretrain else Settings(data)
     return dataclasses.replace(defaults, data=data, **given)
 
 
@@ -126,7 +140,10 @@ def run(
         keras_vit.training_state.PreemptedError: After a SIGTERM; the checkpoints are kept.
     """
     out = Path(out)
-    begun = resume.look(out, _as_recorded(settings), overwrite)
+    machine = hardware_for(settings)
+    settings = dataclasses.replace(settings, dtype=machine.dtype)
+    recorded = _as_recorded(settings) | machine.facts
+    begun = _look(out, recorded, overwrite, machine)
     if begun.summary is not None:
         return begun.summary
     plots.require_matplotlib()  # now, not after the training
@@ -134,7 +151,10 @@ def run(
     keras.utils.set_random_seed(settings.seed)
     data = load_data(settings, progress=False if verbose == 0 else None)
     recipe = recipe_for(settings, data)
-    model = build(settings, len(data.class_names), recipe)
+    with scope(machine.strategy):
+        model = build(settings, len(data.class_names), recipe)
+        if settings.weights is None and isinstance(recipe, Recipe):
+            recipe.set_head_bias(model)
     result = train.fine_tune(
         model,
         data,
@@ -146,26 +166,54 @@ def run(
         checkpoints=begun.folder,
         save_every=settings.save_every,
         accumulate=settings.accumulate,
-        jit_compile=settings.xla or "auto",
+        jit_compile=machine.xla,
         facts={"settings": begun.compared},
         note={"run": begun.run, "replaces": begun.replaces},
-        callbacks=_tensorboard(settings, begun.folder),
+        callbacks=_tensorboard(settings, begun.folder) if machine.is_chief else (),
+        strategy=machine.strategy,
     )
+    recorded |= {"run": begun.run}
+    if not machine.is_chief:
+        return summarise(model, data, result, recorded)
     with new_folder(out, begun.replaces, begun.folder / "results") as folder:
         for name in (loop.LOG_FILE, TENSORBOARD):
             resume.copy(begun.folder / name, folder / name)
-        recorded = _as_recorded(settings) | {"run": begun.run}
         summary = write(folder, model, data, result, recorded)
     resume.remove(begun.folder)
     return summary
+
+
+def hardware_for(settings: Settings) -> Hardware:
+    """What a run with these settings would run on, here.
+
+    Raises:
+        ValueError: If there is no such thing, or the images of a step cannot be divided.
+    """
+    found = hardware.choose(settings.strategy, settings.devices, settings.dtype, settings.xla)
+    if settings.batch_size // max(settings.accumulate, 1) % found.devices:
+        raise ValueError(
+            "The images of a step are divided among the devices: `batch_size` must be a multiple "
+            f"of devices times `accumulate`. Received: batch_size={settings.batch_size}, "
+            f"{found.devices} devices, accumulate={settings.accumulate}"
+        )
+    return found
+
+
+def _look(out: Path, recorded: dict[str, Any], overwrite: bool, machine: Hardware) -> resume.Begun:
+    """What is there of a run; the first process looks first, as it may set something aside."""
+    begun = resume.look(out, recorded, overwrite) if machine.is_chief else None
+    machine.wait()
+    return begun or resume.look(out, recorded, overwrite)
 
 
 def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callback]:
     if not settings.tensorboard:
         return []
     if importlib.util.find_spec("tensorboard") is None:
-        raise ImportError("TensorBoard is not installed: pip install tensorboard")
-    return [keras.callbacks.TensorBoard(str(folder / TENSORBOARD), write_graph=False)]
+        raise ImportError(
+            "TensorBoard is not installed: pip install keras-vit-applications[tensorboard]"
+        )
+    return [EventFiles(str(folder / TENSORBOARD), write_graph=False)]
 
 
 def _as_recorded(settings: Settings) -> dict[str, Any]:
@@ -197,23 +245,29 @@ def recipe_for(settings: Settings, data: ImageData) -> Recipe | Callable[..., di
     if settings.recipe == "bit-hyperrule":
         options["resolution"] = (rows, columns)
     elif settings.recipe == "vit-finetune":
-        known = recipe_rows.FINETUNE
-        options["dataset"] = min(
-            known, key=lambda name: abs(math.log(known[name]["num_examples"] / count))
-        )
+        options["dataset"] = _nearest(recipe_rows.FINETUNE, count)
     else:
         # By epochs, which are few steps here: the warmup of a million images comes below.
-        options |= {"dataset": "imagenet", "warmup_steps": 0}
+        table = {name: recipe_rows.PRETRAIN[name] for name in recipe_rows.AUGREG}
+        options |= {"dataset": _nearest(table, count), "warmup_steps": 0}
     recipe = recipes.get(settings.recipe, **options).replace(
         image_size=rows,
         augmentation=settings.augmentation,
         labels="one_hot" if data.one_hot else "integer",
     )
+    if recipe.head_bias:
+        # -6.9 and -10 are the logarithms of a share among 1,000 and among 21,843 classes.
+        recipe = recipe.replace(head_bias=-math.log(len(data.class_names)))
     recipe = recipe.scaled_to(settings.batch_size)
     if recipe.epochs is None:
         return recipe
     warmup = round(10_000 * 4096 / settings.batch_size)
     return recipe.replace(warmup_steps=min(warmup, recipe.total_steps // 10))
+
+
+def _nearest(table: dict[str, dict[str, Any]], count: int) -> str:
+    """The data set of a table whose number of images is nearest, in proportion."""
+    return min(table, key=lambda name: abs(math.log(table[name]["num_examples"] / count)))
 
 
 def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
@@ -236,6 +290,8 @@ def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
     }
     if name == "digits":
         return data_sources.digits(**common)
+    if (Path(name) / INFO_FILE).is_file():
+        return data_sources.from_records(name, **common, resize=settings.resize)
     if Path(name).exists():
         return data_sources.from_folder(
             name,

@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit import loop, recipes
 from keras_vit.data import ImageData
+from keras_vit.devices import compiled, scope
 from keras_vit.recipe import Recipe
 from keras_vit.schedules import WarmupCosine
 
@@ -170,7 +171,7 @@ def fine_tune(
     jit_compile: bool | str = "auto",
     facts: dict[str, Any] | None = None,
     note: dict[str, Any] | None = None,
-    train_step: Callable[[Any, Any], dict[str, float]] | None = None,
+    strategy: Any = None,
 ) -> TrainingResult:
     """Compiles the model with a recipe and trains it, evaluating ten times on the way.
 
@@ -201,7 +202,11 @@ def fine_tune(
         facts: What the checkpoints are to say besides, for JSON; they are refused by a run where
             it is something else.
         note: The same, but not compared.
-        train_step: See `keras_vit.loop.train`.
+        strategy: A `tf.distribute` strategy in whose scope the model was made: then steps and
+            evaluations are those of `keras_vit.distribution`, on all its devices. Each step takes
+            the images that it would take on one. On several machines all call this with the same
+            arguments; the first one writes, into a folder that all of them can read. Default:
+            Keras's own step, on one device.
 
     Returns:
         The history and the final accuracies.
@@ -217,56 +222,31 @@ def fine_tune(
     _check_count("accumulate", accumulate)
     if save_every is not None:
         _check_count("save_every", save_every)
+    in_optimizer = accumulate if strategy is None else 1
     given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
-    if isinstance(recipe, Recipe):
-        if steps is not None:
-            _check_count("steps", steps)
-            recipe = recipe.shortened_to(steps)
-        steps = recipe.total_steps
-        recipe = recipe.replace(
-            labels="one_hot" if data.one_hot else "integer",
-            **{name: value for name, value in given.items() if value is not None},
-        )
-        args: dict[str, Any] = recipe.compile_args(
-            from_logits=not _ends_in_probabilities(model),
-            gradient_accumulation_steps=accumulate if accumulate > 1 else None,
-        )
-    else:
-        steps = 500 if steps is None else steps
-        # Only what is asked for: a function of the user's may know nothing of the rest.
-        extra: dict[str, Any] = {"one_hot": True} if data.one_hot else {}
-        if accumulate > 1:
-            extra["accumulate"] = accumulate
-        args = recipe(
-            steps,
-            learning_rate,
-            warmup_steps,
-            from_logits=not _ends_in_probabilities(model),
-            **extra,
-        )
-    if jit_compile != "auto":
-        args["jit_compile"] = jit_compile
-    model.compile(**args)
-    # The variables of the optimiser and of the metrics are made now: those that appear while
-    # TensorFlow traces the training step make it trace once more, which takes as long again.
-    optimizer: Any = model.optimizer
-    optimizer.build(model.trainable_variables)
-    loop.evaluate(model, data.validation.take(1))
+    with scope(strategy):
+        steps, args = _made(recipe, model, data.one_hot, in_optimizer, steps, **given)
+    devices = compiled(model, args, strategy, accumulate, jit_compile)
+    # The variables of the metrics are made now: those that appear while TensorFlow traces the
+    # training step make it trace once more, which takes as long again.
+    devices.evaluate(data.validation.take(1), data.batch_size)
     evaluations = min(EVALUATIONS, steps)
-    evaluate_every = -(-steps // evaluations) * accumulate
+    evaluate_every = -(-steps // evaluations) * in_optimizer
     plan = loop.Plan(
         batches=evaluate_every * evaluations,
         evaluate_every=evaluate_every,
-        save_every=save_every,
-        accumulate=accumulate,
+        save_every=save_every and -(-save_every // devices.batches_per_call),
+        accumulate=in_optimizer,
         folder=None if checkpoints is None else Path(checkpoints),
-        facts=_as_json({**_data_facts(data), "steps": steps, **given, **(facts or {})}),
+        facts=_as_json(
+            {**_data_facts(data), "steps": steps, "accumulate": accumulate, **given} | (facts or {})
+        ),
         note=_as_json(note or {}),
     )
-    rows, seconds = loop.train(model, data, plan, callbacks, verbose, train_step)
+    rows, seconds = loop.train(model, data, plan, callbacks, verbose, devices)
     history = {name: [row[name] for row in rows] for name in rows[0]}
     batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    train = loop.evaluate(model, data.train_as_validation.take(batches))
+    train = devices.evaluate(data.train_as_validation.take(batches), data.batch_size)
     return TrainingResult(
         history,
         train_accuracy=train["accuracy"],
@@ -274,6 +254,43 @@ def fine_tune(
         steps=int(history["step"][-1]),
         seconds=seconds,
     )
+
+
+def _made(
+    recipe: Recipe | Callable[..., dict[str, Any]],
+    model: keras.Model,
+    one_hot: bool,
+    accumulate: int,
+    steps: int | None,
+    learning_rate: float | None,
+    warmup_steps: int | None,
+) -> tuple[int, dict[str, Any]]:
+    """The number of steps and the arguments of `compile` that a recipe gives."""
+    from_logits = not ends_in_probabilities(model)
+    if isinstance(recipe, Recipe):
+        recipe = adapted(recipe, steps, learning_rate, warmup_steps).replace(
+            labels="one_hot" if one_hot else "integer"
+        )
+        return recipe.total_steps, recipe.compile_args(
+            from_logits, gradient_accumulation_steps=accumulate if accumulate > 1 else None
+        )
+    steps = 500 if steps is None else steps
+    # Only what is asked for: a function of the user's may know nothing of the rest.
+    extra: dict[str, Any] = {"one_hot": True} if one_hot else {}
+    if accumulate > 1:
+        extra["accumulate"] = accumulate
+    return steps, recipe(steps, learning_rate, warmup_steps, from_logits=from_logits, **extra)
+
+
+def adapted(
+    recipe: Recipe, steps: int | None, learning_rate: float | None, warmup_steps: int | None
+) -> Recipe:
+    """A recipe with what is given in place of its own; a warmup goes with the steps otherwise."""
+    if steps is not None:
+        _check_count("steps", steps)
+        recipe = recipe.shortened_to(steps)
+    given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
+    return recipe.replace(**{name: value for name, value in given.items() if value is not None})
 
 
 def _data_facts(data: ImageData) -> dict[str, Any]:
@@ -315,7 +332,7 @@ def ends_in_softmax(model: keras.Model) -> bool:
     return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
 
 
-def _ends_in_probabilities(model: keras.Model) -> bool:
+def ends_in_probabilities(model: keras.Model) -> bool:
     """`ends_in_softmax`, or in the sigmoid that goes with the loss of that name."""
     activation = getattr(model.layers[-1], "activation", None)
     return ends_in_softmax(model) or activation is keras.activations.sigmoid

@@ -467,7 +467,8 @@ def test_no_tpu():
 @pytest.mark.parametrize(
     ("device", "capability", "precision", "jit"),
     [
-        ("/device:CPU:0", None, "mixed_bfloat16", False),
+        ("/device:CPU:0", "avx512f avx512_bf16", "mixed_bfloat16", False),
+        ("/device:CPU:0", "avx512f", "float32", False),
         ("/device:TPU:0", None, "mixed_bfloat16", False),
         ("/device:GPU:0", (9, 0), "mixed_bfloat16", True),
         ("/device:GPU:0", (8, 0), "mixed_bfloat16", True),
@@ -482,6 +483,7 @@ def test_defaults(device, capability, precision, jit, monkeypatch):
 
     fake = types.SimpleNamespace(extended=types.SimpleNamespace(worker_devices=(device,)))
     details = {} if capability is None else {"compute_capability": capability}
+    monkeypatch.setattr(Path, "read_text", lambda *_: capability)  # of /proc/cpuinfo
     monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["gpu"])
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     assert distribution.default_precision(fake) == precision
@@ -490,7 +492,15 @@ def test_defaults(device, capability, precision, jit, monkeypatch):
 
 def test_defaults_here():
     assert distribution.default_jit() is False
-    assert distribution.default_precision() == "mixed_bfloat16"
+    assert distribution.default_precision() in ("float32", "mixed_bfloat16")
+
+
+def test_defaults_on_jax(monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    for device, precision in (("cpu:0", "float32"), ("tpu:0", "mixed_bfloat16")):
+        monkeypatch.setattr(keras.distribution, "list_devices", lambda: [device])  # noqa: B023
+        assert distribution.default_precision() == precision
+        assert distribution.default_jit() is True
 
 
 def test_chiefs():

@@ -17,6 +17,7 @@ import keras
 import numpy as np
 import pytest
 from pictures import COLOURS, write_photos
+from strategy_run import SMALL
 
 import keras_vit
 from keras_vit import predict, runs
@@ -124,6 +125,46 @@ def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
     assert "broken.jpg" in err
 
 
+def test_train_is_from_random_weights(tool, photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(runs, "_SMALL", SMALL)
+    arguments = ("--data", photos, *SHORT, "--recipe", "augreg", "--steps", 4)
+    strategy = ("--strategy", "cpu", "--devices", 1, "--precision", "float32", "--xla", "off")
+    code, out, _ = tool("train", *arguments, *strategy, "--out", tmp_path / "one")
+    assert code == 0
+    assert "4 steps in" in out
+    settings = json.loads((tmp_path / "one" / "summary.json").read_text("utf-8"))["settings"]
+    expected = {"weights": None, "recipe": "augreg", "strategy": "cpu", "devices": 1}
+    assert settings.items() >= expected.items()
+
+
+def test_dry_run_says_what_will_be(tool, photos, tmp_path, monkeypatch):
+    """The learning rate and the warmup that hold, and what the training will run on."""
+    monkeypatch.chdir(tmp_path)
+
+    def values(*arguments):
+        code, out, _ = tool(*arguments, "--dry-run")
+        assert code == 0
+        recipe, run = out.split("\nrecipe\n")[1].split("\nrun\n")
+        return [
+            dict(line.split(maxsplit=1) for line in part.splitlines()) for part in (recipe, run)
+        ]
+
+    recipe, run = values("finetune", "--lr", 0.01, "--precision", "mixed_bfloat16")
+    assert (recipe["learning_rate"], recipe["warmup_steps"]) == ("0.01", "90")
+    on = {"strategy": "one", "devices": "1", "dtype": "mixed_bfloat16", "xla": "off"}
+    assert run.items() >= on.items()
+    tiny = ("--data", photos, "--model", "ViT_Ti16", "--image-size", 32)
+    recipe, run = values(
+        "train", *tiny, "--steps", 50, "--lr", 0.004, "--warmup", 7,
+        "--strategy", "cpu", "--devices", 1, "--xla",
+    )  # fmt: skip
+    assert recipe["name"].startswith("vit-pretrain (imagenet)")
+    assert (recipe["learning_rate"], recipe["warmup_steps"]) == ("0.004", "7")
+    assert recipe["total_steps"] == "50"
+    assert (run["strategy"], run["xla"]) == ("cpu", "on")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -132,6 +173,12 @@ def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
         (("--lr", "-1"), "`learning_rate` must be positive"),
         (("--steps", "0"), "`steps` must be a positive integer"),
         (("--image-size", "0"), "`image_size`"),
+        (("--strategy", "gpu"), "`strategy` must be one of auto, cpu, mirrored"),
+        (("--devices", "2"), "`devices` is for 'cpu', 'mirrored' and 'tpu'"),
+        (("--strategy", "mirrored", "--devices", "GPU:0,GPU:1"), "TensorFlow has no GPU"),
+        (("--xla", "maybe"), "`xla` must be one of auto, on, off"),
+        (("--precision", "half"), "half"),
+        (("--accumulate", "3"), "`accumulate` must divide `batch_size`"),
         (("--data", ".", "--resize", "stretch"), "`resize` must be one of"),
         (("--data", "empty", "--weights", "none"), "Expected a folder for each"),
     ],

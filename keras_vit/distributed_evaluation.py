@@ -1,0 +1,93 @@
+"""Loss and metrics on any strategy, every image counted once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+
+class Evaluation:
+    """Evaluates a compiled model on all replicas of its strategy.
+
+    Keras's own `evaluate` cannot on several machines, and gives a replica that gets nothing of the
+    last batch a loss of 0/0. Here batches are filled up with images of weight 0, so that all have
+    one size, as a TPU wants it.
+
+    Args:
+        model: Built and compiled inside `strategy.scope()`, with its metrics as
+            `weighted_metrics`: Keras's other ones do not look at the weights of images.
+        strategy: A `tf.distribute` strategy.
+        jit_compile: Whether XLA compiles the forward pass.
+    """
+
+    def __init__(self, model: keras.Model, strategy: Any, jit_compile: bool = False) -> None:
+        import tensorflow as tf
+
+        self.model: Any = model
+        self.strategy = strategy
+        options: dict[str, Any] = {"autograph": False}
+        self._forward = tf.function(
+            lambda images: self.model(images, training=False),
+            jit_compile=jit_compile or None,
+            **options,
+        )
+        self._step = tf.function(
+            lambda batch: self.strategy.run(self._replica, args=(batch,)), **options
+        )
+        self._results = tf.function(self.model.get_metrics_result, **options)
+
+    def __call__(
+        self, dataset: Any, batch_size: int, on_batch: Callable[[int], None] = lambda _: None
+    ) -> dict[str, float]:
+        """The loss and the metrics by name: means over all images.
+
+        Args:
+            dataset: A `tf.data.Dataset` of batches `(images, labels)`. On several machines all make
+                the same one and call this.
+            batch_size: Images of a batch, at most.
+            on_batch: Called after each batch with its number.
+        """
+        replicas = self.strategy.num_replicas_in_sync
+        whole = _filled_up(dataset, -(-batch_size // replicas) * replicas)
+        self.model.reset_metrics()
+        for number, batch in enumerate(self.strategy.experimental_distribute_dataset(whole)):
+            self._step(batch)
+            on_batch(number)
+        return {name: float(value) for name, value in self._results().items()}
+
+    def _replica(self, batch: Any) -> None:
+        import tensorflow as tf
+
+        images, labels, weights = batch
+        outputs = self._forward(images)
+        loss = self.model.compute_loss(images, labels, outputs, weights, training=False)
+        # Keras has divided the sum by all places of the batch, filled or not, of all replicas.
+        places = self.strategy.num_replicas_in_sync * weights.shape[0]
+        count = tf.reduce_sum(weights)
+        mean = tf.math.divide_no_nan(tf.cast(loss, "float32") * places, count)
+        next(m for m in self.model.metrics if m.name == "loss").update_state(
+            mean, sample_weight=count
+        )
+        self.model.compute_metrics(images, labels, outputs, weights)
+
+
+def _filled_up(dataset: Any, size: int) -> Any:
+    """Batches of one size: `(images, labels, weights)`, of weight 0 what was not there."""
+    import tensorflow as tf
+
+    def fill(*parts: Any) -> Any:
+        count = tf.shape(parts[0])[0]
+        rows = [
+            tf.ensure_shape(
+                tf.pad(part, [[0, size - count]] + [[0, 0]] * (len(part.shape) - 1)),
+                (size, *part.shape[1:]),
+            )
+            for part in parts
+        ]
+        return *rows, tf.cast(tf.range(size) < count, "float32")
+
+    options = tf.data.Options()
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.map(fill).with_options(options)
