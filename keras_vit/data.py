@@ -94,6 +94,9 @@ def from_folder(
         photos.class_names,
         name=folder.resolve().name,
         unreadable=photos.unreadable,
+        find_damage=lambda: images.first_damaged(
+            [photo for photo, _ in (*photos.train, *photos.validation)]
+        ),
     )
 
 
@@ -148,7 +151,14 @@ def from_tfds(
         image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
     )
     found = tfds_source.load(name, train_split, validation_split, data_dir, file_format)
-    return pipeline.data(found.train, found.validation, found.read, found.class_names, name=name)
+    return pipeline.data(
+        found.train,
+        found.validation,
+        found.read,
+        found.class_names,
+        name=name,
+        find_damage=found.find_damage,
+    )
 
 
 def digits(

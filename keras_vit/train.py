@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit import loop, recipes
 from keras_vit.data import ImageData
+from keras_vit.data_errors import data_errors
 from keras_vit.recipe import Recipe
 from keras_vit.schedules import WarmupCosine
 
@@ -210,7 +211,7 @@ def fine_tune(
         ValueError: If the model does not fit the data, an argument is out of its range, the
             checkpoints are of another run, or the loss becomes NaN or infinite.
         OSError: If a checkpoint cannot be written (the disk is full), or a data file has
-            vanished.
+            vanished or is damaged.
         keras_vit.training_state.PreemptedError: After a SIGTERM, the state being saved.
     """
     _check_fit(model, data)
@@ -251,7 +252,8 @@ def fine_tune(
     # TensorFlow traces the training step make it trace once more, which takes as long again.
     optimizer: Any = model.optimizer
     optimizer.build(model.trainable_variables)
-    loop.evaluate(model, data.validation.take(1))
+    with data_errors(data):
+        loop.evaluate(model, data.validation.take(1))
     evaluations = min(EVALUATIONS, steps)
     evaluate_every = -(-steps // evaluations) * accumulate
     plan = loop.Plan(
@@ -266,7 +268,9 @@ def fine_tune(
     rows, seconds = loop.train(model, data, plan, callbacks, verbose, train_step)
     history = {name: [row[name] for row in rows] for name in rows[0]}
     batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    train = loop.evaluate(model, data.train_as_validation.take(batches))
+    kept = "" if checkpoints is None else f" The last checkpoint is in {checkpoints}."
+    with data_errors(data, lambda: (", after the last step", kept)):
+        train = loop.evaluate(model, data.train_as_validation.take(batches))
     return TrainingResult(
         history,
         train_accuracy=train["accuracy"],
