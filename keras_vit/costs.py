@@ -79,9 +79,10 @@ def training_memory(
 ) -> dict[str, int]:
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
-    For ViT-Ti/16 at batches of 16 and 32 it is within 3 % of what was measured; for others see
-    `benchmarks/memory.py`. Of models that are no Vision Transformers, and of the stem of a hybrid,
-    only the outputs of the layers are counted, which is too little.
+    For ViT-Ti/16 (batches of 16 and 32, both precisions) it is within 3 % of what was measured, for
+    ViT-S/16 (batch of 8, float32) 8 % below; `benchmarks/memory.py` measures. Of models that are no
+    Vision Transformers, and of the stem of a hybrid, only the outputs of the layers are counted,
+    which is too little.
 
     Args:
         model: Any.
