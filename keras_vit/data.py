@@ -65,7 +65,8 @@ def from_folder(
         transform: A Keras or KerasCV preprocessing layer, or a function, for batches of training
             images, float32 `[B, rows, columns, 3]` in [0, 255], that keeps their shape. A layer
             that mixes (`MixUp`, `CutMix`) and a function of (images, labels) get one-hot labels
-            as well and give both. It comes after RandAugment and before MixUp.
+            as well and give both. It comes after RandAugment and before MixUp. With KerasCV, a run
+            that is taken up in the middle is not to the bit one that was not interrupted.
 
     Returns:
         The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
@@ -94,6 +95,9 @@ def from_folder(
         photos.class_names,
         name=folder.resolve().name,
         unreadable=photos.unreadable,
+        find_damage=lambda: images.first_damaged(
+            [photo for photo, _ in (*photos.train, *photos.validation)]
+        ),
     )
 
 
@@ -148,7 +152,14 @@ def from_tfds(
         image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
     )
     found = tfds_source.load(name, train_split, validation_split, data_dir, file_format)
-    return pipeline.data(found.train, found.validation, found.read, found.class_names, name=name)
+    return pipeline.data(
+        found.train,
+        found.validation,
+        found.read,
+        found.class_names,
+        name=name,
+        find_damage=found.find_damage,
+    )
 
 
 def digits(

@@ -9,11 +9,13 @@ Images are RGB, float32 in [0, 255], `[H, W, 3]`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import math
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,17 +90,46 @@ def check_images(
     bar = keras.utils.Progbar(len(paths), verbose=int(show), unit_name="photo")
     photos: list[Photo] = []
     unreadable: dict[Path, str] = {}
-    pool = ThreadPoolExecutor(os.cpu_count())
-    try:
-        for i, (path, found) in enumerate(zip(paths, pool.map(_check, paths), strict=True)):
+    with contextlib.closing(_checks(paths)) as checks:
+        for i, (path, found) in enumerate(zip(paths, checks, strict=True)):
             if isinstance(found, Photo):
                 photos.append(found)
             else:
                 unreadable[path] = found
             bar.update(i + 1)
-    finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C does not wait for the rest of the files
     return photos, unreadable
+
+
+def first_damaged(photos: Sequence[Photo]) -> tuple[str, str] | None:
+    """Looks at photos anew that could all be read; at those first that were changed last.
+
+    Returns:
+        The first file found that cannot be read as before, and why; `None` if all can.
+    """
+    photos = sorted(photos, key=_time_of_change, reverse=True)
+    with contextlib.closing(_checks([photo.path for photo in photos])) as checks:
+        for photo, found in zip(photos, checks, strict=True):
+            if isinstance(found, str):
+                return str(photo.path), found
+            if found.by_pillow != photo.by_pillow:
+                return str(photo.path), "it is another kind of file than before"
+    return None
+
+
+def _time_of_change(photo: Photo) -> float:
+    try:
+        return photo.path.stat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _checks(paths: Sequence[Path]) -> Generator[Photo | str]:
+    """`_check` of each in parallel threads; close it in order not to wait for those left over."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(_check, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _check(path: Path) -> Photo | str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import re
 import signal
 import threading
 import time
@@ -21,15 +20,12 @@ import keras
 import numpy as np
 
 from keras_vit.data import ImageData
+from keras_vit.data_errors import data_errors
 from keras_vit.devices import OneDevice, scope
 from keras_vit.progress import Progress, write_log
 from keras_vit.training_state import Checkpoints, DivergedError, PreemptedError
 
 LOG_FILE = "log.csv"
-# As TensorFlow says it, and as Python does inside a `tf.py_function`.
-_VANISHED = re.compile(
-    r"((?:/|[A-Za-z]:\\)[^;\n]+); No such file|No such file or directory: '([^'\n]+)'"
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -258,23 +254,15 @@ class _Run:
         finally:
             signal.signal(signal.SIGTERM, before)
 
-    @contextlib.contextmanager
-    def _data_errors(self) -> Iterator[None]:
-        """A file that has gone is said in a sentence, and what was reached is saved."""
-        import tensorflow as tf
+    def _data_errors(self) -> contextlib.AbstractContextManager[None]:
+        """A file that cannot be read is said in a sentence, and what was reached is saved."""
 
-        try:
-            yield
-        except tf.errors.OpError as error:
-            found = _VANISHED.search(str(error))
-            if found is None:
-                raise
+        def reached() -> tuple[str, str]:
             if self.step > 0:
                 self._save()
-            raise OSError(
-                f"A data file has vanished, after step {self.step}: {found[1] or found[2]}. Put it "
-                f"back and run the same command again.{self._kept()}"
-            ) from error
+            return f", after step {self.step}", self._kept()
+
+        return data_errors(self.data, reached)
 
 
 def learning_rate_at(optimizer: Any, batch: int) -> float:

@@ -45,6 +45,8 @@ class ImageData:
         unreadable: Files left out because they cannot be read, relative to the folder.
         one_hot: Whether labels are `[B, classes]` float32.
         make_training: What `training` calls.
+        find_damage: Looks at all files anew and gives the first that cannot be read, and why, or
+            `None`. For an error in the middle of a run.
     """
 
     train: tf.data.Dataset
@@ -60,6 +62,7 @@ class ImageData:
     unreadable: tuple[str, ...] = ()
     one_hot: bool = False
     make_training: Callable[[int], tf.data.Dataset] | None = None
+    find_damage: Callable[[], tuple[str, str] | None] | None = None
 
     @property
     def steps_per_epoch(self) -> int:

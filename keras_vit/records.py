@@ -16,6 +16,7 @@ import numpy as np
 
 from keras_vit import images, sources
 from keras_vit.augmentation import Augmentation
+from keras_vit.data_errors import first_failure
 from keras_vit.folders import find_photos
 from keras_vit.pipeline import ImageData, Pipeline
 
@@ -95,15 +96,23 @@ def from_records(
         patterns = [str(train), str(validation)]
     found = [_files(pattern) for pattern in patterns]
     read = _reader(image_key, label_key, first_label, len(names))
+    counts = {path: count_records(path) for paths in found for path in paths}
     train_source, validation_source = (
-        sources.of_records([str(path) for path in paths], sum(map(count_records, paths)))
+        sources.of_records([str(path) for path in paths], sum(counts[path] for path in paths))
         for paths in found
     )
     for source, pattern in zip((train_source, validation_source), patterns, strict=True):
         if source.count == 0:
             raise ValueError(f"The files {pattern} hold no examples")
     name = folder.name if folder.is_dir() else folder.parent.resolve().name
-    return pipeline.data(train_source, validation_source, read, names, name=name)
+    return pipeline.data(
+        train_source,
+        validation_source,
+        read,
+        names,
+        name=name,
+        find_damage=lambda: _first_damaged(counts, read),
+    )
 
 
 def _files(pattern: str) -> list[Path]:
@@ -123,6 +132,17 @@ def count_records(path: Path) -> int:
     Raises:
         ValueError: If the file is cut off, compressed, or of another kind.
     """
+    count, whole = _count(path)
+    if not whole:
+        raise ValueError(
+            f"{path} is cut off after {count} records, or is no TFRecord file (compressed "
+            "ones are not read). Copy or write it again."
+        )
+    return count
+
+
+def _count(path: Path) -> tuple[int, bool]:
+    """Whole records, and whether the file ends after the last of them."""
     # A record: its length (uint64), a checksum (uint32), so many bytes, a checksum (uint32).
     size, place, count = path.stat().st_size, 0, 0
     with path.open("rb") as file:
@@ -131,12 +151,25 @@ def count_records(path: Path) -> int:
             head = file.read(12)
             place += 16 + int.from_bytes(head[:8], "little")
             if len(head) < 12 or place > size:
-                raise ValueError(
-                    f"{path} is cut off after {count} records, or is no TFRecord file (compressed "
-                    "ones are not read). Copy or write it again."
-                )
+                return count, False
             count += 1
-    return count
+    return count, True
+
+
+def _first_damaged(counts: dict[Path, int], read: Any) -> tuple[str, str] | None:
+    """Reads files with so many records from beginning to end; see `ImageData.find_damage`."""
+    for path, count in counts.items():
+        try:
+            found, whole = _count(path)
+        except OSError as error:
+            return str(path), str(error.strerror)
+        if found != count or not whole:
+            return str(path), f"it ends after {found} of its {count} records"
+        failure = first_failure(sources.of_records([str(path)], count).dataset, read)
+        if failure is not None:
+            number, reason = failure
+            return str(path), f"record {number} of {count}: {reason}"
+    return None
 
 
 def _reader(image_key: str, label_key: str, first_label: int, classes: int) -> Any:

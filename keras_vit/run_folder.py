@@ -20,6 +20,7 @@ import keras_vit
 from keras_vit import plots
 from keras_vit.analysis import attention_maps
 from keras_vit.data import ImageData
+from keras_vit.data_errors import data_errors
 from keras_vit.tokens import PositionEmbedding
 from keras_vit.train import TrainingResult
 
@@ -183,14 +184,15 @@ def example_predictions(model: keras.Model, data: ImageData, result: TrainingRes
     """
     count = min(EXAMPLES, data.num_validation)
     chosen = {i * data.num_validation // count for i in range(count)}
-    images, labels = zip(
-        *(
-            example
-            for i, example in enumerate(data.validation.unbatch().as_numpy_iterator())
-            if i in chosen
-        ),
-        strict=True,
-    )
+    with data_errors(data):
+        images, labels = zip(
+            *(
+                example
+                for i, example in enumerate(data.validation.unbatch().as_numpy_iterator())
+                if i in chosen
+            ),
+            strict=True,
+        )
     images = np.stack(images)
     masks = _attention_masks(model, images, data.image_size)
     right = round(result.validation_accuracy * data.num_validation)

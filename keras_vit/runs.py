@@ -136,7 +136,8 @@ def run(
         ValueError: If `out` holds a run with other settings and `overwrite` is not given, or as
             the parts say.
         ImportError: If something is not installed that `settings` ask for.
-        OSError: If the disk is full, or a data file vanishes; the checkpoints are kept.
+        OSError: If the disk is full, or a data file vanishes or is damaged; the checkpoints are
+            kept.
         keras_vit.training_state.PreemptedError: After a SIGTERM; the checkpoints are kept.
     """
     out = Path(out)

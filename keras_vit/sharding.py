@@ -37,7 +37,7 @@ def data_parallel(devices: Sequence[str] | None = None) -> Any:
     """
     names = _devices(devices)
     mesh = keras.distribution.DeviceMesh((len(names),), [DATA], names)
-    # Data sets are not divided here but by JAX, which sees the whole batch.
+    # In one process JAX divides the whole batch; of several, Keras gives each its part first.
     return keras.distribution.DataParallel(device_mesh=mesh)
 
 

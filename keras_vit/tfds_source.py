@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_vit import sources
+from keras_vit.data_errors import first_failure
 from keras_vit.sources import Source
 
 FILE_FORMATS = ("tfrecord", "array_record")
@@ -22,6 +23,16 @@ class TfdsSource(NamedTuple):
     validation: Source
     read: Callable[..., Any]
     class_names: tuple[str, ...]
+    folder: str
+
+    def find_damage(self) -> tuple[str, str] | None:
+        """See `ImageData.find_damage`; which of its files an example is in TFDS does not say."""
+        for split, source in (("train", self.train), ("validate", self.validation)):
+            failure = first_failure(source.dataset, self.read)
+            if failure is not None:
+                number, reason = failure
+                return self.folder, f"example {number} of those to {split} on: {reason}"
+        return None
 
 
 def load(
@@ -99,14 +110,15 @@ def load(
             encoded, label = tf.numpy_function(fetch, [which, index], [tf.string, tf.int64])
             return decode(tf.ensure_shape(encoded, ()), tf.ensure_shape(label, ()))
 
-        return TfdsSource(train, validation, read, class_names)
+        return TfdsSource(train, validation, read, class_names, str(builder.data_dir))
 
     def open_split(split: str) -> Source:
         dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
         dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
         return sources.of_stream(dataset, int(builder.info.splits[split].num_examples))
 
-    return TfdsSource(open_split(train_split), open_split(validation_split), decode, class_names)
+    train, validation = open_split(train_split), open_split(validation_split)
+    return TfdsSource(train, validation, decode, class_names, str(builder.data_dir))
 
 
 def _require_array_record() -> None:

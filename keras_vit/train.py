@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit import loop, recipes
 from keras_vit.data import ImageData
+from keras_vit.data_errors import data_errors
 from keras_vit.devices import compiled, scope
 from keras_vit.recipe import Recipe
 from keras_vit.schedules import WarmupCosine
@@ -215,7 +216,7 @@ def fine_tune(
         ValueError: If the model does not fit the data, an argument is out of its range, the
             checkpoints are of another run, or the loss becomes NaN or infinite.
         OSError: If a checkpoint cannot be written (the disk is full), or a data file has
-            vanished.
+            vanished or is damaged.
         keras_vit.training_state.PreemptedError: After a SIGTERM, the state being saved.
     """
     _check_fit(model, data)
@@ -229,7 +230,8 @@ def fine_tune(
     devices = compiled(model, args, strategy, accumulate, jit_compile)
     # The variables of the metrics are made now: those that appear while TensorFlow traces the
     # training step make it trace once more, which takes as long again.
-    devices.evaluate(data.validation.take(1), data.batch_size)
+    with data_errors(data):
+        devices.evaluate(data.validation.take(1), data.batch_size)
     evaluations = min(EVALUATIONS, steps)
     evaluate_every = -(-steps // evaluations) * in_optimizer
     plan = loop.Plan(
@@ -246,7 +248,9 @@ def fine_tune(
     rows, seconds = loop.train(model, data, plan, callbacks, verbose, devices)
     history = {name: [row[name] for row in rows] for name in rows[0]}
     batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    train = devices.evaluate(data.train_as_validation.take(batches), data.batch_size)
+    kept = "" if checkpoints is None else f" The last checkpoint is in {checkpoints}."
+    with data_errors(data, lambda: (", after the last step", kept)):
+        train = devices.evaluate(data.train_as_validation.take(batches), data.batch_size)
     return TrainingResult(
         history,
         train_accuracy=train["accuracy"],

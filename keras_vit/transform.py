@@ -61,8 +61,10 @@ def random_states(transform: Any) -> list[Any]:
 def as_step(transform: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
     """A function of images, labels and a seed, int64 `[2]`, that gives images and labels.
 
-    What a layer draws depends on that seed only, not on what it has drawn before (with the
-    TensorFlow backend of Keras). A function has to see to that itself.
+    What a layer of Keras draws depends on that seed only, not on what it has drawn before (with
+    the TensorFlow backend). A function has to see to that itself. KerasCV's layers draw from
+    TensorFlow's own generators, whose place cannot be set: a run that is taken up gets other
+    numbers than one that was not interrupted.
     """
     with_labels = takes_labels(transform)
     states = random_states(transform)

@@ -31,7 +31,9 @@ def data():
     return images, rng.integers(0, CLASSES, STEPS * BATCH)
 
 
-def compiled(dtype="float32", optimizer="momentum", clip=None, dropout=0.0, classes=CLASSES):
+def compiled(
+    dtype="float32", optimizer="momentum", clip=None, dropout=0.0, classes=CLASSES, accumulate=None
+):
     """A model whose random weights are always the same, by a recipe."""
     keras.utils.set_random_seed(0)
     recipe = keras_vit.recipes.get("vit-finetune", "pets").replace(
@@ -54,7 +56,11 @@ def compiled(dtype="float32", optimizer="momentum", clip=None, dropout=0.0, clas
     # Not the zeros of a new head: then the first loss would not depend on the images.
     kernel = model.get_layer("head").kernel
     kernel.assign(np.random.default_rng(1).normal(0, 0.3, kernel.shape))
-    model.compile(**recipe.compile_args(from_logits=True, jit_compile=False))
+    model.compile(
+        **recipe.compile_args(
+            from_logits=True, jit_compile=False, gradient_accumulation_steps=accumulate
+        )
+    )
     return model
 
 
@@ -99,11 +105,23 @@ def on_tensorflow(strategy, accumulate=1, jit_compile=False, **case):
     }
 
 
-def on_jax(parallel=None, axes=(), **case):
+def on_jax(parallel=None, axes=(), accumulate=None, **case):
+    """By Keras's own `fit`; with `accumulate`, batches are divided and losses averaged."""
+    import tensorflow as tf
+
     make = {"data": distribution.data_parallel, "model": distribution.model_parallel}
     keras.distribution.set_distribution(make[parallel](*axes) if parallel else None)
-    model = compiled(**case)
-    logs: dict = alone(model)
+    model = compiled(**case, accumulate=accumulate)
+    parts = accumulate or 1
+    batches = tf.data.Dataset.from_tensor_slices(data()).batch(BATCH // parts, drop_remainder=True)
+    # An epoch is a batch, whose loss is then the epoch's.
+    epochs = {"epochs": STEPS * parts, "steps_per_epoch": 1}
+    history = model.fit(batches, **epochs, shuffle=False, verbose=0).history
+    logs: dict = {
+        name: np.reshape(values, (STEPS, parts)).mean(1).tolist()
+        for name, values in history.items()
+    }
+    logs["devices"] = len(keras.distribution.list_devices())
     if parallel:
         logs["shards"] = distribution.shard_shapes(model)
         logs["shapes"] = {v.path: v.shape for v in model.weights}
@@ -118,6 +136,8 @@ def main():
     warnings.simplefilter("error")
     warnings.filterwarnings("ignore", "__array__ implementation", DeprecationWarning)
     if keras.backend.backend() == "jax":
+        if "processes" in job:
+            keras.distribution.initialize(*job["processes"])
         results = [on_jax(**case) for case in job["cases"]]
     else:
         strategy = distribution.strategy(job["strategy"], job.get("devices"))

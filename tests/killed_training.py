@@ -3,10 +3,13 @@
     python killed_training.py FOLDER KILLS SEED
 
 TensorFlow takes seconds to import, so this process imports it once, without using it, and forks
-a child for each start of the training. The first child is left alone. The second run, in another
-folder, is killed KILLS times and then left alone: every other time at a random moment within .15 s
-after its first step, from outside; and else, by itself, at a random point of the writing of one of
-its first checkpoints.
+a child for each start of the training; apart from that a start is a process like any other. The
+first run is left alone. The second, in another folder, is killed KILLS times from outside with
+SIGKILL and started again, and then left alone. Moments are random: half of them in the whole life
+of a process, building the model, reading the checkpoint and training; half after its first step,
+as a start has few steps beside all the rest. It saves after every step, so that about half of its
+time it writes a checkpoint.
+
 Prints a line per start as JSON; the final weights are in FOLDER/calm.npz and FOLDER/killed.npz.
 """
 
@@ -26,12 +29,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vit import training_state
 from keras_vit.pipeline import Pipeline
 from keras_vit.sources import of_arrays
 from keras_vit.train import fine_tune, from_scratch_recipe
 
-STEPS = 200
+STEPS_PER_KILL = 20
 
 
 def make_data():
@@ -56,21 +58,19 @@ def make_model(dropout_rate: float = 0.2, dtype: str = "float32") -> keras.Model
 
 
 class Begins(keras.callbacks.Callback):
-    """Says that the training is under way; and makes steps long enough to be killed in."""
+    """Says that the first step has been made."""
 
-    def __init__(self, descriptor: int, seconds: float):
+    def __init__(self, descriptor: int):
         super().__init__()
         self.descriptor: int | None = descriptor
-        self.seconds = seconds
 
     def on_train_batch_end(self, batch, logs=None):
-        time.sleep(self.seconds)
         if self.descriptor is not None:
             os.write(self.descriptor, b"x")
             self.descriptor = None
 
 
-def train(folder: Path, result: Path, begins: Begins) -> None:
+def train(folder: Path, result: Path, steps: int, begins: Begins) -> None:
     model = make_model()
 
     def recipe(*args, **options):
@@ -79,7 +79,7 @@ def train(folder: Path, result: Path, begins: Begins) -> None:
         return compile_args
 
     fine_tune(
-        model, make_data(), steps=STEPS, learning_rate=0.01, recipe=recipe, verbose=0,
+        model, make_data(), steps=steps, learning_rate=0.01, recipe=recipe, verbose=0,
         checkpoints=folder, save_every=1, callbacks=[begins],
     )  # fmt: skip
     partial = result.with_name("partial.npz")
@@ -87,75 +87,82 @@ def train(folder: Path, result: Path, begins: Begins) -> None:
     os.replace(partial, result)
 
 
-def kill_in_a_write(rng: random.Random) -> str:
-    """Prepares this process to kill itself in a checkpoint that it is about to write.
+class Start:
+    """A start of the training in a child process."""
 
-    The points are before and after each call that touches the file: an array, the fsync, the
-    rename, and the fsync of the folder; some 40 per checkpoint.
-    """
-    left = rng.randint(1, 150)
-
-    def guarded(function):
-        def call(*args, **options):
-            nonlocal left
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            value = function(*args, **options)
-            left -= 1
-            if left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return value
-
-        return call
-
-    training_state._add = guarded(training_state._add)
-    training_state._sync = guarded(training_state._sync)
-    training_state.os.fsync = guarded(os.fsync)
-    training_state.os.replace = guarded(os.replace)
-    return f"call {left} of the writing"
-
-
-def start(folder: Path, result: Path, kill: str | None, rng: random.Random) -> str:
-    """A start of the training in a child; returns how it ended."""
-    readable, writable = os.pipe()
-    child_rng = random.Random(rng.random())
-    pid = os.fork()
-    if pid == 0:
-        try:
+    def __init__(self, folder: Path, result: Path, steps: int):
+        self.folder = folder
+        self.before = self._partial()
+        self.time = time.perf_counter()
+        readable, writable = os.pipe()
+        self.pid = os.fork()
+        if self.pid == 0:
             os.close(readable)
-            tf.config.threading.set_intra_op_parallelism_threads(1)
-            if kill == "write":
-                kill_in_a_write(child_rng)
-            train(folder, result, Begins(writable, 0.01 if kill == "moment" else 0.0))
-            os._exit(0)
-        except BaseException as error:
-            print(repr(error), file=sys.stderr, flush=True)
-            os._exit(1)
-    os.close(writable)
-    os.read(readable, 1)  # the first step, or the end of the child
-    os.close(readable)
-    if kill == "moment":
-        time.sleep(rng.uniform(0, 0.15))
-        os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    return f"signal {os.WTERMSIG(status)}" if os.WIFSIGNALED(status) else (
-        f"exit {os.WEXITSTATUS(status)}"
-    )  # fmt: skip
+            try:
+                tf.config.threading.set_intra_op_parallelism_threads(1)
+                train(folder, result, steps, Begins(writable))
+                os._exit(0)
+            except BaseException as error:
+                print(repr(error), file=sys.stderr, flush=True)
+                os._exit(1)
+        os.close(writable)
+        self.readable = readable
+
+    def first_step(self) -> float:
+        """Seconds until the first step was made, or the child has ended."""
+        os.read(self.readable, 1)
+        return time.perf_counter() - self.time
+
+    def kill(self) -> None:
+        os.kill(self.pid, signal.SIGKILL)
+
+    def end(self) -> dict:
+        """How it ended, which checkpoints there are, and whether it was writing one."""
+        _, status = os.waitpid(self.pid, 0)
+        os.close(self.readable)
+        code = os.waitstatus_to_exitcode(status)
+        steps = sorted(path.name for path in self.folder.glob("step-*"))
+        writing = self._partial()
+        return {
+            "end": f"signal {-code}" if code < 0 else f"exit {code}",
+            "steps": steps,
+            # Not one that an earlier start has left.
+            "torn": writing is not None and writing != self.before,
+            "seconds": round(time.perf_counter() - self.time, 2),
+        }
+
+    def _partial(self) -> tuple[int, int] | None:
+        try:
+            found = (self.folder / "writing.partial").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_mtime_ns, found.st_size
 
 
 def main() -> None:
     folder, kills, rng = Path(sys.argv[1]), int(sys.argv[2]), random.Random(int(sys.argv[3]))
-    plan = [("calm", None)]
-    plan += [("killed", "write" if i % 2 else "moment") for i in range(kills)]
-    for name, kill in [*plan, ("killed", None)]:
-        before = time.time()
-        end = start(folder / name, folder / f"{name}.npz", kill, rng)
-        steps = sorted(path.name for path in (folder / name).iterdir() if "step" in path.name)
-        torn = (folder / name / "writing.partial").exists()
-        seconds = round(time.time() - before, 1)
-        line = {"run": name, "kill": kill, "end": end, "steps": steps, "torn": torn}
-        print(json.dumps({**line, "seconds": seconds}), flush=True)
+    steps = STEPS_PER_KILL * kills
+
+    calm = Start(folder / "calm", folder / "calm.npz", steps)
+    until_first = calm.first_step()
+    facts = calm.end()
+    print(json.dumps({"kill": None, **facts}), flush=True)
+    # Short enough that steps are left for the last start, which is to end by itself.
+    window = 1.3 / kills * (facts["seconds"] - until_first)
+    for number in range(kills):
+        start = Start(folder / "killed", folder / "killed.npz", steps)
+        since = "first step" if number % 2 else "fork"
+        if number % 2:
+            start.first_step()
+            moment = rng.uniform(0, window)
+        else:
+            moment = rng.uniform(0, until_first + window)
+        time.sleep(moment)
+        start.kill()
+        line = {"kill": f"{moment:.3f} s after the {since}", **start.end()}
+        print(json.dumps(line), flush=True)
+    last = Start(folder / "killed", folder / "killed.npz", steps)
+    print(json.dumps({"kill": None, **last.end()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -35,9 +35,28 @@ def test_memory():
     one, two = (costs.training_memory(model, size) for size in (1, 2))
     assert one["weights"] == one["gradients"] == one["optimizer"] == 4 * model.count_params()
     assert two["activations"] == 2 * one["activations"] > 0
-    assert one["total"] == sum(n for name, n in one.items() if name != "total")
+    rest = sum(one[name] for name in ("weights", "optimizer", "program"))
+    assert one["total"] == rest + max(one["gradients"], one["activations"])
     adam = costs.training_memory(model, 1, "adamw", ema=True)
     assert adam["optimizer"] == 3 * one["optimizer"]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "bytes_of_a_block"),
+    [
+        # 5 tokens of width 6, MLP 7, 2 heads: width, hidden, entries of the attention maps.
+        ("float32", 5 * 4 * (12 * 6 + 5 * 7 + 2 * 5)),
+        ("mixed_bfloat16", 5 * (4 * (6 * 6 + 2 * 5) + 2 * (6 * 6 + 5 * 7 + 2 * 5))),
+    ],
+)
+def test_memory_by_hand(dtype, bytes_of_a_block):
+    two, three = (
+        costs.training_memory(keras_vit.ViT(16, 8, 6, depth, 2, 7, classes=3, dtype=dtype), 2)
+        for depth in (2, 3)
+    )
+    assert three["activations"] - two["activations"] == 2 * bytes_of_a_block
+    per_parameter = {"float32": 4, "mixed_bfloat16": 6}[dtype]  # with a copy to compute with
+    assert two["weights"] / two["gradients"] == per_parameter / 4
 
 
 @pytest.mark.parametrize("recipe", [None, "augreg", "vit-finetune", "vit-pretrain"])

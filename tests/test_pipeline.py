@@ -130,12 +130,23 @@ def test_rescaling_takes_no_training_argument(folder):
 
 
 def test_randaugment_of_keras_cv(folder):
-    keras_cv = pytest.importorskip("keras_cv", reason="needs keras-cv, a package of Keras 2 times")
+    keras_cv = pytest.importorskip(
+        "keras_cv",
+        reason="needs keras-cv, of whose dependencies only one: pip install --target kerascv "
+        "--no-deps keras-cv==0.9.0 regex, and PYTHONPATH=kerascv for pytest",
+    )
     layer = keras_cv.layers.RandAugment((0, 255), augmentations_per_image=2, magnitude=0.5)
-    for pixels, labels in batches(load(folder, transform=layer).train, 2):
-        assert pixels.shape == (BATCH, SIZE, SIZE, 3)
-        assert labels.shape == (BATCH,)
-        assert pixels.std() > 0
+    plain = batches(load(folder).training(), 3)
+    changed = batches(load(folder, transform=layer).training(), 3)
+    differences = []
+    for (before, labels), (pixels, same_labels) in zip(plain, changed, strict=True):
+        np.testing.assert_array_equal(labels, same_labels)
+        assert pixels.shape == before.shape
+        assert pixels.min() >= 0
+        assert pixels.max() <= 255
+        differences += list(np.abs(pixels - before).mean((1, 2, 3)))
+    assert np.median(differences) > 5  # of 255: most images are changed, each in its own way
+    assert len(np.unique(differences)) > len(differences) / 2
 
 
 @pytest.mark.parametrize("transform", [3, lambda: None, lambda a, b, c: a])

@@ -1,4 +1,4 @@
-"""A training survives: kills, a full disk, NaN, files that vanish, SIGTERM.
+"""A training survives: kills, a full disk, NaN, files that vanish or are damaged, SIGTERM.
 
 "The same weights" is to the bit, on one device, the CPU.
 """
@@ -9,6 +9,7 @@ import dataclasses
 import errno
 import json
 import os
+import random
 import shutil
 import signal
 import subprocess
@@ -25,7 +26,7 @@ from pictures import write_photos
 import keras_vit
 from keras_vit import recipes, runs, training_state
 from keras_vit.commands import run_command
-from keras_vit.data import from_folder
+from keras_vit.data import from_folder, from_records, write_records
 from keras_vit.train import fine_tune, fine_tune_recipe, from_scratch_recipe
 from keras_vit.training_state import Checkpoints, DivergedError, PreemptedError
 
@@ -95,30 +96,31 @@ def steps_in(folder: Path) -> list[int]:
 # --- kill -9 --------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
-def test_twenty_kills(tmp_path):
+@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_at_random_moments(tmp_path, kills):
     """A training of a small dense network with dropout, Adam and averaged weights, which saves
-    after every step, is killed 20 times with SIGKILL and started again each time.
-
-    Ten of the kills come from outside at a random moment, ten from the process itself at a
-    random point of writing a checkpoint, as only few of the random moments lie there. The 22
-    starts are forks of one process that has imported TensorFlow and not used it, to save its
-    import; apart from that each is a process like any other. `test_from_the_shell` below does
-    the same with whole commands, a few times.
+    after every step, is killed from outside with SIGKILL and started again each time; see
+    `killed_training.py`. `test_from_the_shell` below does the same with whole commands.
     """
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"{seed=}")  # pytest shows it after a failure
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "killed_training.py", tmp_path, "20", "7"],
+        [sys.executable, ROOT / "tests" / "killed_training.py", tmp_path, str(kills), str(seed)],
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         check=True,
     )
-    starts = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    calm, *killed, last = starts
-    assert [start["end"] for start in (calm, last)] == ["exit 0"] * 2, done.stderr
-    assert [start["end"] for start in killed] == ["signal 9"] * 20, done.stderr
-    assert any(start["torn"] for start in killed)  # some were killed while writing
-    assert len(last["steps"]) == 2 and not last["torn"]
+    print(done.stdout, done.stderr, sep="\n")
+    calm, *killed, last = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [start["end"] for start in killed] == ["signal 9"] * kills
+    assert [start["end"] for start in (calm, last)] == ["exit 0"] * 2
+    reached = [start["steps"][-1] for start in (*killed, last) if start["steps"]]
+    assert reached == sorted(reached)  # nothing that was reached is lost
+    if kills == 20:
+        assert len(set(reached)) > 5
+        assert any(start["torn"] for start in killed)  # some were killed while writing
+    assert calm["steps"] == last["steps"] and not last["torn"]
     with np.load(tmp_path / "calm.npz") as one, np.load(tmp_path / "killed.npz") as other:
         assert one.files == other.files
         for name in one.files:
@@ -257,25 +259,72 @@ def test_nan_is_said_and_not_saved(tmp_path):
     assert steps_in(tmp_path / "seldom") == [2]
 
 
-def test_a_file_that_vanishes(colours, tmp_path):
-    photos = sorted((colours / "green").iterdir())
-    contents = {path: path.read_bytes() for path in photos}
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+DAMAGE = {
+    "the file has vanished": Path.unlink,
+    "image file is truncated": cut,
+    "cannot identify image file": lambda path: path.write_bytes(b"garbage"),
+}
+
+
+def test_photos_that_cannot_be_read_any_more(colours, tmp_path):
+    contents = {path: path.read_bytes() for path in (colours / "green").iterdir()}
 
     def start(folder, *callbacks):
         data = from_folder(colours, 6, 4, validation_share=0.25)
         return train(folder, *callbacks, data=data, save_every=None)
 
-    def vanish():
-        for path in photos:
-            path.unlink()
+    for number, (reason, damage) in enumerate(DAMAGE.items()):
+        hurt = At(3, lambda damage=damage: [damage(path) for path in contents])
+        sentence = (
+            rf"A data file cannot be read any more, after step \d+: .*green.\d\.png \({reason}\)\. "
+            r"Put it back .* same command again\. The checkpoint of step \d+ is in"
+        )
+        with pytest.raises(OSError, match=sentence):
+            start(tmp_path / str(number), hurt)
+        assert steps_in(tmp_path / str(number))[0] >= 3  # what was reached is saved
+        for path, content in contents.items():
+            path.write_bytes(content)
+    assert_same_weights(start(None)[0], start(tmp_path / "1")[0])
 
-    whole, _ = start(None)
-    with pytest.raises(OSError, match=r"vanished, after step \d+: .*green.*\.png\. Put it back"):
-        start(tmp_path / "run", At(3, vanish))
-    assert steps_in(tmp_path / "run")[0] >= 3  # what was reached is saved
-    for path, content in contents.items():
-        path.write_bytes(content)
-    assert_same_weights(whole, start(tmp_path / "run")[0])
+
+def test_photos_to_evaluate_on_that_cannot_be_read_any_more(colours, tmp_path):
+    shutil.copytree(colours, tmp_path / "both" / "train")
+    colours.rename(tmp_path / "both" / "test")
+    hurt_at_the_end = keras.callbacks.LambdaCallback(
+        on_train_end=lambda logs: cut(tmp_path / "both" / "train" / "red" / "1.png")
+    )
+    for part, callback, when in (
+        ("test", At(3, lambda: cut(tmp_path / "both" / "test" / "red" / "1.png")), "after step 4"),
+        ("train", hurt_at_the_end, "after the last step"),
+    ):
+        data = from_folder(tmp_path / "both", 6, 4)
+        with pytest.raises(OSError, match=rf"{when}: .*{part}.red.1\.png .* checkpoint .*run"):
+            train(tmp_path / "run", callback, data=data, save_every=None)
+        shutil.copy(
+            tmp_path / "both" / ({"test", "train"} - {part}).pop() / "red" / "1.png",
+            tmp_path / "both" / part / "red",
+        )
+    assert steps_in(tmp_path / "run")[0] == 20
+
+
+def test_records_that_cannot_be_read_any_more(colours, tmp_path):
+    records = write_records(colours, tmp_path / "records", shards=1)
+    (path,) = records.glob("train-*")
+    content = path.read_bytes()
+
+    def start(folder, *callbacks):
+        data = from_records(records, 6, 4)
+        return train(folder, *callbacks, data=data, save_every=None)
+
+    # Truncated to nothing, which for TensorFlow alone would not be an error.
+    with pytest.raises(OSError, match=r"train-0.*it ends after 0 of its 18 records"):
+        start(tmp_path / "run", At(3, lambda: path.write_bytes(b"")))
+    path.write_bytes(content)
+    assert_same_weights(start(None)[0], start(tmp_path / "run")[0])
 
 
 # --- SIGTERM --------------------------------------------------------------------------------
