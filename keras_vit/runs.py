@@ -47,6 +47,8 @@ class Settings:
         warmup_steps: Steps until the learning rate is reached. Default: the recipe's.
         validation_share: Share of every class of a folder to validate on, in (0, 1), where it has
             no folder for that.
+        least_crop: Share of a training image's area that the random crop has at least, in (0, 1].
+            Default: the papers' .05; digits .8.
         resize: How validation images get their size: `"squash"` or `"crop"`.
         on_error: `"raise"` or `"skip"` images that cannot be read.
         dtype: Dtype policy of the model. Default: `keras_vit.distribution.default_precision`,
@@ -76,6 +78,7 @@ class Settings:
     learning_rate: float | None = None
     warmup_steps: int | None = None
     validation_share: float = 0.2
+    least_crop: float | None = None
     resize: str = "squash"
     on_error: str = "raise"
     dtype: str = "auto"
@@ -289,6 +292,8 @@ def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
         "seed": settings.seed,
         "augmentation": settings.augmentation,
     }
+    if settings.least_crop is not None:
+        common["crop_area"] = (settings.least_crop, 1.0)
     if name == "digits":
         return data_sources.digits(**common)
     if (Path(name) / INFO_FILE).is_file():

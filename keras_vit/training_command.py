@@ -59,6 +59,12 @@ ARGUMENTS = (
         type=float,
         help="share of a folder to validate on, where it has no folder for that (default: .2)",
     ),
+    _argument(
+        "--least-crop",
+        type=float,
+        help="share of an image's area that a random crop has at least (default: the papers' .05; "
+        "digits .8)",
+    ),
     _argument("--resize", help="validation images: squash (default) or crop"),
     _argument("--on-error", help="images that cannot be read: raise (default) or skip"),
     _argument(
