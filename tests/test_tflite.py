@@ -58,6 +58,7 @@ FOLDED = {
     "norm after pooling": lambda: keras_vit.ViT(
         SIZE, **VIT, classifier="gap", class_token=True, norm_after_pooling=True
     ),
+    "cut off": lambda: keras_vit.ViT((36, 50), **VIT),
     "padded": lambda: keras_vit.ViT((36, 50), **VIT, border="pad"),
     "pixels to scores": lambda: keras_vit.ViT(
         SIZE, **VIT, include_preprocessing=True, classifier_activation="softmax"
@@ -97,6 +98,7 @@ def expected_of(model, pixels):
     return model.predict(images, verbose=0)
 
 
+@pytest.mark.filterwarnings("ignore:The image size .* is not a multiple")
 @pytest.mark.parametrize(
     "kind, uint8_input",
     [
