@@ -140,7 +140,7 @@ def write_report(
         found = _readable(Path(photos))
         classifier = load_classifier(source, weights)
         inside = look_inside(classifier.model, _pixels(found, classifier))
-        name = classifier.model.name
+        name = Path(source).stem  # a checkpoint's model has no name of its own
         names = [photo.path.stem for photo in found[: len(inside.photos)]]
         for file, figure in _figures(inside, name, names).items():
             plots.save(figure, folder / file)
@@ -197,10 +197,11 @@ CAPTIONS = (
         "filters.png",
         "RGB embedding filters",
         "Figure 7 left",
-        "The principal components of the filters with which a patch becomes a token. They look "
-        "like a basis for the fine structure within a patch: plain colours, then edges and waves "
-        "of several directions and widths. Grey is a weight of zero; sign and scale of a "
-        "component mean nothing.",
+        "The principal components of the filters with which a patch becomes a token, the one of "
+        "most variance first. The paper: they look like plausible basis functions for the fine "
+        "structure within a patch; look for blobs of colour, edges, and waves of several "
+        "directions and widths. Grey is a weight of zero; the sign and the scale of a component "
+        "mean nothing.",
     ),
     (
         "positions.png",

@@ -44,8 +44,9 @@ def test_filters_are_those_of_a_pca_whatever_the_order_of_channels():
     np.testing.assert_allclose(keras_vit.rgb_filters(kernel[..., ::-1]), filters, atol=1e-5)
     decomposition = pytest.importorskip("sklearn.decomposition")
     components = decomposition.PCA(10, svd_solver="full").fit(kernel.reshape(36, 11).T).components_
-    cosines = (filters - 0.5).reshape(10, 36) @ components.T
-    cosines /= np.linalg.norm(filters - 0.5, axis=(1, 2, 3))[:, None]
+    directions = (filters - 0.5).reshape(10, 36)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    cosines = directions @ components.T
     np.testing.assert_allclose(np.abs(cosines), np.eye(10), atol=1e-5)
 
 
