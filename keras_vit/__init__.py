@@ -1,7 +1,15 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
 from keras_vit import distribution, layers, optimizers, planner, recipes, schedules
-from keras_vit.analysis import attention_maps
+from keras_vit.analysis import (
+    attention_maps,
+    attention_masks,
+    attention_rollout,
+    mean_attention_distance,
+    position_similarity,
+    rgb_filters,
+    rollout_grids,
+)
 from keras_vit.bit import BiT
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.exports import export
@@ -73,6 +81,8 @@ __all__ = [
     "ViT_S32",
     "ViT_Ti16",
     "attention_maps",
+    "attention_masks",
+    "attention_rollout",
     "available",
     "decode_predictions",
     "distribution",
@@ -81,12 +91,16 @@ __all__ = [
     "from_checkpoint",
     "layers",
     "load_weights",
+    "mean_attention_distance",
     "optimizers",
     "planner",
+    "position_similarity",
     "preprocess_input",
     "recipes",
     "resample_position_embedding",
     "resize_model",
+    "rgb_filters",
+    "rollout_grids",
     "save_weights",
     "schedules",
 ]

@@ -229,6 +229,17 @@ def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) 
     return tf.data.Dataset.from_tensor_slices(photo_arrays(photos, labels))
 
 
+def fitted_photos(
+    photos: Sequence[Photo], image_size: tuple[int, int], resize: str = "squash"
+) -> tf.data.Dataset:
+    """Photos read and brought to the model's size, one by one; see `fit_to_size`."""
+    return photo_dataset(photos).map(
+        lambda path, orientation, by_pillow, _: fit_to_size(
+            read_photo(path, orientation, by_pillow), image_size, resize
+        )
+    )
+
+
 def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:
     """Brings an image to the model's size, to predict.
 

@@ -31,7 +31,8 @@ def require_matplotlib() -> None:
         ) from error
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure; width and height in inches, of 120 pixels each once it is saved."""
     require_matplotlib()
     from matplotlib.figure import Figure
 
@@ -49,7 +50,7 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
     Returns:
         A matplotlib figure; save it with `savefig`.
     """
-    figure = _new_figure(9, 3.6)
+    figure = new_figure(9, 3.6)
     if title:
         figure.suptitle(title, fontsize=11)
     panels = (("loss", 1, "upper right"), ("accuracy", 100, "lower right"))
@@ -91,7 +92,7 @@ def size_against_accuracy(
     Returns:
         A matplotlib figure; save it with `save`.
     """
-    figure = _new_figure(7, 4)
+    figure = new_figure(7, 4)
     axes = figure.subplots()
     axes.scatter(sizes, accuracies, color=VALIDATION, s=36, zorder=3)
     span = max(max(accuracies) - min(accuracies), 1.0)
@@ -129,7 +130,7 @@ def compute_against_accuracy(
     Returns:
         A matplotlib figure; save it with `save`.
     """
-    figure = _new_figure(8, 4.8)
+    figure = new_figure(8, 4.8)
     from matplotlib.ticker import LogLocator
 
     axes = figure.subplots()
@@ -164,59 +165,6 @@ def compute_against_accuracy(
     return figure
 
 
-def attention_rollout(maps: np.ndarray) -> np.ndarray:
-    """How much each token flows into each other one, through all blocks.
-
-    The mean over the heads, plus the identity for the residual connection, rows normalised to
-    sum to 1, multiplied from the first block to the last (Abnar & Zuidema, 2020; paper,
-    appendix D.7, whose code adds the identity although the text does not say so).
-
-    Args:
-        maps: `[B, depth, heads, N, N]`, of `keras_vit.attention_maps`.
-
-    Returns:
-        `[B, N, N]`; rows sum to 1.
-    """
-    mixed = np.asarray(maps, "float64").mean(axis=2)  # [B, depth, N, N]
-    mixed = mixed + np.eye(mixed.shape[-1])
-    mixed /= mixed.sum(axis=-1, keepdims=True)
-    rollout = mixed[:, 0]
-    for block in range(1, mixed.shape[1]):
-        rollout = mixed[:, block] @ rollout
-    return rollout
-
-
-def attention_masks(
-    maps: np.ndarray,
-    grid_size: tuple[int, int],
-    image_size: tuple[int, int],
-    num_prefix_tokens: int = 1,
-) -> np.ndarray:
-    """What the class token looked at, as one mask per image (paper, figure 6).
-
-    Args:
-        maps: `[B, depth, heads, N, N]`, of `keras_vit.attention_maps`.
-        grid_size: (rows, columns) in patches.
-        image_size: (rows, columns) of the masks in pixels.
-        num_prefix_tokens: Leading tokens that are no patches. Without any, the mean over the
-            patch tokens takes the place of the class token.
-
-    Returns:
-        `[B, rows, columns]` float32 in [0, 1]; the largest of each image is about 1.
-    """
-    rollout = attention_rollout(maps)
-    seen = rollout[:, 0] if num_prefix_tokens else rollout.mean(axis=1)
-    grids = seen[:, num_prefix_tokens:].reshape(-1, *grid_size)
-    grids = (grids / grids.max(axis=(1, 2), keepdims=True)).astype("float32")
-    rows, columns = image_size
-    return np.stack(
-        [
-            np.asarray(Image.fromarray(grid).resize((columns, rows), Image.Resampling.BILINEAR))
-            for grid in grids
-        ]
-    )
-
-
 def predictions_grid(
     images: np.ndarray,
     probabilities: np.ndarray,
@@ -233,7 +181,7 @@ def predictions_grid(
         probabilities: `[B, classes]`.
         labels: `[B]`, the true classes.
         class_names: Names of the classes.
-        masks: `[B, H, W]` in [0, 1], of `attention_masks`; or `None` for none.
+        masks: `[B, H, W]` in [0, 1], of `analysis.attention_masks`; or `None` for none.
         title: Written above.
         columns: Examples per row.
 
@@ -243,7 +191,7 @@ def predictions_grid(
     columns = min(columns, len(images))
     rows = math.ceil(len(images) / columns)
     per_example = 1 if masks is None else 2
-    figure = _new_figure(1.75 * per_example * columns + 0.4, 2.3 * rows + 0.5)
+    figure = new_figure(1.75 * per_example * columns + 0.4, 2.3 * rows + 0.5)
     if title:
         figure.suptitle(title, fontsize=11)
     # One pair of panels per example, close together, and some room between examples.

@@ -135,13 +135,7 @@ def classify(
     readable, unreadable = images.check_images([Path(photo) for photo in photos], progress=False)
     if not readable:
         return [], unreadable
-    dataset = images.photo_dataset(readable).map(
-        lambda path, orientation, by_pillow, _: images.fit_to_size(
-            images.read_photo(path, orientation, by_pillow),
-            classifier.image_size,
-            classifier.resize,
-        )
-    )
+    dataset = images.fitted_photos(readable, classifier.image_size, classifier.resize)
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
     if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))

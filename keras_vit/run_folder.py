@@ -18,7 +18,7 @@ import numpy as np
 
 import keras_vit
 from keras_vit import plots
-from keras_vit.analysis import attention_maps
+from keras_vit.analysis import attention_maps, attention_masks
 from keras_vit.data import ImageData
 from keras_vit.data_errors import data_errors
 from keras_vit.tokens import PositionEmbedding
@@ -221,5 +221,5 @@ def _attention_masks(
     for image in images:  # one by one: the maps of a batch of a large model fill the memory
         maps = attention_maps(model, image[None])
         prefix = maps.shape[-1] - rows * columns
-        masks.append(plots.attention_masks(maps, position.grid_size, image_size, prefix)[0])
+        masks.append(attention_masks(maps, position.grid_size, image_size, prefix)[0])
     return np.stack(masks)

@@ -209,30 +209,6 @@ def test_a_name_that_is_nothing(monkeypatch):
 # --- pictures -------------------------------------------------------------------------------
 
 
-def test_rollout_by_hand():
-    # One block, one head, two tokens: (A + I) with rows normalised.
-    maps = np.array([[0.2, 0.8], [0.6, 0.4]]).reshape(1, 1, 1, 2, 2)
-    expected = np.array([[0.6, 0.4], [0.3, 0.7]])
-    np.testing.assert_allclose(plots.attention_rollout(maps)[0], expected)
-    # A second block stands to the left; heads are averaged.
-    second = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([[0.0, 1.0], [1.0, 0.0]])
-    two = np.stack([np.stack([maps[0, 0, 0]] * 2), np.stack(second)])[None]
-    np.testing.assert_allclose(
-        plots.attention_rollout(two)[0], np.array([[0.75, 0.25], [0.25, 0.75]]) @ expected
-    )
-
-
-def test_masks_lie_as_the_patches_do():
-    # The class token looks at the patch in row 1, column 2 of 2 x 3.
-    maps = np.zeros((1, 1, 1, 7, 7))
-    maps[..., 1 + 1 * 3 + 2] = 1
-    mask = plots.attention_masks(maps, (2, 3), (20, 30))
-    assert mask.shape == (1, 20, 30)
-    assert mask.max() == pytest.approx(1)
-    assert np.unravel_index(mask[0].argmax(), mask[0].shape) >= (14, 24)
-    assert mask[0, :10, :10].max() == 0
-
-
 def test_predictions_grid_tells_right_from_wrong():
     figure = plots.predictions_grid(
         np.zeros((2, 8, 8, 3)),
