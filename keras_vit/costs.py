@@ -7,12 +7,11 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.mixer import MixerBlock
+from keras_vit.resnet import StandardizedConv2D
 from keras_vit.tokens import PatchEmbed, PositionEmbedding
 from keras_vit.transformer import TransformerBlock
 
-# What a Transformer block keeps for the backward pass beside what it gives: numbers per token and
-# channel, per token and hidden channel, and per entry of the attention maps.
-PER_CHANNEL, PER_HIDDEN, PER_MAP_ENTRY = 16, 2, 2
 # Numbers per parameter that an optimizer keeps.
 OPTIMIZERS = {"momentum": 1, "adamw": 2}
 
@@ -28,12 +27,14 @@ def forward_macs(model: keras.Model) -> int | None:
     (ViT-B/16 at 224 pixels: 17,563,828,224). Twice as many are floating-point operations.
 
     Returns:
-        The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids).
+        The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids), whose
+        convolutions `keras_vit.planner.forward_macs` counts from their row of the table.
     """
     blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
     embed = next((layer for layer in model.layers if isinstance(layer, PatchEmbed)), None)
     sizes = vit_sizes(model)
-    if not blocks or embed is None or sizes is None:
+    stem = any(isinstance(layer, StandardizedConv2D) for layer in model.layers)
+    if not blocks or embed is None or sizes is None or stem:
         return None
     patches, tokens, width = sizes
     total = patches * _products(embed)
@@ -62,22 +63,87 @@ def _products(layer: Any) -> int:
     return sum(int(np.prod(v.shape)) for v in layer.trainable_variables if v.name == "kernel")
 
 
-# What TensorFlow keeps of a Transformer block from the forward to the backward pass, without
-# dropout: numbers per token, as multiples of the width, the hidden width, and the entries of a
-# row of the attention maps (heads * tokens). Read off the graph of a training step: the tensors
-# that do not depend on the gradient and that what depends on it takes.
+# What TensorFlow keeps of a block from the forward to the backward pass, without dropout: so many
+# numbers for each token and channel (norms, heads), each entry of the attention maps, and each
+# hidden number of an MLP. Read off the graph of a training step of a ViT: the tensors that do not
+# depend on the gradient and that what depends on it takes.
 _KEPT = (
-    # width, hidden, entries, dtype
-    (6, 0, 0, "float32"),  # of each norm: its input, that less the mean, gamma / deviation
-    (2, 0, 0, "compute"),  # what each norm gives
-    (4, 0, 0, "compute"),  # queries, keys, values, what the heads give
-    (0, 0, 1, "float32"),  # attention
-    (0, 0, 1, "cast"),  # the same in the dtype of the values, where that is another
-    (0, 5, 0, "compute"),  # GELU: x / 2, tanh, 1 + tanh, its derivative's x^2, what it gives
+    # of, numbers, dtype
+    ("norms", 6, "float32"),  # of each: its input, that less the mean, gamma / deviation
+    ("norms", 2, "compute"),  # what each gives
+    ("heads", 4, "compute"),  # queries, keys, values, what the heads give
+    ("maps", 1, "float32"),  # attention
+    ("maps", 1, "cast"),  # the same in the dtype of the values, where that is another
+    ("hidden", 5, "compute"),  # GELU: x / 2, tanh, 1 + tanh, its derivative's x^2, what it gives
 )
 # Beside all tensors, for each block: the graphs of the training step, Python's and TensorFlow's.
 # Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
 _PROGRAM = 22_000_000
+
+
+def transformer_block_memory(
+    tokens: int,
+    width: int,
+    mlp_dim: int,
+    num_heads: int,
+    compute_dtype: str = "float32",
+    model_parallel: int = 1,
+) -> int:
+    """Bytes that a Transformer block keeps for the backward pass of one image, its input included.
+
+    Args:
+        tokens: Class token and registers included.
+        width: Channels of a token.
+        mlp_dim: Hidden channels of the MLP.
+        num_heads: Attention heads.
+        compute_dtype: Of the activations, or a Keras dtype policy; norms and the softmax are in
+            float32 under every one.
+        model_parallel: Devices that share the block. Heads, with their attention maps, and hidden
+            channels are divided among them; the norms every device has whole.
+    """
+    divided = {
+        "heads": tokens * width,
+        "maps": num_heads * tokens**2,
+        "hidden": tokens * mlp_dim,
+    }
+    shares = {name: -(-size // model_parallel) for name, size in divided.items()}
+    return _kept({"norms": tokens * width, **shares}, compute_dtype)
+
+
+def mixer_block_memory(
+    tokens: int,
+    width: int,
+    tokens_mlp_dim: int,
+    channels_mlp_dim: int,
+    compute_dtype: str = "float32",
+) -> int:
+    """The same of an MLP-Mixer block, which is norms and MLPs; not compared with a measurement.
+
+    Args:
+        tokens: Patches.
+        width: Channels of a token.
+        tokens_mlp_dim: Hidden channels of the MLP over the tokens.
+        channels_mlp_dim: Hidden channels of the MLP over the channels.
+        compute_dtype: As for `transformer_block_memory`.
+    """
+    hidden = width * tokens_mlp_dim + tokens * channels_mlp_dim
+    return _kept({"norms": tokens * width, "hidden": hidden}, compute_dtype)
+
+
+def _kept(sizes: dict[str, int], compute_dtype: str) -> int:
+    compute = bytes_of(compute_dtype)
+    each = {"float32": 4, "compute": compute, "cast": compute % 4}
+    return sum(sizes.get(of, 0) * numbers * each[dtype] for of, numbers, dtype in _KEPT)
+
+
+def bytes_of(dtype: str) -> int:
+    """Bytes of an activation of a dtype, or under a dtype policy."""
+    return 2 if dtype.endswith("16") else 4
+
+
+def bytes_of_weight(dtype: str) -> int:
+    """Bytes of a weight, with the copy that mixed precision computes with."""
+    return 4 + (2 if bytes_of(dtype) == 2 else 0)
 
 
 def training_memory(
@@ -86,9 +152,9 @@ def training_memory(
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
     For ViT-Ti/16 (batches of 16 and 32, both precisions) it is within 3 % of what was measured, for
-    ViT-S/16 (batch of 8, float32) 8 % below; `benchmarks/memory.py` measures. Of models that are no
-    Vision Transformers, and of the stem of a hybrid, only the outputs of the layers are counted,
-    which is too little.
+    ViT-S/16 (batch of 8, float32) 8 % below; `benchmarks/memory.py` measures. For Mixers
+    the rule of a block was not compared with a measurement. Of BiT, and of the stem of a hybrid,
+    only the outputs of the layers are counted, which is too little.
 
     Args:
         model: Any.
@@ -105,40 +171,40 @@ def training_memory(
     """
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     variables = sum(int(np.prod(v.shape)) for v in model.variables)
-    blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
+    blocks = [layer for layer in model.layers if isinstance(layer, tuple(_BLOCKS))]
     others = [layer for layer in model.layers if layer not in blocks]
-    half = any("16" in layer.compute_dtype for layer in model.layers)
-    kept = [_kept_of(block) for block in blocks]
-    kept += [sum(map(_count, _shapes(layer))) * _bytes(layer.compute_dtype) for layer in others]
+    dtype = next((x.compute_dtype for x in model.layers if "16" in x.compute_dtype), "float32")
+    inside = [_kept_of(block) for block in blocks]
+    outside = [sum(map(_count, _shapes(x))) * bytes_of(x.compute_dtype) for x in others]
     result = {
-        "weights": variables * (4 + 2 * half),
+        "weights": variables * bytes_of_weight(dtype),
         "gradients": 4 * parameters,
         "optimizer": 4 * parameters * (OPTIMIZERS[optimizer] + int(ema)),
-        "activations": batch_size * (sum(kept) + max(kept)),
+        "activations": batch_size * (sum(outside) + sum(inside) + max(inside, default=0)),
         "program": _PROGRAM * len(blocks),
     }
     lesser = min(result["gradients"], result["activations"])
     return {**result, "total": sum(result.values()) - lesser}
 
 
+# The rule of each kind of block, and the attributes of a layer that hold the sizes it asks for
+# after tokens and width.
+_BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
+    TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads")),
+    MixerBlock: (mixer_block_memory, ("tokens_mlp_dim", "channels_mlp_dim")),
+}
+
+
 def _kept_of(block: Any) -> int:
     """Bytes for an image."""
+    rule, names = next(row for kind, row in _BLOCKS.items() if isinstance(block, kind))
     _, tokens, width = block.output.shape
-    compute = _bytes(block.compute_dtype)
-    bytes_of = {"float32": 4, "compute": compute, "cast": compute % 4}
-    return sum(
-        tokens * (a * width + b * block.mlp_dim + c * block.num_heads * tokens) * bytes_of[dtype]
-        for a, b, c, dtype in _KEPT
-    )
+    return rule(tokens, width, *(getattr(block, x) for x in names), block.compute_dtype)
 
 
 def _shapes(layer: Any) -> list[Any]:
     outputs = layer.output
     return [x.shape for x in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
-
-
-def _bytes(dtype: str) -> int:
-    return 2 if "16" in dtype else 4
 
 
 def _count(shape: Any) -> int:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_vit import costs, runs, train
+from keras_vit import costs, planner, runs, train
 from keras_vit.recipe import Recipe
+from keras_vit.variants import VARIANTS
 
 
 def describe(settings: runs.Settings) -> str:
@@ -40,6 +41,8 @@ def describe(settings: runs.Settings) -> str:
     share = -(-data.batch_size // machine.devices)
     memory = costs.training_memory(model, share, optimizer, ema)
     macs = costs.forward_macs(model)
+    if macs is None and settings.model in VARIANTS:  # convolutions, or a Mixer
+        macs = planner.forward_macs(settings.model, settings.image_size, len(data.class_names))
     parameters = model.count_params()
     images = data.batch_size * settings.accumulate
     passes = steps * images / data.num_train

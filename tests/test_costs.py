@@ -7,7 +7,7 @@ import json
 import pytest
 
 import keras_vit
-from keras_vit import costs, dry_run, runs
+from keras_vit import costs, dry_run, planner, runs
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,25 @@ def test_memory_by_hand(dtype, bytes_of_a_block):
     assert three["activations"] - two["activations"] == 2 * bytes_of_a_block
     per_parameter = {"float32": 4, "mixed_bfloat16": 6}[dtype]  # with a copy to compute with
     assert two["weights"] / two["gradients"] == per_parameter / 4
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_memory_of_a_mixer_by_hand(dtype):
+    # 8 tokens of width 6, MLPs over 5 hidden tokens and 7 hidden channels.
+    two, three = (
+        costs.training_memory(keras_vit.Mixer((16, 32), 8, 6, depth, 5, 7, dtype=dtype), 2)
+        for depth in (2, 3)
+    )
+    size = {"float32": 4, "mixed_bfloat16": 2}[dtype]
+    block = 8 * 6 * (6 * 4 + 2 * size) + 5 * (6 * 5 + 8 * 7) * size
+    assert three["activations"] - two["activations"] == 2 * block
+
+
+@pytest.mark.parametrize("model", ["BiT_R50x1", "Mixer_B16"])
+def test_dry_run_counts_models_that_are_no_vits(model):
+    settings = runs.settings_for("digits", model=model, weights=None, image_size=224, steps=1)
+    macs = planner.forward_macs(model, 224, 10)
+    assert f"(forward {2 * macs:,} per image)" in dry_run.describe(settings)
 
 
 @pytest.mark.parametrize("recipe", [None, "augreg", "vit-finetune", "vit-pretrain"])

@@ -34,10 +34,10 @@ SMALL = {
 }
 
 
-def small(kind: str):
+def small(kind: str, dtype: str = "float32"):
     """A small configuration and its model for images of 48x40, 7 classes."""
     config = SMALL[kind]
-    return config, config.build((48, 40), **config.architecture, classes=7)
+    return config, config.build((48, 40), **config.architecture, classes=7, dtype=dtype)
 
 
 # --- closed forms ---------------------------------------------------------------------------
@@ -91,8 +91,7 @@ def test_parameters_and_products_of_a_built_model(kind):
         "mixer": 30 * 192 * 32 + 2 * (2 * 32 * 30 * 12 + 2 * 30 * 32 * 40) + 32 * 7,
     }
     assert planner.forward_macs(config, (48, 40), 7) == convolutions + rest[kind]
-    if kind == "vit":
-        assert costs.forward_macs(model) == rest[kind]
+    assert costs.forward_macs(model) == (rest[kind] if kind == "vit" else None)
 
 
 @pytest.mark.parametrize("same", [False, True])
@@ -158,24 +157,26 @@ def test_default_utilisation_is_what_the_papers_trainings_reached(model, core_da
 # --- memory ---------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", ["vit", "hybrid", "bit"])
-@pytest.mark.parametrize(("optimizer", "ema"), [("momentum", False), ("adamw", True)])
-def test_memory_is_that_of_a_built_model(kind, optimizer, ema):
-    config, model = small(kind)
+@pytest.mark.parametrize("kind", SMALL)
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_memory_is_that_of_a_built_model(kind, precision):
+    config, model = small(kind, precision)
     parts = planner.parts(config, (48, 40), 7)
-    found = planner.memory(parts, 5, optimizer=optimizer, ema=ema)
-    assert found == costs.training_memory(model, 5, optimizer, ema)
-    half = planner.memory(parts, 5, optimizer=optimizer, ema=ema, precision="mixed_bfloat16")
-    assert 2 * half["activations"] == found["activations"]
-    assert half["weights"] == found["weights"]
+    for images, optimizer, ema in ((1, "momentum", False), (5, "adamw", True)):
+        found = planner.memory(parts, images, precision=precision, optimizer=optimizer, ema=ema)
+        built = costs.training_memory(model, images, optimizer, ema)
+        built["total"] -= built.pop("program")
+        assert found == built
 
 
-def test_rematerialisation_keeps_one_block():
+@pytest.mark.parametrize("precision", ["float32", "mixed_bfloat16"])
+def test_rematerialisation_keeps_one_block(precision):
     parts = planner.parts(SMALL["vit"], 48, 7)
-    (block,) = [part for part in parts if part.inside]
-    plain = planner.memory(parts, 2)["activations"]
-    less = planner.memory(parts, 2, rematerialise=True)["activations"]
-    assert plain - less == 2 * 4 * block.inside * (3 - 1)
+    plain = planner.memory(parts, 2, precision=precision)["activations"]
+    less = planner.memory(parts, 2, precision=precision, rematerialise=True)["activations"]
+    block = costs.transformer_block_memory(37, 48, 96, 4, precision)
+    handed_on = 37 * 48 * costs.bytes_of(precision)
+    assert plain - less == 2 * ((3 - 1) * block - 3 * handed_on)
 
 
 def test_optimizer_shards_and_accumulated_gradients():
@@ -185,7 +186,9 @@ def test_optimizer_shards_and_accumulated_gradients():
     assert shared["optimizer"] == pytest.approx(whole["optimizer"] / 4, abs=4)
     assert shared["gradients"] == 2 * whole["gradients"]
     assert shared["weights"] == whole["weights"]
-    assert shared["total"] == sum(n for name, n in shared.items() if name != "total")
+    # The sums stay; of a part's own gradients and the activations the larger counts.
+    lesser = min(whole["gradients"], whole["activations"])
+    assert shared["total"] == sum(shared.values()) - shared["total"] - lesser
 
 
 def test_model_parallelism_divides_what_the_layout_divides():
@@ -199,7 +202,9 @@ def test_model_parallelism_divides_what_the_layout_divides():
     assert total(parts, "divided_parameters") == divided
     one, two = (planner.memory(parts, 2, model_parallel=n) for n in (1, 2))
     assert one["weights"] - two["weights"] == 4 * divided // 2
-    assert one["activations"] / 2 < two["activations"] < one["activations"]
+    # Queries, keys, values, heads; hidden channels; the maps. 3 blocks and the backward of one.
+    shared = 31 * (4 * 48 + 5 * 96) + 4 * 31**2
+    assert one["activations"] - two["activations"] == 2 * 4 * (3 + 1) * shared // 2
 
 
 # --- communication and time -----------------------------------------------------------------

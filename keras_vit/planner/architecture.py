@@ -9,19 +9,15 @@ MLP, H heads, L blocks.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
-from keras_vit.costs import PER_CHANNEL, PER_HIDDEN, PER_MAP_ENTRY
+from keras_vit.costs import mixer_block_memory, transformer_block_memory
 from keras_vit.ends import check_counts
 from keras_vit.planner.convolutions import bit_parts, stem_parts
 from keras_vit.planner.part import Grid, Part, dense
 from keras_vit.position import as_pair
 from keras_vit.variants import BiTConfig, Config, MixerConfig, ViTConfig
-
-# Of the `PER_CHANNEL` numbers of a Transformer block: queries, keys and values before and after
-# they are split into heads, the scaled queries, and what the heads give before and after they are
-# joined. Model parallelism divides these among devices; norms and sums every device has whole.
-OF_HEADS = 9 / 16
 
 
 def parts(
@@ -107,16 +103,16 @@ def _transformer_block(config: ViTConfig, tokens: int) -> Part:
     width, hidden = config.width, config.mlp_dim
     norms, projections = 4 * width, 4 * (width + 1) * width
     mlp = (width + 1) * hidden + (hidden + 1) * width
-    maps = PER_MAP_ENTRY * config.num_heads * tokens**2
+    sizes = tokens, width, hidden, config.num_heads
     return Part(
         "block",
         parameters=norms + projections + mlp,
         macs=tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width,
         outputs=tokens * width,
-        inside=tokens * (PER_CHANNEL * width + PER_HIDDEN * hidden) + maps,
+        kept=functools.partial(transformer_block_memory, *sizes),
+        gradients=True,
         # `sharding.LAYOUT`: all kernels, and the biases of queries, keys, values, hidden channels.
         divided_parameters=4 * width**2 + 3 * width + (2 * width + 1) * hidden,
-        divided_inside=int(tokens * (OF_HEADS * PER_CHANNEL * width + PER_HIDDEN * hidden)) + maps,
         summed=2 * tokens * width,  # behind the attention and behind the MLP
         count=config.depth,
     )
@@ -125,15 +121,15 @@ def _transformer_block(config: ViTConfig, tokens: int) -> Part:
 def _mixer(config: MixerConfig, image: Grid, *_: Any) -> tuple[list[Part], int]:
     embed, number = _patches(config, image)
     width = config.width
-    mlps = ((number, config.tokens_mlp_dim), (width, config.channels_mlp_dim))
+    hidden = config.tokens_mlp_dim, config.channels_mlp_dim
+    mlps = tuple(zip((number, width), hidden, strict=True))
     block = Part(
         "mixer_block",
         parameters=4 * width + sum((a + 1) * b + (b + 1) * a for a, b in mlps),
-        macs=sum(2 * number * width * hidden for _, hidden in mlps),
+        macs=2 * number * width * sum(hidden),
         outputs=number * width,
-        # Two norms, two transpositions, two branches, one sum; not compared with a measurement.
-        inside=7 * number * width
-        + PER_HIDDEN * (width * config.tokens_mlp_dim + number * config.channels_mlp_dim),
+        kept=lambda precision, _: mixer_block_memory(number, width, *hidden, precision),
+        gradients=True,
         count=config.depth,
     )
     norm = Part("norm", parameters=2 * width, outputs=number * width)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from keras_vit.planner.part import Grid, Part
+from keras_vit.planner.part import Grid, Part, kept_numbers
 from keras_vit.resnet import ResNetStem
 from keras_vit.variants import BiTConfig
 
@@ -50,7 +50,7 @@ def _stem_unit(x: Grid, filters: int, strides: int, name: str) -> tuple[Part, Gr
         convolutions.append(convolve(x, 4 * filters, 1, strides))
         kept += 2 * result.size
         norms += 4 * filters
-    part = _part(name, convolutions, norms=norms, outputs=result.size, inside=kept)
+    part = _part(name, convolutions, norms=norms, outputs=result.size, kept=kept + result.size)
     return part, result
 
 
@@ -83,12 +83,12 @@ def _bit_unit(
     kept = 2 * (x.size + first.output.size + second.output.size) + _padded(first.output, 1)
     kept += sum(convolution.output.size for convolution in convolutions)
     norms = x.channels + 2 * filters
-    part = _part(name, convolutions, norms=norms, outputs=result.size, inside=kept)
+    part = _part(name, convolutions, norms=norms, outputs=result.size, kept=kept + result.size)
     return part, result
 
 
 def _part(
-    name: str, convolutions: list[Convolution], *, norms: int, outputs: int, inside: int = 0
+    name: str, convolutions: list[Convolution], *, norms: int, outputs: int, kept: int = 0
 ) -> Part:
     """The sum of convolutions, and norms of so many channels."""
     return Part(
@@ -97,7 +97,7 @@ def _part(
         macs=sum(each.macs for each in convolutions),
         padding_macs=sum(each.padding_macs for each in convolutions),
         outputs=outputs,
-        inside=inside,
+        kept=kept_numbers(kept) if kept else None,
     )
 
 

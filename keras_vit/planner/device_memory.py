@@ -1,21 +1,17 @@
 """The bytes that a device needs in a training step, from the parts of a model.
 
-The rules are those of `keras_vit.costs.training_memory`, which looks at a built model.
+The rules are those of `keras_vit.costs.training_memory`, which looks at a built model; what a block
+keeps is the same function there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_vit.costs import OPTIMIZERS
+from keras_vit.costs import OPTIMIZERS, bytes_of, bytes_of_weight
 from keras_vit.planner.part import Part, total
 
 FLOAT32 = 4  # weights, gradients and what an optimizer keeps, under every dtype policy
-
-
-def bytes_of(precision: str) -> int:
-    """Bytes of an activation under a dtype policy."""
-    return 2 if precision.endswith("16") else 4
 
 
 def local_parameters(model_parts: Sequence[Part], model_parallel: int = 1) -> int:
@@ -38,6 +34,9 @@ def memory(
 ) -> dict[str, int]:
     """An estimate of the bytes on one device.
 
+    That of `costs.training_memory` without its `program`: the graphs are in the memory of the
+    host, which on a CPU is the device's own and has to hold them as well.
+
     Args:
         model_parts: Of `planner.parts`.
         images: That go through this device, or these devices of one model, at once.
@@ -47,29 +46,33 @@ def memory(
         model_parallel: Devices that share a model (`keras_vit.distribution.model_parallel`).
         optimizer_shards: Devices that share the optimizer's numbers and the averages (ZeRO stage
             1, arXiv 1910.02054).
-        rematerialise: Keep what goes from block to block, and of the blocks only the inside of
-            the one whose backward pass runs.
+        rematerialise: Keep what goes from block to block, and of the blocks only what the one
+            whose backward pass runs keeps.
         accumulate: Parts of a batch whose gradients are summed up before an update.
 
     Returns:
-        Bytes by what they are for: `weights`, `gradients`, `optimizer`, `activations`, `total`.
+        Bytes by what they are for: `weights`, with the copies that mixed precision makes of them;
+        `gradients`, with the sums of them; `optimizer`; `activations`, what is kept for the
+        backward pass and what this needs for one block; `total`, the peak: as activations go
+        while gradients come, it counts that of the two which is more, and the rest.
     """
     parameters = local_parameters(model_parts, model_parallel)
-    inside = [(_local_inside(part, model_parallel), part.count) for part in model_parts]
+    gradients = FLOAT32 * parameters
+    blocks = [(part, part.kept(precision, model_parallel)) for part in model_parts if part.kept]
+    blocks = [(part, kept) for part, kept in blocks if part.count]
+    layers = [part for part in model_parts if not part.kept]
+    numbers = total(model_parts if rematerialise else layers, "outputs")
     if rematerialise:
-        kept_inside = max(numbers for numbers, count in inside if count)
+        inside = max((kept for _, kept in blocks), default=0)
     else:
-        kept_inside = sum(numbers * count for numbers, count in inside)
-    numbers = total(model_parts, "outputs") + kept_inside
-    kept = parameters * (OPTIMIZERS[optimizer] + int(ema))
+        inside = sum(kept * part.count for part, kept in blocks)
+    inside += max((kept for part, kept in blocks if part.gradients), default=0)
+    states = parameters * (OPTIMIZERS[optimizer] + int(ema))
     result = {
-        "weights": FLOAT32 * parameters,
-        "gradients": FLOAT32 * parameters * (2 if accumulate > 1 else 1),
-        "optimizer": FLOAT32 * -(-kept // optimizer_shards),
-        "activations": images * numbers * bytes_of(precision),
+        "weights": parameters * bytes_of_weight(precision),
+        "gradients": gradients * (2 if accumulate > 1 else 1),
+        "optimizer": FLOAT32 * -(-states // optimizer_shards),
+        "activations": images * (numbers * bytes_of(precision) + inside),
     }
-    return {**result, "total": sum(result.values())}
-
-
-def _local_inside(part: Part, model_parallel: int) -> int:
-    return part.inside - part.divided_inside + -(-part.divided_inside // model_parallel)
+    lesser = min(gradients, result["activations"])
+    return {**result, "total": sum(result.values()) - lesser}

@@ -95,9 +95,11 @@ def fits(
         needed, largest = [], []
         for rematerialise in (False, True):
             found = memory(model_parts, 1, rematerialise=rematerialise, **options)
-            fixed = found["total"] - found["activations"]
-            needed.append(fixed + batch_size * found["activations"] + int(1e9 * overhead_gb))
-            largest.append(max((room - fixed) // found["activations"], 0))
+            gradients, each = found["gradients"], found["activations"]
+            # The rest is there all the time; of gradients and activations the larger counts.
+            rest = found["total"] - max(gradients, each)
+            needed.append(rest + max(gradients, batch_size * each) + int(1e9 * overhead_gb))
+            largest.append((room - rest) // each if room >= rest + gradients else 0)
         count = total(model_parts, "parameters")
         result.append(Fit(name, count, needed[0], needed[1], largest[0], largest[1], batch_size))
     return sorted(result, key=lambda fit: fit.bytes)

@@ -105,7 +105,7 @@ def training_flops(model_parts: Sequence[Part], rematerialise: bool = False) -> 
         rematerialise: Whether what is inside the blocks is computed again.
     """
     forward = total(model_parts, "macs") - total(model_parts, "padding_macs")
-    blocks = [part for part in model_parts if part.inside]
+    blocks = [part for part in model_parts if part.kept]
     again = total(blocks, "macs") - total(blocks, "padding_macs") if rematerialise else 0
     return 2 * (3 * forward + again)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+
+from keras_vit.costs import bytes_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -15,10 +17,12 @@ class Part:
         parameters: Trainable numbers.
         macs: Multiply-accumulates of the matrix products and convolutions of a forward pass.
         padding_macs: Of `macs`, those with the zeros around an image.
-        outputs: Numbers that go on to the next part, kept for the backward pass.
-        inside: Numbers kept inside a block; with rematerialisation they are computed again.
+        outputs: Numbers that go on to the next part. Kept for the backward pass: of a layer
+            always, of a block with rematerialisation.
+        kept: Of a block, the bytes that it keeps without rematerialisation, a function of the
+            dtype policy and the devices that share the model; `None` for a layer.
+        gradients: Whether the backward pass of the block is taken to need as much again.
         divided_parameters: Of `parameters`, those that model parallelism divides.
-        divided_inside: Of `inside`, those that model parallelism divides.
         summed: Numbers that the devices which share a model sum up in a forward pass.
         count: How many such parts follow one another.
     """
@@ -28,9 +32,9 @@ class Part:
     macs: int = 0
     padding_macs: int = 0
     outputs: int = 0
-    inside: int = 0
+    kept: Callable[[str, int], int] | None = None
+    gradients: bool = False
     divided_parameters: int = 0
-    divided_inside: int = 0
     summed: int = 0
     count: int = 1
 
@@ -57,3 +61,8 @@ class Grid:
 def dense(name: str, before: int, after: int) -> Part:
     """A dense layer on one vector."""
     return Part(name, parameters=(before + 1) * after, macs=before * after, outputs=after)
+
+
+def kept_numbers(numbers: int) -> Callable[[str, int], int]:
+    """`Part.kept` of a block that keeps so many numbers, all in the dtype it computes in."""
+    return lambda precision, model_parallel: numbers * bytes_of(precision)
