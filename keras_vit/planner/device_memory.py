@@ -12,6 +12,7 @@ from keras_vit.costs import OPTIMIZERS, bytes_of, bytes_of_weight
 from keras_vit.planner.part import Part, total
 
 FLOAT32 = 4  # weights, gradients and what an optimizer keeps, under every dtype policy
+IN_FLOAT32 = ("image", "head")  # these are as well
 
 
 def local_parameters(model_parts: Sequence[Part], model_parallel: int = 1) -> int:
@@ -61,7 +62,10 @@ def memory(
     blocks = [(part, part.kept(precision, model_parallel)) for part in model_parts if part.kept]
     blocks = [(part, kept) for part, kept in blocks if part.count]
     layers = [part for part in model_parts if not part.kept]
-    numbers = total(model_parts if rematerialise else layers, "outputs")
+    outputs = sum(
+        part.outputs * part.count * (FLOAT32 if part.name in IN_FLOAT32 else bytes_of(precision))
+        for part in (model_parts if rematerialise else layers)
+    )
     if rematerialise:
         inside = max((kept for _, kept in blocks), default=0)
     else:
@@ -72,7 +76,7 @@ def memory(
         "weights": parameters * bytes_of_weight(precision),
         "gradients": gradients * (2 if accumulate > 1 else 1),
         "optimizer": FLOAT32 * -(-states // optimizer_shards),
-        "activations": images * (numbers * bytes_of(precision) + inside),
+        "activations": images * (outputs + inside),
     }
     lesser = min(gradients, result["activations"])
     return {**result, "total": sum(result.values()) - lesser}
