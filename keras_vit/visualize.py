@@ -160,10 +160,10 @@ def _readable(folder: Path) -> list[images.Photo]:
     paths = _spread(paths, MOST_PHOTOS)
     shown = _spread(paths, SHOWN_PHOTOS)
     found, unreadable = images.check_images([*shown, *(p for p in paths if p not in shown)])
-    for path, reason in unreadable.items():
-        warnings.warn(f"{path} cannot be read and is left out: {reason}", stacklevel=2)
     if not found:
         raise ValueError(f"None of the {len(paths)} photos in {str(folder)!r} can be read.")
+    for path, reason in unreadable.items():
+        warnings.warn(f"{path} cannot be read and is left out: {reason}", stacklevel=2)
     return found
 
 

@@ -46,7 +46,7 @@ def test_the_tool_writes_a_whole_folder_and_keeps_an_old_one(folder, tool):  # n
     # All that it shows is in it.
     sources = re.findall(r'(?:src|href)="([^"]{0,30})', page)
     assert len(sources) == 4 and all(s.startswith("data:image/png;base64,") for s in sources)
-    assert "http" not in page
+    assert "http" not in re.sub(r'base64,[^"]*', "", page)
     for place in ("Figure 7 left", "Figure 7 centre", "Figure 11", "Figures 6 and 14"):
         assert place in page
 
