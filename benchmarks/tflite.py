@@ -29,6 +29,7 @@ import numpy as np
 
 from keras_vit.commands import run_command
 from keras_vit.exports import quantize as quantizing
+from keras_vit.exports.float32 import as_float32
 from keras_vit.exports.report import photos_of
 from keras_vit.exports.tflite import export_tflite
 from keras_vit.exports.tflite_run import delegation, interpreter, runner
@@ -108,7 +109,8 @@ def main() -> int:
     args = parser.parse_args()
 
     classifier = load_classifier(args.model)
-    model, names = classifier.model, classifier.class_names
+    # Keras's own export makes of mixed precision a file that no interpreter takes.
+    model, names = as_float32(classifier.model), classifier.class_names
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photos = args.photos or imagenet_photos(folder / "photos", names)
