@@ -152,7 +152,7 @@ def training_memory(
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
     For ViT-Ti/16 (batches of 16 and 32, both precisions) it is within 3 % of what was measured, for
-    ViT-S/16 (batch of 8, float32) 8 % below; `benchmarks/memory.py` measures. For Mixers
+    ViT-S/16 (8 and 16) 2 to 9 % below; `benchmarks/memory.py` measures. For Mixers
     the rule of a block was not compared with a measurement. Of BiT, and of the stem of a hybrid,
     only the outputs of the layers are counted, which is too little.
 

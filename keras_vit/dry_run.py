@@ -55,7 +55,7 @@ def describe(settings: runs.Settings) -> str:
         "FLOPs per step": "not known for this model"
         if macs is None
         else f"{6 * macs * images:.4g} (forward {2 * macs:,} per image)",
-        "memory, estimated": f"{memory['total'] / 2**20:.0f} MiB: "
+        "memory, estimated": f"{memory['total'] / 2**20:.0f} MiB at the peak: "
         + ", ".join(f"{name} {n / 2**20:.0f}" for name, n in memory.items() if name != "total"),
     }
     values = dataclasses.asdict(settings) | {"dtype": asked}

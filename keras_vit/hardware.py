@@ -10,7 +10,6 @@ import keras
 from keras_vit import distribution
 from keras_vit.recipe import check_choice
 
-PRECISIONS = ("auto", "float32", "mixed_bfloat16")
 XLA = ("auto", "on", "off")
 
 

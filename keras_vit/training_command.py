@@ -11,6 +11,7 @@ from typing import Any
 from keras_vit import distribution, hardware
 from keras_vit.dry_run import describe
 from keras_vit.runs import Settings, run
+from keras_vit.train import TRAIN_IMAGES_TO_EVALUATE
 
 
 def _or_none(text: str) -> str | None:
@@ -142,7 +143,10 @@ def _report(summary: dict[str, Any], folder: Path) -> list[str]:
     lines = []
     for split, what in (("train", "training"), ("validation", "validation")):
         accuracy, count = summary[f"{split}_accuracy"], summary["data"][f"{split}_images"]
-        lines.append(f"{what} accuracy {100 * accuracy:.1f} % ({count} images)")
+        seen = f"{count} images"
+        if split == "train" and count > TRAIN_IMAGES_TO_EVALUATE:  # up to a whole batch
+            seen = f"about {TRAIN_IMAGES_TO_EVALUATE} of {seen}"
+        lines.append(f"{what} accuracy {100 * accuracy:.1f} % ({seen})")
     return [
         *lines,
         f"{summary['steps']} steps in {summary['seconds']:.0f} s. In {folder}:",

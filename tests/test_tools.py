@@ -442,3 +442,18 @@ def test_flowers_from_released_weights(tmp_path, shared, ti16_path):
     summary = run_for_long(tmp_path, "--data", "flowers", KERAS_VIT_CACHE=str(ti16_path.parent))
     assert summary["data"]["validation_images"] == 240
     assert summary["validation_accuracy"] >= 0.97
+
+
+def test_the_report_says_of_how_many_training_images_it_speaks(tmp_path):
+    from keras_vit.training_command import _report
+
+    summary = {
+        "train_accuracy": 0.9634,
+        "validation_accuracy": 0.9234,
+        "data": {"train_images": 45_000, "validation_images": 5_000},
+        "steps": 600,
+        "seconds": 9.0,
+    }
+    lines = _report(summary, tmp_path)
+    assert lines[0] == "training accuracy 96.3 % (about 2000 of 45000 images)"
+    assert lines[1] == "validation accuracy 92.3 % (5000 images)"

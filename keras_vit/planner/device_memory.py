@@ -12,7 +12,7 @@ from keras_vit.costs import OPTIMIZERS, bytes_of, bytes_of_weight
 from keras_vit.planner.part import Part, total
 
 FLOAT32 = 4  # weights, gradients and what an optimizer keeps, under every dtype policy
-IN_FLOAT32 = ("image", "head")  # these are as well
+IN_FLOAT32 = ("image", "head")  # images come, and scores go, in float32 under every one too
 
 
 def local_parameters(model_parts: Sequence[Part], model_parallel: int = 1) -> int:
