@@ -1,4 +1,4 @@
-"""Image data sets to train on: a folder of photos, a TFDS name, TFRecord files, or the digits.
+"""Image data sets to train on: photos in folders, a TFDS name, TFRecords, arrays, or the digits.
 
 Each becomes an `ImageData`, whose `tf.data` pipelines give float32 images in [0, 255] and
 integer labels, for models with `include_preprocessing=True`. What happens at random follows
@@ -7,6 +7,7 @@ from one `seed`, whatever the number of threads.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,15 @@ from keras_vit.folders import find_photos
 from keras_vit.pipeline import ImageData, Pipeline
 from keras_vit.records import from_records, write_records
 
-__all__ = ["ImageData", "digits", "from_folder", "from_records", "from_tfds", "write_records"]
+__all__ = [
+    "ImageData",
+    "digits",
+    "from_arrays",
+    "from_folder",
+    "from_records",
+    "from_tfds",
+    "write_records",
+]
 
 
 def from_folder(
@@ -162,6 +171,83 @@ def from_tfds(
     )
 
 
+def from_arrays(
+    train: tuple[np.ndarray, np.ndarray],
+    validation: tuple[np.ndarray, np.ndarray],
+    class_names: Sequence[str],
+    image_size: int | tuple[int, int] = 224,
+    batch_size: int = 32,
+    *,
+    crop_area: tuple[float, float] = (0.05, 1.0),
+    flip: bool = True,
+    resize: str = "squash",
+    seed: int = 0,
+    augmentation: str | Augmentation | None = None,
+    transform: Any = None,
+    name: str = "arrays",
+) -> ImageData:
+    """Images that are in memory, as `keras.datasets.cifar10.load_data()` gives them.
+
+    Args:
+        train: Images, uint8 `[N, rows, columns, 3]`, and their labels, integers `[N]` or `[N, 1]`.
+        validation: The same to validate on.
+        class_names: Names of the labels 0, 1, ...
+        image_size: Pixels to bring them to, one number or (rows, columns).
+        batch_size: Images per batch.
+        crop_area: Least and largest share of a training image's area to cut out.
+        flip: Whether to mirror half of the training images; not for text or digits.
+        resize: To validate, `"squash"` to the size (the original) or `"crop"` the middle.
+        seed: Of the crops and the order.
+        augmentation: As in `from_folder`.
+        transform: As in `from_folder`.
+        name: For people to read; a run is taken up with data of the same name only.
+
+    Returns:
+        The data, ready for `keras_vit.train.fine_tune` or `model.fit`.
+
+    Raises:
+        ValueError: If images and labels do not fit each other or the class names, or an option is
+            out of its range.
+        TypeError: If images are not uint8, or labels not integers.
+    """
+    pipeline = Pipeline.checked(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    )
+    classes = len(class_names)
+    return pipeline.data(
+        sources.of_arrays(_checked_arrays("train", *train, classes)),
+        sources.of_arrays(_checked_arrays("validation", *validation, classes)),
+        lambda image, label: (image, label),
+        tuple(class_names),
+        name=name,
+    )
+
+
+def _checked_arrays(
+    what: str, pixels: Any, labels: Any, classes: int
+) -> tuple[np.ndarray, np.ndarray]:
+    pixels, labels = np.asarray(pixels), np.asarray(labels)
+    if labels.shape == (len(pixels), 1):
+        labels = labels[:, 0]
+    if pixels.dtype != "uint8" or not np.issubdtype(labels.dtype, np.integer):
+        raise TypeError(
+            f"`{what}` must be uint8 images in [0, 255] and integer labels. Received: "
+            f"{pixels.dtype} and {labels.dtype}"
+        )
+    if pixels.ndim != 4 or pixels.shape[3] != 3 or labels.shape != pixels.shape[:1]:
+        raise ValueError(
+            f"`{what}` must be images [N, rows, columns, 3] and labels [N]. Received: shapes "
+            f"{pixels.shape} and {labels.shape}"
+        )
+    if not len(labels) or labels.min() < 0 or labels.max() >= classes:
+        span = f"{labels.min()} to {labels.max()}" if len(labels) else "none"
+        raise ValueError(
+            f"`{what}` must have labels from 0 to {classes - 1}, the places of `class_names`. "
+            f"Received: {span}"
+        )
+    return pixels, labels.astype("int32")
+
+
 def digits(
     image_size: int | tuple[int, int] = 40,
     batch_size: int = 64,
@@ -202,20 +288,24 @@ def digits(
         ) from error
     import tensorflow as tf
 
-    pipeline = Pipeline.checked(
-        image_size, batch_size, crop_area, False, "squash", seed, augmentation, transform
-    )
     grey, labels = load_digits(return_X_y=True)  # [1797, 64] in [0, 16]
     grey = np.pad(grey.reshape(-1, 8, 8), ((0, 0), (1, 1), (1, 1)))
     pixels = np.repeat(grey[..., None] * (255 / 16), 3, axis=-1)  # [1797, 10, 10, 3]
     pixels = np.clip(tf.image.resize(pixels, (40, 40), "bicubic").numpy(), 0, 255).astype("uint8")
-    train, test, train_labels, test_labels = train_test_split(
+    parts: Any = train_test_split(
         pixels, labels.astype("int32"), test_size=360, stratify=labels, random_state=0
     )
-    return pipeline.data(
-        sources.of_arrays((train, train_labels)),
-        sources.of_arrays((test, test_labels)),
-        lambda image, label: (image, label),
+    train, test, train_labels, test_labels = parts
+    return from_arrays(
+        (train, train_labels),
+        (test, test_labels),
         tuple(str(digit) for digit in range(10)),
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        flip=False,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
         name="digits",
     )

@@ -165,6 +165,48 @@ def compute_against_accuracy(
     return figure
 
 
+def data_scaling(rows: Sequence[Mapping[str, Any]], y_label: str) -> Figure:
+    """Accuracy against data, for so much compute, and against compute, for so many images.
+
+    Args:
+        rows: With `family`, `images`, `teraflops` (asked for), `exaflops` (spent) and `accuracy`,
+            in [0, 1].
+        y_label: What the percents are.
+
+    Returns:
+        A matplotlib figure; save it with `save`.
+    """
+    figure = new_figure(11, 4.4)
+    panels: Any = figure.subplots(1, 2, sharey=True)
+    families = dict.fromkeys(row["family"] for row in rows)
+    for axes, x_label, along, group, text in (
+        (panels[0], "training images", "images", "teraflops", "{:g}e-6 exaFLOPs"),
+        (panels[1], "training compute in exaFLOPs", "exaflops", "images", "{:,} images"),
+    ):
+        groups = sorted({row[group] for row in rows})
+        for family, colour in zip(families, (VALIDATION, WRONG, RIGHT), strict=False):
+            for place, key in enumerate(groups):
+                mine = [row for row in rows if row["family"] == family and row[group] == key]
+                if not mine:
+                    continue
+                line = sorted((row[along], 100 * row["accuracy"]) for row in mine)
+                strength = 0.35 + 0.65 * (place + 1) / len(groups)
+                axes.plot(
+                    *zip(*line, strict=True), "o-", color=colour, alpha=strength, markersize=4,
+                    label=f"{family}, {text.format(key)}",
+                )  # fmt: skip
+        axes.set_xscale("log")
+        axes.set_xlabel(x_label)
+        axes.grid(alpha=0.25)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=8, loc="upper left" if axes is panels[0] else "best")
+    counts = sorted({row["images"] for row in rows})
+    panels[0].set_xticks(counts, [f"{count:,}" for count in counts])
+    panels[0].minorticks_off()
+    panels[0].set_ylabel(y_label)
+    return figure
+
+
 def predictions_grid(
     images: np.ndarray,
     probabilities: np.ndarray,

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from keras_vit.data import digits, from_folder
+from keras_vit.data import digits, from_arrays, from_folder
 from keras_vit.folders import hold_out
 
 COLOURS = {"cat": (200, 40, 40), "dog": (40, 200, 40), "eel": (40, 40, 200)}
@@ -320,3 +320,30 @@ def test_digits_split_is_fixed_and_stratified():
     train = {image.tobytes() for image in collect(data.train_as_validation)[0]}
     assert len(train) == 1437
     assert not train & {image.tobytes() for image in pixels}
+
+
+def test_arrays_as_keras_datasets_give_them():
+    pixels = np.arange(4 * 6 * 6 * 3).reshape(4, 6, 6, 3).astype("uint8")
+    labels = np.array([[0], [2], [1], [2]])
+    data = from_arrays((pixels, labels), (pixels[:3], labels[:3]), "abc", 6, 2)
+    images, found = (np.concatenate(x) for x in zip(*data.validation, strict=True))
+    assert np.array_equal(images, pixels[:3].astype("float32"))
+    assert found.tolist() == [0, 2, 1]
+    assert (data.num_train, data.num_validation, data.class_names) == (4, 3, ("a", "b", "c"))
+    assert next(iter(data.training(1)))[0].shape == (2, 6, 6, 3)
+
+
+@pytest.mark.parametrize(
+    ("pixels", "labels", "error", "words"),
+    [
+        (np.zeros((2, 6, 6, 3)), [0, 1], TypeError, "uint8 images.*Received: float64"),
+        (np.zeros((2, 6, 6, 3), "uint8"), [0.0, 1.0], TypeError, "integer labels"),
+        (np.zeros((2, 6, 6), "uint8"), [0, 1], ValueError, r"shapes \(2, 6, 6\) and \(2,\)"),
+        (np.zeros((2, 6, 6, 3), "uint8"), [0], ValueError, r"\(1,\)"),
+        (np.zeros((2, 6, 6, 3), "uint8"), [0, 3], ValueError, "0 to 2.*Received: 0 to 3"),
+        (np.zeros((0, 6, 6, 3), "uint8"), np.zeros(0, int), ValueError, "Received: none"),
+    ],
+)
+def test_arrays_that_do_not_fit(pixels, labels, error, words):
+    with pytest.raises(error, match=f"`train` must.*{words}"):
+        from_arrays((pixels, labels), (pixels, labels), "abc", 6, 2)
