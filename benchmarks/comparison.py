@@ -1,0 +1,142 @@
+"""The body of `inference.py` and `training.py`: arguments, comparison, report and picture."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import statistics
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from contestants.weights import write as write_weights
+from side_by_side import Contestant, Goal, Timing, judged, race, table
+
+from keras_vit import plots
+
+
+def command(
+    description: str,
+    contestants: Sequence[Contestant],
+    quick: Sequence[str],
+    goals: Callable[[str, int, str], list[Goal]],
+    training: bool,
+) -> int:
+    """The body of a benchmark.
+
+    Args:
+        description: For `--help`.
+        contestants: The first is ours.
+        quick: Names of those that `--quick` runs.
+        goals: Of a model, a batch and a precision.
+        training: Whether a step is one of training.
+
+    Returns:
+        The exit code: 1 if a goal was missed.
+
+    Raises:
+        ValueError: If logits differ that should not.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--models", "--model", nargs="+", default=["ViT_S16"])
+    add("--batches", "--batch", nargs="+", type=int, default=[16 if training else 8])
+    add("--precisions", nargs="+", default=["float32", "bfloat16"])
+    add("--only", nargs="+", help="names of contestants")
+    add("--size", type=int, default=224, help="pixels")
+    add("--rounds", type=int, default=7)
+    add("--repeats", type=int, default=5, help="steps of each in a round")
+    add("--quick", action="store_true", help="few contestants, few rounds")
+    add("--json", help="file to write")
+    add("--picture", help="PNG to write")
+    args = parser.parse_args()
+    names = args.only or (quick if args.quick else [each.name for each in contestants])
+    if args.quick:
+        args.rounds, args.repeats = 3, 3
+    chosen = [each for each in contestants if each.name in names]
+    found: list[dict[str, Any]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in args.models:
+            place = Path(folder, model)
+            place.mkdir()
+            write_weights(place, model, args.size)
+            for precision, batch in itertools.product(args.precisions, args.batches):
+                task = {
+                    "model": model, "size": args.size, "batch": batch, "precision": precision,
+                    "training": training, "folder": str(place),
+                }  # fmt: skip
+                print(f"{model}, {args.size} px, batch {batch}, {precision}")
+                results = race(chosen, task, args.rounds, args.repeats)
+                difference = compared(results, precision)
+                print(table(results, batch, chosen[0].name))
+                reached = judged(results, goals(model, batch, precision))
+                for goal in reached:
+                    print(
+                        f"  {goal['ours']} is {goal['ratio']:.2f}x {goal['theirs']}, goal "
+                        f"{goal['goal']:.2f}: {'reached' if goal['reached'] else 'missed'}"
+                    )
+                del task["folder"]
+                times = {
+                    name: {"seconds": timing.rounds, "peak_mib": timing.facts["peak_mib"]}
+                    for name, timing in results.items()
+                }
+                found.append({**task, "difference": difference, "times": times, "goals": reached})
+    if args.json:
+        partial = Path(f"{args.json}.partial")
+        partial.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        os.replace(partial, args.json)
+    if args.picture:
+        plots.save(picture(found), args.picture)
+    return int(not all(goal["reached"] for each in found for goal in each["goals"]))
+
+
+def compared(results: dict[str, Timing], precision: str) -> float:
+    """The largest difference of logits, as a share of their range.
+
+    Raises:
+        ValueError: If it says that the models are not the same.
+    """
+    logits = {
+        name: np.array(timing.facts["logits"])
+        for name, timing in results.items()
+        if "logits" in timing.facts
+    }
+    ours = next(iter(logits.values()))
+    differences = {
+        name: float(np.abs(values - ours).max() / np.ptp(ours)) for name, values in logits.items()
+    }
+    allowed = 1e-3 if precision == "float32" else 0.1
+    wrong = {name: value for name, value in differences.items() if not value < allowed}
+    if wrong:
+        raise ValueError(
+            f"The logits must be the same to {allowed} of their range. Received: {wrong}"
+        )
+    worst = max(differences.values())
+    print(f"  largest difference of the logits: {worst:.1e} of their range")
+    return worst
+
+
+def picture(found: Sequence[dict[str, Any]]) -> Any:
+    """Bars of images/s, a panel for each model, batch and precision."""
+    figure = plots.new_figure(5.5 * min(len(found), 2), 3.2 * -(-len(found) // 2))
+    panels: Any = figure.subplots(-(-len(found) // 2), min(len(found), 2), squeeze=False)
+    for axes, each in zip(panels.ravel(), found, strict=False):
+        names = list(each["times"])[::-1]
+        rates = [each["batch"] / statistics.median(each["times"][n]["seconds"]) for n in names]
+        colours = [plots.VALIDATION if n.startswith("ours") else plots.TRAINING for n in names]
+        axes.barh(names, rates, color=colours)
+        for place, rate in enumerate(rates):
+            axes.text(rate, place, f" {rate:.1f}", va="center", fontsize=8)
+        axes.margins(x=0.12)
+        axes.set_title(f"{each['model']}, batch {each['batch']}, {each['precision']}", fontsize=10)
+        axes.set_xlabel("images/s")
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels.ravel()[len(found) :]:
+        axes.set_axis_off()
+    return figure

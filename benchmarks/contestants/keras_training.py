@@ -1,0 +1,56 @@
+"""What a Keras model is timed as: a traced forward pass, or `train_on_batch`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from contestants import facts, images, labels
+
+
+def policy(precision: str, training: bool) -> str:
+    """Weights stay in float32 for training."""
+    return f"mixed_{precision}" if training and precision != "float32" else precision
+
+
+def timed(model: keras.Model, batch: int, size: int, mode: str, training: bool) -> Any:
+    """The step and the facts of a model that takes images in [-1, 1] and gives logits.
+
+    Args:
+        model: Any.
+        batch: Images.
+        size: Pixels of a side.
+        mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` where that is the backend.
+        training: Whether a step is one of training.
+    """
+    pixels = images(batch, size)
+    if keras.backend.backend() == "jax":
+        forward = _jax_forward(model)
+    else:
+        import tensorflow as tf
+
+        forward = tf.function(
+            lambda x: model(x, training=False), jit_compile=mode == "xla", autograph=False
+        )
+        forward(tf.constant(pixels))
+    inputs = keras.ops.convert_to_tensor(pixels)
+    result = facts(keras.ops.convert_to_numpy(keras.ops.cast(forward(inputs), "float32")))
+    if not training:
+        return lambda: keras.ops.convert_to_numpy(forward(inputs)), result
+    model.compile(
+        keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0),
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=mode != "graph",
+    )
+    truth = labels(batch)
+    return lambda: model.train_on_batch(pixels, truth), result
+
+
+def _jax_forward(model: keras.Model) -> Any:
+    import jax
+
+    trainable = [v.value for v in model.trainable_variables]
+    others = [v.value for v in model.non_trainable_variables]
+    call = jax.jit(lambda t, o, x: model.stateless_call(t, o, x, training=False)[0])
+    return lambda x: call(trainable, others, x)

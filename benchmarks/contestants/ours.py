@@ -1,0 +1,24 @@
+"""keras_vit, on TensorFlow or on JAX (`KERAS_BACKEND=jax`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras_vit
+from contestants import CLASSES
+from contestants.keras_training import policy, timed
+from contestants.weights import OURS
+
+
+def build(
+    model: str, size: int, batch: int, precision: str, training: bool, folder: str, mode: str
+) -> Any:
+    made = getattr(keras_vit, model)(
+        weights=str(Path(folder, OURS)),
+        input_shape=(size, size, 3),
+        classes=CLASSES,
+        classifier_activation=None,
+        dtype=policy(precision, training),
+    )
+    return timed(made, batch, size, mode, training)

@@ -1,0 +1,105 @@
+"""timm and transformers on PyTorch's CPU kernels."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from pathlib import Path
+from typing import Any
+
+from contestants import CLASSES, facts, images, labels
+from contestants.weights import TIMM, TRANSFORMERS
+
+sys.path.append(str(Path(__file__).parents[2] / "tests"))
+
+
+def build(
+    model: str,
+    size: int,
+    batch: int,
+    precision: str,
+    training: bool,
+    folder: str,
+    library: str,
+    mode: str,
+) -> Any:
+    """`library` is `"timm"` or `"transformers"`, `mode` `"eager"` or `"compiled"` (and frozen)."""
+    try:
+        import torch
+
+        made = _BUILDERS[library](model, size, Path(folder))
+    except ImportError as error:
+        raise ImportError(f"make interop; {error}") from error
+    dtype = getattr(torch, precision)
+    pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous()
+    truth = torch.from_numpy(labels(batch)).long()
+
+    def logits(x: Any) -> Any:
+        output = run(x)
+        return getattr(output, "logits", output)
+
+    if training:
+        run = torch.compile(made) if mode == "compiled" else made
+        cast = contextlib.nullcontext
+        if precision != "float32":
+            cast = lambda: torch.autocast("cpu", dtype)  # noqa: E731
+        optimizer = torch.optim.SGD(made.parameters(), lr=0.01, momentum=0.9)
+        with torch.no_grad(), cast():
+            result = facts(logits(pixels).float().numpy())
+
+        def step() -> float:
+            optimizer.zero_grad(set_to_none=True)
+            with cast():
+                loss = torch.nn.functional.cross_entropy(logits(pixels).float(), truth)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
+            optimizer.step()
+            return loss.item()
+
+        return step, result
+
+    made = made.eval().to(dtype)
+    pixels = pixels.to(dtype)
+    if mode == "compiled":
+        from torch._inductor import config
+
+        config.freezing = True
+        run = torch.compile(made)
+    else:
+        run = made
+
+    def infer() -> Any:
+        with torch.no_grad():
+            return logits(pixels)
+
+    return infer, facts(infer().float().numpy())
+
+
+def _timm(model: str, size: int, folder: Path) -> Any:
+    from peers import import_timm
+    from safetensors.torch import load_file
+
+    import keras_vit
+
+    row = keras_vit.VARIANTS[model]
+    made = import_timm().models.vision_transformer.VisionTransformer(
+        img_size=size,
+        patch_size=row.patch_size,
+        embed_dim=row.width,
+        depth=row.depth,
+        num_heads=row.num_heads,
+        num_classes=CLASSES,
+        act_layer="gelu_tanh",
+    )
+    made.load_state_dict(load_file(folder / TIMM))
+    return made
+
+
+def _transformers(model: str, size: int, folder: Path) -> Any:
+    from peers import import_transformers
+
+    cls = import_transformers().ViTForImageClassification
+    return cls.from_pretrained(folder / TRANSFORMERS)
+
+
+_BUILDERS = {"timm": _timm, "transformers": _transformers}

@@ -1,0 +1,35 @@
+"""The same random weights for every library, in the format of each."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import keras
+import numpy as np
+
+import keras_vit
+from contestants import CLASSES
+
+OURS, TIMM, TRANSFORMERS = "ours.npz", "timm.safetensors", "transformers"
+
+
+def write(folder: Path, model: str, size: int) -> None:
+    """Writes `ours.npz`, `timm.safetensors` and the folder `transformers`.
+
+    Args:
+        folder: Exists.
+        model: A name in `keras_vit.VARIANTS`.
+        size: Pixels of a side.
+    """
+    keras.utils.set_random_seed(0)
+    made = getattr(keras_vit, model)(
+        weights=None, input_shape=(size, size, 3), classes=CLASSES, classifier_activation=None
+    )
+    head = made.get_layer("head")
+    head.kernel.assign(np.random.default_rng(0).normal(0, 0.02, head.kernel.shape))
+    keras_vit.save_weights(made, folder / OURS)
+    with warnings.catch_warnings():  # of the GELU, which timm's is told
+        warnings.simplefilter("ignore")
+        keras_vit.save_weights(made, folder / TIMM, format="timm")
+    keras_vit.save_weights(made, folder / TRANSFORMERS, format="huggingface")

@@ -1,0 +1,209 @@
+"""Several libraries on one machine, by turns: each in a process of its own that sleeps meanwhile.
+
+A library's threads spin for a while when they have nothing to do, and two libraries in one process
+share pools, allocators and flags. So each contestant is a process (`contestants/process.py`), and
+all but the one whose turn it is are stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import statistics
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).parent
+
+
+@dataclasses.dataclass(frozen=True)
+class Contestant:
+    """Who runs what.
+
+    Attributes:
+        name: For the table.
+        module: Of `contestants`, that builds it.
+        options: For that module's `build`, JSON values; `mode` for example.
+        environment: Variables of its process.
+    """
+
+    name: str
+    module: str
+    options: dict[str, Any] = dataclasses.field(default_factory=dict)
+    environment: dict[str, str] = dataclasses.field(default_factory=dict)
+
+
+class MissingError(Exception):
+    """A contestant's library is not installed; the text says what to do."""
+
+
+class Turns:
+    """The process of one contestant."""
+
+    def __init__(self, contestant: Contestant, task: dict[str, Any]):
+        self.name = contestant.name
+        order = json.dumps({**task, **contestant.options})
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "contestants.process", contestant.module, order],
+            cwd=HERE,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL if not os.environ.get("SHOW_STDERR") else None,
+            text=True,
+            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **contestant.environment},
+        )
+        ready = self._answer()
+        if "missing" in ready:
+            raise MissingError(ready["missing"])
+        self.facts: dict[str, Any] = ready
+        self._process.send_signal(signal.SIGSTOP)
+
+    def take(self, repeats: int) -> list[float]:
+        """Seconds of each of so many steps, after one that does not count."""
+        self._process.send_signal(signal.SIGCONT)
+        stdin = self._process.stdin
+        if stdin is None:
+            raise RuntimeError("The contestant has no input")
+        stdin.write(f"{repeats}\n")
+        stdin.flush()
+        answer = self._answer()
+        self._process.send_signal(signal.SIGSTOP)
+        self.facts["peak_mib"] = answer["peak_mib"]
+        return answer["seconds"]
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+
+    def _answer(self) -> dict[str, Any]:
+        stdout = self._process.stdout
+        for line in stdout or ():
+            if line.startswith("{"):  # else a library prints something of its own
+                return json.loads(line)
+        raise RuntimeError(
+            f"{self.name} ended with code {self._process.wait()}; run again with SHOW_STDERR=1 "
+            "to see why"
+        )
+
+
+@dataclasses.dataclass
+class Timing:
+    """What came out for one contestant.
+
+    Attributes:
+        seconds: Of each step, a list for each round.
+        facts: `peak_mib`, and what else its process says.
+    """
+
+    seconds: list[list[float]]
+    facts: dict[str, Any]
+
+    @property
+    def rounds(self) -> list[float]:
+        return [statistics.median(values) for values in self.seconds]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.rounds)
+
+
+def race(
+    contestants: Sequence[Contestant], task: dict[str, Any], rounds: int, repeats: int
+) -> dict[str, Timing]:
+    """Runs all contestants by turns; those whose library is missing are named and left out.
+
+    Args:
+        contestants: The first is ours.
+        task: For every `build`: model, batch, precision, ...
+        rounds: Turns of each.
+        repeats: Steps of a turn.
+    """
+    running: list[Turns] = []
+    try:
+        for contestant in contestants:
+            print(f"  {contestant.name} ...", end="\r", file=sys.stderr, flush=True)
+            try:
+                running.append(Turns(contestant, task))
+            except MissingError as reason:
+                print(f"  {contestant.name}: not here ({reason})", file=sys.stderr)
+        results = {each.name: Timing([], each.facts) for each in running}
+        for number in range(rounds):
+            for each in running:
+                print(f"  round {number + 1}/{rounds} {each.name:30}", end="\r", file=sys.stderr)
+                results[each.name].seconds.append(each.take(repeats))
+        return results
+    finally:
+        print(" " * 60, end="\r", file=sys.stderr)
+        for each in running:
+            each.end()
+
+
+def ratio(results: dict[str, Timing], fast: str, slow: str) -> tuple[float, float, float]:
+    """How many times as fast the first is as the second: median, least and most of the rounds.
+
+    Neighbours in time are compared: the machine is noisy.
+    """
+    pairs = zip(results[slow].rounds, results[fast].rounds, strict=True)
+    each = [slower / faster for slower, faster in pairs]
+    return statistics.median(each), min(each), max(each)
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """A ratio that is aimed at.
+
+    Attributes:
+        of: Names of contestants of ours; the fastest counts.
+        to: Names of theirs; the fastest counts.
+        least: The ratio.
+        why: What it is about, for the report.
+    """
+
+    of: tuple[str, ...]
+    to: tuple[str, ...]
+    least: float
+    why: str = ""
+
+
+def fastest(results: dict[str, Timing], names: Sequence[str]) -> str | None:
+    """The fastest of those that ran."""
+    ran = [name for name in names if name in results]
+    return min(ran, key=lambda name: results[name].median) if ran else None
+
+
+def judged(results: dict[str, Timing], goals: Sequence[Goal]) -> list[dict[str, Any]]:
+    """Each goal whose contestants ran, what was reached, and whether that is enough."""
+    found = []
+    for goal in goals:
+        ours, theirs = fastest(results, goal.of), fastest(results, goal.to)
+        if ours is None or theirs is None:
+            continue
+        middle, least, most = ratio(results, ours, theirs)
+        found.append(
+            {
+                "ours": ours,
+                "theirs": theirs,
+                "goal": goal.least,
+                "ratio": middle,
+                "spread": [least, most],
+                "reached": middle >= goal.least,
+            }
+        )
+    return found
+
+
+def table(results: dict[str, Timing], batch: int, base: str) -> str:
+    """Milliseconds, images/s, times `base`, and the memory of each process."""
+    lines = [f"  {'':32} {'ms':>9} {'images/s':>9} {'ratio':>6} {'spread':>11} {'peak MiB':>9}"]
+    for name, timing in results.items():
+        middle, least, most = ratio(results, name, base)
+        lines.append(
+            f"  {name:32} {1e3 * timing.median:9.1f} {batch / timing.median:9.1f} {middle:6.2f} "
+            f"{least:5.2f}-{most:5.2f} {timing.facts['peak_mib']:9.0f}"
+        )
+    return "\n".join(lines)

@@ -1,0 +1,47 @@
+"""A training step of ours beside keras-hub and timm, the same weights in all.
+
+    .venv/bin/python benchmarks/training.py --model ViT_S16 --batch 16 --quick
+    .venv/bin/python benchmarks/training.py --models ViT_S16 --batches 16 --json out.json
+
+SGD with momentum and gradients clipped to a global norm; Keras by `train_on_batch`, in
+mixed_bfloat16 or float32, PyTorch with autocast or without. Otherwise as `inference.py`; "limit"
+are the matrix products of forward and backward pass alone. The memory is the highest of each
+process.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+from comparison import command
+from side_by_side import Contestant, Goal
+
+from keras_vit.commands import run_command
+
+OURS = ("ours, graph", "ours, XLA")
+KERAS_HUB, TIMM = ("keras-hub, graph", "keras-hub, XLA"), ("timm, eager", "timm, compiled")
+CONTESTANTS = (
+    Contestant("ours, graph", "ours", {"mode": "graph"}),
+    Contestant("ours, XLA", "ours", {"mode": "xla"}),
+    Contestant("ours, JAX", "ours", {"mode": "jax"}, {"KERAS_BACKEND": "jax"}),
+    Contestant("keras-hub, graph", "kerashub", {"mode": "graph"}),
+    Contestant("keras-hub, XLA", "kerashub", {"mode": "xla"}),
+    Contestant("timm, eager", "pytorch", {"library": "timm", "mode": "eager"}),
+    Contestant("timm, compiled", "pytorch", {"library": "timm", "mode": "compiled"}),
+    Contestant("limit", "limit"),
+)
+QUICK = ("ours, graph", "keras-hub, graph", "timm, eager", "limit")
+
+
+def goals(model: str, batch: int, precision: str) -> list[Goal]:
+    """What is aimed at, in times as fast."""
+    if precision == "float32":
+        return [Goal(OURS, KERAS_HUB, 1.25), Goal(OURS, TIMM, 1.8)]
+    return [Goal(OURS, (*KERAS_HUB, *TIMM), 1.3)]
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(lambda: command(__doc__, CONTESTANTS, QUICK, goals, training=True)))
