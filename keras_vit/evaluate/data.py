@@ -156,13 +156,16 @@ def _from_folder(
         return images.fit_to_size(image, image_size, resize, centre), label, number
 
     elements = tf.data.Dataset.from_tensor_slices((path, orientation, by_pillow, labels, numbers))
+    name = found.folder.resolve().name
+    if found.folder != folder:  # a split in it
+        name = f"{folder.resolve().name}/{name}"
     by = "" if found.truth is None else f", classes of {found.truth.name}"
     return EvaluationData(
         elements.map(read, tf.data.AUTOTUNE),
         tuple(known),
         len(photos),
         image_size,
-        found.folder.resolve().name + by,
+        name + by,
         resize,
         tuple(str(path.relative_to(found.folder)) for path in unreadable),
         lambda: images.first_damaged(photos),

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from keras_vit.evaluate.real import IMAGES, image_number
+from keras_vit.evaluate.real import image_number
 from keras_vit.folders import VALIDATION_NAMES, class_folders, find_splits, folders_in
 from keras_vit.images import ENDINGS, find_images
 from keras_vit.preprocessing import labels
@@ -193,12 +193,16 @@ def _ground_truth(path: Path) -> dict[str, str]:
     try:
         rows: Any = loadmat(meta, squeeze_me=True)["synsets"]
         by_id = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
-        return {f"ILSVRC2012_val_{i:08d}": by_id[int(text)] for i, text in enumerate(ids, start=1)}
-    except (KeyError, ValueError, TypeError, NotImplementedError) as error:
+    except Exception as error:  # scipy raises all sorts for a damaged file
         raise ValueError(
-            f"{path} must have a line for each of {IMAGES:,} images with an ILSVRC2012_ID of "
-            f"{META_FILE}, the devkit's table. Received: what gives {type(error).__name__}: {error}"
+            f"{meta} must be the devkit's table of classes, and cannot be read as such: {error!r}"
         ) from error
+    strange = next((text for text in ids if not _is_index(text) or int(text) not in by_id), None)
+    if strange is not None:
+        raise ValueError(
+            f"The lines of {path} must be numbers of classes in {META_FILE}. Received: {strange!r}"
+        )
+    return {f"ILSVRC2012_val_{i:08d}": by_id[int(text)] for i, text in enumerate(ids, start=1)}
 
 
 # Name of the file -> what reads it; and where such files lie, as seen from the images. The last is
