@@ -17,8 +17,9 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit import distribution, evaluate, hardware
+from keras_vit import distribution, hardware
 from keras_vit.commands import run_command
+from keras_vit.evaluate.command import run
 from keras_vit.training_command import devices
 
 
@@ -52,7 +53,7 @@ def main() -> int:
     add("--overwrite", action="store_true", help="a folder of that name is kept as OUT.old")
     given = vars(parser.parse_args())
 
-    print(evaluate.run(**given))
+    print(run(**given))
     if "out" in given:
         print(f"wrote {given['out']}")
     return 0

@@ -10,7 +10,6 @@ the confusion matrix.
 """
 
 from keras_vit.evaluate.accuracy import accuracy
-from keras_vit.evaluate.command import run
 from keras_vit.evaluate.confusion import confusion_figure
 from keras_vit.evaluate.data import EvaluationData, open_data
 from keras_vit.evaluate.proportions import Proportion, wilson_interval
@@ -27,6 +26,5 @@ __all__ = [
     "open_data",
     "real_accuracy",
     "real_labels",
-    "run",
     "wilson_interval",
 ]
