@@ -254,7 +254,8 @@ def test_evaluate_says_what_is_wrong(tool, run_folder, photos, tmp_path, monkeyp
         assert err.startswith("error: ")
         assert message in err
     # Before any work:
-    monkeypatch.setattr(predict, "load_classifier", lambda *_: pytest.fail("the work was begun"))
+    begun = lambda *_: pytest.fail("the work was begun")  # noqa: E731
+    monkeypatch.setattr("keras_vit.evaluate.command.load_classifier", begun)
     code, _, err = tool("evaluate", photos, "--out", tmp_path)
     assert code == 2
     assert "exists already" in err
