@@ -1,6 +1,6 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
-from keras_vit import distribution, layers, optimizers, planner, recipes, schedules
+from keras_vit import distribution, evaluate, layers, optimizers, planner, recipes, schedules
 from keras_vit.analysis import (
     attention_maps,
     attention_masks,
@@ -87,6 +87,7 @@ __all__ = [
     "decode_predictions",
     "distribution",
     "download_weights",
+    "evaluate",
     "export",
     "from_checkpoint",
     "layers",

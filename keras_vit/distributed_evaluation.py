@@ -50,7 +50,7 @@ class Evaluation:
             on_batch: Called after each batch with its number.
         """
         replicas = self.strategy.num_replicas_in_sync
-        whole = _filled_up(dataset, -(-batch_size // replicas) * replicas)
+        whole = filled_up(dataset, -(-batch_size // replicas) * replicas)
         self.model.reset_metrics()
         for number, batch in enumerate(self.strategy.experimental_distribute_dataset(whole)):
             self._step(batch)
@@ -73,7 +73,7 @@ class Evaluation:
         self.model.compute_metrics(images, labels, outputs, weights)
 
 
-def _filled_up(dataset: Any, size: int) -> Any:
+def filled_up(dataset: Any, size: int) -> Any:
     """Batches of one size: `(images, labels, weights)`, of weight 0 what was not there."""
     import tensorflow as tf
 

@@ -50,7 +50,7 @@ def find_photos(
     paths = [path for of_class in files.values() for found in of_class.values() for path in found]
     photos, unreadable = check_images(paths, progress=progress)
     if unreadable:
-        _report_unreadable(folder, unreadable, on_error)
+        report_unreadable(folder, unreadable, on_error)
     readable = {photo.path: photo for photo in photos}
     sets = []
     for split, of_class in files.items():
@@ -84,7 +84,7 @@ def find_photos(
     )
 
 
-def _report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) -> None:
+def report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) -> None:
     names = "".join(f"\n  {p.relative_to(folder)}: {why}" for p, why in unreadable.items())
     if on_error == "raise":
         raise ValueError(
@@ -110,10 +110,10 @@ def find_splits(folder: Path) -> tuple[Path, Path | None]:
         if zipfile.is_zipfile(folder):
             advice = f" Unzip it first: unzip {folder} -d {folder.with_suffix('')}"
         raise ValueError(f"{folder} is a file; expected a folder of class folders.{advice}")
-    by_name = {path.name.lower(): path for path in _folders_in(folder)}
+    by_name = {path.name.lower(): path for path in folders_in(folder)}
     train = by_name.get("train")
     # A class may be called "train": then there are images in it, and no folders.
-    if train is None or not _folders_in(train):
+    if train is None or not folders_in(train):
         return folder, None
     return train, next((by_name[name] for name in VALIDATION_NAMES if name in by_name), None)
 
@@ -124,13 +124,13 @@ def class_folders(folder: Path) -> dict[str, Path]:
     Raises:
         ValueError: If there are fewer than two.
     """
-    classes = {path.name: path for path in _folders_in(folder)}
+    classes = {path.name: path for path in folders_in(folder)}
     if len(classes) >= 2:
         return classes
     if classes:
         (only,) = classes.values()
         what = f"holds one class only, {only.name!r}"
-        inside = len(_folders_in(only))
+        inside = len(folders_in(only))
         advice = f" Did you mean {only}, which holds {inside} folders?" if inside > 1 else ""
     else:
         count = sum(path.suffix.lower() in ENDINGS for path in folder.iterdir())
@@ -142,7 +142,7 @@ def class_folders(folder: Path) -> dict[str, Path]:
     )
 
 
-def _folders_in(folder: Path) -> list[Path]:
+def folders_in(folder: Path) -> list[Path]:
     """Sorted; without hidden folders and what macOS leaves in zip files."""
     return sorted(
         path

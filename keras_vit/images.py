@@ -240,7 +240,12 @@ def fitted_photos(
     )
 
 
-def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash") -> tf.Tensor:
+def fit_to_size(
+    image: Any,
+    image_size: tuple[int, int],
+    resize: str = "squash",
+    centre: float = CENTRE_FRACTION,
+) -> tf.Tensor:
     """Brings an image to the model's size, to predict.
 
     Bilinear, with antialiasing: the original resizes without, which for a photo many times
@@ -250,7 +255,8 @@ def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash")
         image: `[H, W, 3]` in [0, 255].
         image_size: (rows, columns) in pixels.
         resize: `"squash"` ignores the proportions, as the original evaluation does; `"crop"`
-            keeps them and cuts out the middle 224/256.
+            keeps them and cuts out the middle.
+        centre: Of the short side, what the latter keeps, in (0, 1]: 224 of 256 pixels.
 
     Returns:
         float32 `[rows, columns, 3]` in [0, 255].
@@ -261,7 +267,7 @@ def fit_to_size(image: Any, image_size: tuple[int, int], resize: str = "squash")
     if resize == "crop":
         size = tf.cast(tf.shape(image)[:2], "float32")
         # The largest window with the model's proportions, less its border.
-        scale = tf.reduce_min(size / tf.constant([rows, columns], "float32")) * CENTRE_FRACTION
+        scale = tf.reduce_min(size / tf.constant([rows, columns], "float32")) * centre
         window = tf.cast(tf.maximum(tf.round(scale * [float(rows), float(columns)]), 1), "int32")
         top, left = tf.unstack((tf.shape(image)[:2] - window) // 2)
         image = tf.slice(image, tf.stack([top, left, 0]), tf.stack([window[0], window[1], 3]))

@@ -21,14 +21,17 @@ class Progress:
     """The progress of a run, printed.
 
     Args:
-        batches: In all.
+        batches: In all; `None` if that is not known.
         batch_size: Images per batch.
         verbose: 0 prints nothing, 2 a line per evaluation, 1 and `"auto"` a line as well that is
             written anew after each batch.
+        unit: What a batch is called.
     """
 
-    def __init__(self, batches: int, batch_size: int, verbose: str | int):
-        self.batches, self.batch_size = batches, batch_size
+    def __init__(
+        self, batches: int | None, batch_size: int, verbose: str | int, unit: str = "step"
+    ):
+        self.batches, self.batch_size, self.unit = batches, batch_size, unit
         self.verbose = 1 if verbose == "auto" else int(verbose)
         self.first: tuple[int, float] | None = None
         self.last_line = 0.0
@@ -55,6 +58,11 @@ class Progress:
             text = f"{self._where(step, time.perf_counter())}  lr {learning_rate:.3g}  {_text(row)}"
             self._line(text, end="\n")
 
+    def end(self) -> None:
+        """After the last batch, where no evaluation follows: nothing is left of the line."""
+        if self.width:
+            self._line("", end="\r")
+
     def _line(self, text: str, end: str) -> None:
         if self.verbose == 1:
             text, self.width = "\r" + text.ljust(self.width), len(text) if end == "" else 0
@@ -62,11 +70,12 @@ class Progress:
         sys.stdout.flush()
 
     def _where(self, step: int, now: float) -> str:
-        text = f"step {step}/{self.batches}"
+        text = f"{self.unit} {step}" + ("" if self.batches is None else f"/{self.batches}")
         if self.first is not None and step > self.first[0]:
             seconds = (now - self.first[1]) / (step - self.first[0])
-            left = seconds * (self.batches - step)
-            text += f"  {self.batch_size / seconds:.3g} images/s  {_duration(left)} left"
+            text += f"  {self.batch_size / seconds:.3g} images/s"
+            if self.batches is not None:
+                text += f"  {_duration(seconds * (self.batches - step))} left"
         return text
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,6 +14,8 @@ from keras_vit.data_errors import first_failure
 from keras_vit.sources import Source
 
 FILE_FORMATS = ("tfrecord", "array_record")
+# Where ImageNet and its like keep what a file was called.
+FILE_NAME_KEY = "file_name"
 
 
 class TfdsSource(NamedTuple):
@@ -43,6 +45,114 @@ def load(
     file_format: str | None = None,
 ) -> TfdsSource:
     """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    found = _open(name, data_dir, file_format)
+    splits = _splits(found.builder.info, train_split, validation_split)
+    (train, validation), read = found.sources(splits)
+    return TfdsSource(train, validation, read, found.class_names, found.folder)
+
+
+class TfdsSplit(NamedTuple):
+    """One split, whose elements `read` turns into (image, label), or (image, label, file name)
+    where the data set says what the files were called."""
+
+    source: Source
+    read: Callable[..., Any]
+    class_names: tuple[str, ...]
+    folder: str
+
+    def find_damage(self) -> tuple[str, str] | None:
+        """See `ImageData.find_damage`."""
+        failure = first_failure(self.source.dataset, self.read)
+        return failure and (self.folder, f"example {failure[0]}: {failure[1]}")
+
+
+def load_split(
+    name: str, split: str | None = None, data_dir: str | Path | None = None
+) -> TfdsSplit:
+    """Loads a split to evaluate on.
+
+    Args:
+        name: As for `keras_vit.data.from_tfds`.
+        split: Default: `"validation"`, else `"test"`, else the only one there is.
+        data_dir: As for `keras_vit.data.from_tfds`.
+    """
+    found = _open(name, data_dir, None)
+    present = sorted(found.builder.info.splits)
+    if split is None:
+        split = next((known for known in ("validation", "test") if known in present), None)
+        split = present[0] if split is None and len(present) == 1 else split
+    if split is None:
+        raise ValueError(
+            f"The data set has the splits {present}: say which to evaluate on. Received: split=None"
+        )
+    _check_split(found.builder.info, split)
+    (source,), read = found.sources((split,), with_names=True)
+    return TfdsSplit(source, read, found.class_names, found.folder)
+
+
+class _Opened(NamedTuple):
+    """A data set that is there, and where in its examples the image and the label are."""
+
+    builder: Any
+    tfds: Any
+    image_key: str
+    label_key: str
+    class_names: tuple[str, ...]
+    by_index: bool
+
+    @property
+    def folder(self) -> str:
+        return str(self.builder.data_dir)
+
+    def sources(
+        self, splits: Sequence[str], with_names: bool = False
+    ) -> tuple[list[Source], Callable[..., Any]]:
+        """Splits, and what reads their elements; with the names of files where there are any."""
+        keys = [self.image_key, self.label_key]
+        if with_names and FILE_NAME_KEY in self.builder.info.features:
+            keys.append(FILE_NAME_KEY)
+        image_feature = self.builder.info.features[self.image_key]
+        # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
+        decoders = {self.image_key: self.tfds.decode.SkipDecoding()}
+
+        def decode(encoded: Any, label: Any, *file_name: Any) -> Any:
+            import tensorflow as tf
+
+            image = image_feature.decode_example(encoded)
+            if image.shape[-1] == 1:
+                image = tf.image.grayscale_to_rgb(image)
+            return image[..., :3], tf.cast(label, tf.int32), *file_name
+
+        if self.by_index:
+            opened = [self.builder.as_data_source(split, decoders=decoders) for split in splits]
+            # Which of the sources, and which of its elements.
+            found = [
+                sources.of_arrays((np.full(len(split), which), np.arange(len(split))))
+                for which, split in enumerate(opened)
+            ]
+
+            def fetch(which: Any, index: Any) -> Any:
+                example: Any = opened[int(which)][int(index)]
+                return example[keys[0]], np.int64(example[keys[1]]), *(example[k] for k in keys[2:])
+
+            def read(which: Any, index: Any) -> Any:
+                import tensorflow as tf
+
+                types = [tf.string, tf.int64, tf.string][: len(keys)]
+                values = tf.numpy_function(fetch, [which, index], types)
+                return decode(*(tf.ensure_shape(value, ()) for value in values))
+
+            return found, read
+
+        def open_split(split: str) -> Source:
+            dataset = self.builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+            dataset = dataset.map(lambda example: tuple(example[key] for key in keys))
+            return sources.of_stream(dataset, int(self.builder.info.splits[split].num_examples))
+
+        return [open_split(split) for split in splits], decode
+
+
+def _open(name: str, data_dir: str | Path | None, file_format: str | None) -> _Opened:
     if file_format not in (None, *FILE_FORMATS):
         raise ValueError(
             f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
@@ -75,50 +185,7 @@ def load(
     if by_index:
         _require_array_record()
     builder.download_and_prepare()
-
-    train_split, validation_split = _splits(builder.info, train_split, validation_split)
-    image_feature = builder.info.features[image_key]
-    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-    decoders = {image_key: tfds.decode.SkipDecoding()}
-
-    def decode(encoded: Any, label: Any) -> Any:
-        import tensorflow as tf
-
-        image = image_feature.decode_example(encoded)
-        if image.shape[-1] == 1:
-            image = tf.image.grayscale_to_rgb(image)
-        return image[..., :3], tf.cast(label, tf.int32)
-
-    if by_index:
-        splits = [
-            builder.as_data_source(split, decoders=decoders)
-            for split in (train_split, validation_split)
-        ]
-        # Which of the two sources, and which of its elements.
-        train, validation = (
-            sources.of_arrays((np.full(len(split), which), np.arange(len(split))))
-            for which, split in enumerate(splits)
-        )
-
-        def fetch(which: Any, index: Any) -> Any:
-            example: Any = splits[int(which)][int(index)]
-            return example[image_key], np.int64(example[label_key])
-
-        def read(which: Any, index: Any) -> Any:
-            import tensorflow as tf
-
-            encoded, label = tf.numpy_function(fetch, [which, index], [tf.string, tf.int64])
-            return decode(tf.ensure_shape(encoded, ()), tf.ensure_shape(label, ()))
-
-        return TfdsSource(train, validation, read, class_names, str(builder.data_dir))
-
-    def open_split(split: str) -> Source:
-        dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
-        return sources.of_stream(dataset, int(builder.info.splits[split].num_examples))
-
-    train, validation = open_split(train_split), open_split(validation_split)
-    return TfdsSource(train, validation, decode, class_names, str(builder.data_dir))
+    return _Opened(builder, tfds, image_key, label_key, class_names, by_index)
 
 
 def _require_array_record() -> None:
@@ -164,8 +231,11 @@ def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, 
             f"Received: train_split={train!r}, validation_split={validation!r}"
         )
     for split in (train, validation):
-        if split.split("[")[0].split("+")[0] not in present:
-            raise ValueError(
-                f"The data set has the splits {present}. Received: a split of {split!r}"
-            )
+        _check_split(info, split)
     return train, validation
+
+
+def _check_split(info: Any, split: str) -> None:
+    present = sorted(info.splits)
+    if split.split("[")[0].split("+")[0] not in present:
+        raise ValueError(f"The data set has the splits {present}. Received: a split of {split!r}")

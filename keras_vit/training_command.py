@@ -18,7 +18,7 @@ def _or_none(text: str) -> str | None:
     return None if text == "none" else text
 
 
-def _devices(text: str) -> int | tuple[str, ...]:
+def devices(text: str) -> int | tuple[str, ...]:
     return int(text) if text.isdecimal() else tuple(text.split(","))
 
 
@@ -75,7 +75,7 @@ ARGUMENTS = (
     ),
     _argument(
         "--devices",
-        type=_devices,
+        type=devices,
         help="how many of them, or their names, GPU:0,GPU:1 (default: all)",
     ),
     _argument(

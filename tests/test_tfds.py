@@ -7,6 +7,7 @@ import pytest
 
 from keras_vit import runs
 from keras_vit.data import from_tfds
+from keras_vit.evaluate import open_data
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
 
@@ -111,3 +112,50 @@ def test_a_run_finds_a_data_set_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
     data = runs.load_data(runs.settings_for("tiny_pets", image_size=8))
     assert (data.name, data.image_size) == ("tiny_pets", (8, 8))
+
+
+class TinyImagenet(_Pets):
+    """With the names of files, as ImageNet has them: numbers 18, 19, ... of the validation set."""
+
+    SPLITS = {"train": 2, "validation": 3}  # noqa: RUF012
+
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=["n01440764", "n01443537"]),
+            "file_name": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _generate_examples(self, count):
+        for i, example in super()._generate_examples(count):
+            name = f"ILSVRC2012_val_{18 + i:08d}.JPEG" if i else "n01440764_10026.JPEG"
+            yield i, {**example, "file_name": name}
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_split_to_evaluate_on(tmp_path, file_format):
+    if file_format == "array_record":
+        pytest.importorskip("array_record", reason="needs array_record")
+    tfds.builder("tiny_imagenet", data_dir=tmp_path, file_format=file_format).download_and_prepare()
+    data = open_data("tiny_imagenet", 8, data_dir=tmp_path)
+    images, labels, numbers = zip(*data.dataset.as_numpy_iterator(), strict=True)
+    levels = {int(n): (int(label), round(float(x.mean()))) for x, label, n in
+              zip(images, labels, numbers, strict=True)}  # fmt: skip
+    assert levels == {0: (0, 0), 19: (1, 101), 20: (0, 2)}
+    assert (data.count, data.class_names) == (3, ("n01440764", "n01443537"))
+    assert data.find_damage() is None
+    with pytest.raises(ValueError, match=r"splits \['train', 'validation'\].*'dev'"):
+        open_data("tiny_imagenet", 8, split="dev", data_dir=tmp_path)
+
+
+def test_the_split_to_evaluate_on_is_said_or_clear(tmp_path):
+    assert open_data("tiny_pets", 8, data_dir=tmp_path).count == 6
+    some = open_data("tiny_pets", 8, split="train[:5]", data_dir=tmp_path)
+    assert (some.count, some.name) == (5, "tiny_pets, train[:5]")
+    assert len(list(some.dataset)) == 5
+    assert open_data("tiny_grey_pets", 8, data_dir=tmp_path).count == 40

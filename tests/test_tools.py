@@ -227,6 +227,40 @@ def test_the_library_imports_what_it_needs_late():
     assert done.stdout == "[]\n"
 
 
+# --- evaluate -------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_and_writes(tool, run_folder, photos, tmp_path):
+    code, out, err = tool("evaluate", photos, "--model", run_folder, "--out", tmp_path / "one")
+    assert (code, err) == (0, "")
+    assert "24 images, 3 classes, 16x16 (crop)" in out  # as the run folder was evaluated
+    assert "top-1  100.0 % (95 %: 86.2 to 100.0)" in out
+    assert out.endswith(f"wrote {tmp_path / 'one'}\n")
+    files = {"confusion.png", "mistakes.csv", "per_class.csv", "report.json"}
+    assert {path.name for path in (tmp_path / "one").iterdir()} == files
+
+
+def test_evaluate_says_what_is_wrong(tool, run_folder, photos, tmp_path, monkeypatch):
+    names = tmp_path / "names.txt"
+    names.write_text("rouge\nvert\nbleu\n")
+    for arguments, message in (
+        ((photos, "--class-names", names), "Not found: 'blå', 'green', 'red', 3 of 3"),
+        ((photos, "--class-names", tmp_path / "none"), "`class_names` must be a file"),
+        ((tmp_path / "nothing",), "There is no folder"),
+        ((photos, "--batch-size", 0), "`batch_size` must be a positive integer"),
+    ):
+        code, out, err = tool("evaluate", *arguments, "--model", run_folder)
+        assert (code, out) == (2, "")
+        assert err.startswith("error: ")
+        assert message in err
+    # Before any work:
+    begun = lambda *_: pytest.fail("the work was begun")  # noqa: E731
+    monkeypatch.setattr("keras_vit.evaluate.command.load_classifier", begun)
+    code, _, err = tool("evaluate", photos, "--out", tmp_path)
+    assert code == 2
+    assert "exists already" in err
+
+
 # --- predict --------------------------------------------------------------------------------
 
 

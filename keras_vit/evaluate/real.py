@@ -1,0 +1,57 @@
+"""ReaL, the reassessed labels of ImageNet's validation images (arXiv 2006.07159).
+
+An image has a set of classes that are right, which may be empty; an image with an empty set is not
+counted. Images are known by their number, that of `ILSVRC2012_val_00000001.JPEG` being 1.
+"""
+
+from __future__ import annotations
+
+import functools
+import gzip
+import importlib.resources
+import re
+
+import numpy as np
+
+from keras_vit.evaluate.proportions import Proportion
+
+# In Python's language of patterns and in that of `tf.strings`.
+NUMBERED = r"ILSVRC2012_val_(\d{8})"
+IMAGES = 50_000
+
+
+@functools.cache
+def real_labels() -> tuple[frozenset[int], ...]:
+    """The classes that are right, for each of the 50,000 images in the order of their numbers.
+
+    Returns:
+        Sets of indices into the 1,000 classes in the order of their WordNet ids; 3,163 are empty.
+    """
+    packed = importlib.resources.files("keras_vit") / "labels" / "imagenet_real.txt.gz"
+    lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
+    return tuple(frozenset(map(int, line.split())) for line in lines if not line.startswith("#"))
+
+
+def image_number(name: str) -> int:
+    """The number in the name of a validation image, 1 to 50,000; 0 of any other file."""
+    found = re.search(NUMBERED, name)
+    number = int(found[1]) if found else 0
+    return number if number <= IMAGES else 0
+
+
+def real_accuracy(predictions: np.ndarray, numbers: np.ndarray) -> Proportion | None:
+    """How many predictions are in their image's set, of those whose set is not empty.
+
+    Args:
+        predictions: int `[N]`, indices into ImageNet's 1,000 classes; -1 is in no set.
+        numbers: int `[N]`, of the images; those of number 0 are passed over.
+
+    Returns:
+        The share; `None` if no image has a number.
+    """
+    if not np.any(numbers):
+        return None
+    sets = real_labels()
+    pairs = [(int(p), sets[n - 1]) for p, n in zip(predictions, numbers, strict=True) if n > 0]
+    counted = [(prediction, classes) for prediction, classes in pairs if classes]
+    return Proportion(sum(prediction in classes for prediction, classes in counted), len(counted))

@@ -1,0 +1,311 @@
+"""What an evaluation has found: to print, to look into, to save."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_vit.evaluate.data import EvaluationData
+from keras_vit.evaluate.heads import Head
+from keras_vit.evaluate.proportions import Proportion
+from keras_vit.evaluate.real import real_accuracy
+from keras_vit.evaluate.scores import Scores
+
+REPORT_FILE, CLASSES_FILE, MISTAKES_FILE = "report.json", "per_class.csv", "mistakes.csv"
+PICTURE_FILE = "confusion.png"
+TOP = 5
+WORST = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class ClassRow:
+    """A class of the data.
+
+    Attributes:
+        name: As the model calls it.
+        top1: How many of its images are right.
+        mistake: What the others were taken for most often (the first in the model's order, of
+            equally many); `None` if there are none.
+        times: How often.
+    """
+
+    name: str
+    top1: Proportion
+    mistake: str | None
+    times: int
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Report:
+    """What an evaluation has found.
+
+    Attributes:
+        model: Name of the model.
+        data: Name of the data.
+        image_size: (rows, columns) in pixels.
+        resize: How images got this size: `"squash"` or `"crop"`.
+        images: How many were looked at.
+        chosen_among: Between how many classes the model chose.
+        top1: How many images are right; `None` if the class of none is known.
+        top5: Whose class is among the five highest outputs; likewise.
+        real: Whose prediction is in the ReaL set of the image, of the images with a set that is
+            not empty; `None` for images that are not of ImageNet's validation set, and for models
+            whose classes are not ImageNet's.
+        without_real: How many images were left out of `real` because their set is empty.
+        loss: Mean cross-entropy in nats, NaN if the class of no image is known.
+        per_class: A row for each class of the data, in their order.
+        confusion: int32 `[classes, classes]`, images by true class and predicted class.
+        elsewhere: int32 `[classes]`, images by true class that were taken for a class that the
+            data do not have.
+        mistakes: (true class, predicted class, images), the most frequent first.
+        unreadable: Files left out because they cannot be read.
+        seconds: How long it took.
+    """
+
+    model: str
+    data: str
+    image_size: tuple[int, int]
+    resize: str
+    images: int
+    chosen_among: int
+    top1: Proportion | None
+    top5: Proportion | None
+    real: Proportion | None
+    without_real: int
+    loss: float
+    per_class: tuple[ClassRow, ...]
+    confusion: np.ndarray
+    elsewhere: np.ndarray
+    mistakes: tuple[tuple[str, str, int], ...]
+    unreadable: tuple[str, ...]
+    seconds: float
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Of the classes of the data."""
+        return tuple(row.name for row in self.per_class)
+
+    def __str__(self) -> str:
+        return "\n".join(_lines(self))
+
+    def as_dict(self) -> dict[str, Any]:
+        """All but the matrix, for JSON; shares in [0, 1], rounded to 6 digits."""
+        counted = {
+            name: None if value is None else _counted(value)
+            for name, value in (("top1", self.top1), ("top5", self.top5), ("real", self.real))
+        }
+        return {
+            "model": self.model,
+            "data": self.data,
+            "image_size": list(self.image_size),
+            "resize": self.resize,
+            "images": self.images,
+            "classes": len(self.per_class),
+            "chosen_among": self.chosen_among,
+            **counted,
+            "without_real": self.without_real,
+            "loss": None if math.isnan(self.loss) else round(self.loss, 6),
+            "per_class": [
+                {"class": row.name, **_counted(row.top1), "mistake": row.mistake,
+                 "times": row.times}
+                for row in self.per_class
+            ],
+            "unreadable": list(self.unreadable),
+            "seconds": round(self.seconds, 1),
+        }  # fmt: skip
+
+    def save(self, folder: str | Path, overwrite: bool = False) -> Path:
+        """Writes `report.json`, `per_class.csv`, `mistakes.csv` and `confusion.png`, or nothing.
+
+        Args:
+            folder: To make.
+            overwrite: Whether there may be one already, which is then kept as `FOLDER.old`.
+
+        Returns:
+            The folder.
+
+        Raises:
+            ValueError: If it is there already, or cannot be written.
+        """
+        from keras_vit.run_folder import new_folder
+
+        with new_folder(folder, overwrite) as place:
+            self.write(place)
+        return Path(folder)
+
+    def write(self, folder: Path) -> None:
+        """Writes the files into a folder that is there.
+
+        Without matplotlib there is no picture, and a warning says so.
+        """
+        text = json.dumps(self.as_dict(), indent=1) + "\n"
+        (folder / REPORT_FILE).write_text(text, "utf-8")
+        if not self.per_class:
+            return
+        table: list[list[Any]] = [
+            ["class", "images", "right", "top1", "low", "high", "mistake", "times"]
+        ]
+        for row in self.per_class:
+            table.append([row.name, *_counted(row.top1).values(), row.mistake or "", row.times])
+        _write_table(folder / CLASSES_FILE, table)
+        _write_table(folder / MISTAKES_FILE, [("class", "taken for", "images"), *self.mistakes])
+        from keras_vit import plots
+        from keras_vit.evaluate.confusion import confusion_figure
+
+        try:
+            plots.save(confusion_figure(self), folder / PICTURE_FILE)
+        except ImportError as error:
+            warnings.warn(f"There is no {PICTURE_FILE}. {error}", stacklevel=3)
+
+
+def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
+
+
+def report_of(
+    scores: Scores,
+    head: Head,
+    mapping: np.ndarray,
+    *,
+    model: str,
+    data: EvaluationData,
+    chosen_among: int,
+    seconds: float,
+) -> Report:
+    """Counts.
+
+    Args:
+        scores: Of all images, in outputs of the model.
+        head: Of the model.
+        mapping: int `[classes]`, the output of each class of the data.
+        model: Its name.
+        data: What was evaluated on.
+        chosen_among: Number of classes that the model chose between.
+        seconds: How long it took.
+    """
+    known = scores.labels >= 0
+    labels, predictions = scores.labels[known], scores.predictions[known]
+    class_of_output = np.full(len(head.names), -1)
+    class_of_output[mapping] = np.arange(len(mapping))
+    rows, columns = class_of_output[labels], class_of_output[predictions]
+    confusion = np.zeros((len(mapping), len(mapping)), "int32")
+    inside = columns >= 0
+    np.add.at(confusion, (rows[inside], columns[inside]), 1)
+    elsewhere = np.bincount(rows[~inside], minlength=len(mapping)).astype("int32")
+
+    indices = head.imagenet_indices()
+    real = None
+    if indices is not None:
+        real = real_accuracy(indices[scores.predictions], scores.numbers)
+    any_known = bool(known.any())
+    mistakes = list(_mistakes(labels, predictions))
+    return Report(
+        model=model,
+        data=data.name,
+        image_size=data.image_size,
+        resize=data.resize,
+        images=len(scores.labels),
+        chosen_among=chosen_among,
+        top1=_up_to(1, scores.ranks[known]) if any_known else None,
+        top5=_up_to(TOP, scores.ranks[known]) if any_known else None,
+        real=real,
+        without_real=0 if real is None else int((scores.numbers > 0).sum()) - real.images,
+        # A sum of doubles that does not depend on the order of the images.
+        loss=math.fsum(scores.losses[known]) / known.sum() if any_known else math.nan,
+        per_class=(
+            tuple(_class_rows(labels, predictions, head, mapping, mistakes)) if any_known else ()
+        ),
+        confusion=confusion,
+        elsewhere=elsewhere,
+        mistakes=tuple((head.names[true], head.names[said], n) for true, said, n in mistakes),
+        unreadable=data.unreadable,
+        seconds=seconds,
+    )
+
+
+def _up_to(top: int, ranks: np.ndarray) -> Proportion:
+    return Proportion(int((ranks < top).sum()), len(ranks))
+
+
+def _mistakes(labels: np.ndarray, predictions: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """(true output, predicted output, images), most first; of equally many in the model's order."""
+    wrong = np.stack([labels, predictions])[:, labels != predictions]
+    pairs, times = np.unique(wrong, axis=1, return_counts=True)
+    for i in np.argsort(-times, kind="stable"):
+        yield int(pairs[0, i]), int(pairs[1, i]), int(times[i])
+
+
+def _class_rows(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    head: Head,
+    mapping: np.ndarray,
+    mistakes: Sequence[tuple[int, int, int]],
+) -> Iterator[ClassRow]:
+    images = np.bincount(labels, minlength=len(head.names))
+    right = np.bincount(labels[labels == predictions], minlength=len(head.names))
+    # The last one written is the most frequent.
+    most = {true: (head.names[said], times) for true, said, times in reversed(mistakes)}
+    for output in mapping:
+        yield ClassRow(
+            head.names[output],
+            Proportion(int(right[output]), int(images[output])),
+            *most.get(int(output), (None, 0)),
+        )
+
+
+def _counted(value: Proportion) -> dict[str, Any]:
+    low, high = value.interval
+    share = round(value.share, 6) if value.images else None
+    return {
+        "images": value.images, "right": value.right, "top1": share,
+        "low": round(low, 6), "high": round(high, 6),
+    }  # fmt: skip
+
+
+def _lines(report: Report) -> Iterator[str]:
+    rows, columns = report.image_size
+    among = "" if report.chosen_among == len(report.per_class) else f" of {report.chosen_among:,}"
+    classes = f"{len(report.per_class):,}{among} classes, " if report.per_class else ""
+    speed = report.images / max(report.seconds, 1e-3)
+    yield (
+        f"{report.model} on {report.data}: {report.images:,} images, {classes}{rows}x{columns} "
+        f"({report.resize}), {speed:.3g} images/s"
+    )
+    if report.top1 is not None and report.top5 is not None:
+        yield f"top-1  {report.top1}"
+        if report.chosen_among > TOP:
+            yield f"top-5  {report.top5}"
+    if report.real is not None:
+        left_out = f" of {report.real.images:,} images; {report.without_real:,} have no ReaL label"
+        yield f"ReaL   {report.real}{left_out}"
+    if report.per_class:
+        yield f"loss   {report.loss:.4f}"
+    if report.unreadable:
+        yield f"left out, as they cannot be read: {len(report.unreadable)}"
+    yield from _worst_lines(report)
+
+
+def _worst_lines(report: Report) -> Iterator[str]:
+    """The classes with the most mistakes for their size."""
+    wrong = [row for row in report.per_class if row.mistake is not None]
+    if not wrong:
+        return
+    wrong.sort(key=lambda row: row.top1.interval[1])
+    shown = wrong[:WORST]
+    width = max(len(row.name) for row in shown)
+    yield f"hardest of the {len(wrong):,} classes with mistakes:"
+    for row in shown:
+        yield (
+            f"  {row.name:{width}}  {row.top1.right:3} of {row.top1.images:3}, "
+            f"taken for {row.mistake} {row.times}x"
+        )

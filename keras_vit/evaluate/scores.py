@@ -1,0 +1,103 @@
+"""What the outputs of a model say of each image: prediction, rank of the true class, loss.
+
+Pure functions of NumPy arrays; each row for itself, so that batches make no difference.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+# Of probabilities: a float32 softmax that has underflowed gives no infinite loss (as in Keras).
+SMALLEST = 1e-7
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Scores:
+    """Of each image, in a fixed order.
+
+    Attributes:
+        labels: int32 `[N]`, the true class, or -1 where it is not known.
+        predictions: int32 `[N]`, the class of the highest output.
+        ranks: int32 `[N]`, how many classes come before the true one: 0 if the prediction is
+            right. Of the number of classes where the true one is not known.
+        losses: float64 `[N]`, cross-entropy in nats; NaN where it is not known.
+        numbers: int32 `[N]`, the number of an image of ImageNet's validation set, else 0.
+    """
+
+    labels: np.ndarray
+    predictions: np.ndarray
+    ranks: np.ndarray
+    losses: np.ndarray
+    numbers: np.ndarray
+
+    @classmethod
+    def of(
+        cls, outputs: np.ndarray, labels: np.ndarray, numbers: np.ndarray, probabilities: bool
+    ) -> Scores:
+        """Of a batch.
+
+        Args:
+            outputs: `[B, classes]`, logits or probabilities. Of equal outputs the first class
+                counts as the higher one.
+            labels: `[B]` in [-1, classes).
+            numbers: `[B]`.
+            probabilities: Whether the outputs are probabilities.
+
+        Raises:
+            ValueError: If an output is not a number.
+        """
+        outputs = np.asarray(outputs).astype("float64")
+        if np.isnan(outputs).any():
+            raise ValueError(
+                "The outputs of the model must be numbers. Received: NaN for "
+                f"{np.isnan(outputs).any(axis=1).sum()} of {len(outputs)} images. Look at its "
+                "weights: a training that has diverged leaves such a model."
+            )
+        labels = np.asarray(labels, "int32")
+        known = labels >= 0
+        classes = outputs.shape[1]
+        of_label = outputs[np.arange(len(labels)), np.where(known, labels, 0)][:, None]
+        before = np.arange(classes) < labels[:, None]
+        ranks = ((outputs > of_label) | (before & (outputs == of_label))).sum(axis=1)
+        if probabilities:
+            losses = -np.log(np.maximum(of_label[:, 0] / outputs.sum(axis=1), SMALLEST))
+        else:
+            highest = outputs.max(axis=1, keepdims=True)
+            losses = np.log(np.exp(outputs - highest).sum(axis=1)) + (highest - of_label)[:, 0]
+        return cls(
+            labels,
+            outputs.argmax(axis=1).astype("int32"),
+            np.where(known, ranks, classes).astype("int32"),
+            np.where(known, losses, np.nan),
+            np.asarray(numbers, "int32"),
+        )
+
+    def in_head(self, outputs: np.ndarray) -> Scores:
+        """The same for classes that are outputs of a wider head.
+
+        Args:
+            outputs: int `[classes + 1]`, of each class its output; the last is -1, for images
+                whose class is not known.
+        """
+        return dataclasses.replace(
+            self,
+            labels=outputs[self.labels].astype("int32"),
+            predictions=outputs[self.predictions].astype("int32"),
+        )
+
+
+def joined(parts: Sequence[Scores], positions: np.ndarray) -> Scores:
+    """Several batches as one, each image at its position.
+
+    Args:
+        parts: At least one.
+        positions: int `[N]`, of the images of all parts: 0 ... N - 1 in any order.
+    """
+    order = np.argsort(positions)
+    names = [field.name for field in dataclasses.fields(Scores)]
+    return Scores(
+        *(np.concatenate([getattr(part, name) for part in parts])[order] for name in names)
+    )
