@@ -16,6 +16,25 @@ from keras_vit.sources import Source
 FILE_FORMATS = ("tfrecord", "array_record")
 
 
+class Reading(NamedTuple):
+    """What of an example is the label, where that is not what the data set says.
+
+    Attributes:
+        image: Name of the feature that is the image.
+        label: A function of the example, the image not decoded; gives an integer scalar.
+        class_names: Names of the labels 0, 1, ...
+        fields: What else of the example `label` reads, as `tfds.decode.PartialDecoding` takes
+            it; `None` for everything.
+        scale: Factor that brings pixels to [0, 255].
+    """
+
+    image: str
+    label: Callable[[dict[str, Any]], Any]
+    class_names: tuple[str, ...]
+    fields: dict[str, Any] | None = None
+    scale: int = 1
+
+
 class TfdsSource(NamedTuple):
     """Two splits whose elements, not yet decoded, `read` turns into (image, label)."""
 
@@ -43,18 +62,24 @@ def load(
     file_format: str | None = None,
 ) -> TfdsSource:
     """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    builder = open_builder(name, data_dir, file_format)
+    reading = _as_it_says(name, builder.info)
+    builder.download_and_prepare()
+    return of_builder(builder, reading, *_splits(builder.info, train_split, validation_split))
+
+
+def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any = None) -> Any:
+    """What TFDS knows of a data set; nothing is downloaded yet.
+
+    Raises:
+        ImportError: If tensorflow-datasets is not installed, or array_record where it is used.
+        ValueError: If there is no such data set, or format of files.
+    """
     if file_format not in (None, *FILE_FORMATS):
         raise ValueError(
             f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
         )
-    try:
-        tfds: Any = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ImportError(
-            "Data sets by name come with tensorflow-datasets: "
-            "pip install keras-vit-applications[tfds]"
-        ) from error
-
+    tfds = _tfds()
     try:
         options = {} if file_format is None else {"file_format": file_format}
         builder = tfds.builder(
@@ -70,26 +95,46 @@ def load(
             f"There is no folder {name!r}, and it does not work as the name of a TensorFlow data "
             f"set either: {str(error).splitlines()[0]}"
         ) from error
-    image_key, label_key, class_names = _keys(name, builder.info, tfds)
-    by_index = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
-    if by_index:
+    if _is_by_index(builder):
         _require_array_record()
-    builder.download_and_prepare()
+    return builder
 
-    train_split, validation_split = _splits(builder.info, train_split, validation_split)
+
+def is_prepared(builder: Any) -> bool:
+    """Whether the data are on the disk; what TFDS has for that logs a warning where they are not."""
+    return (builder.data_path / "dataset_info.json").exists()
+
+
+def of_builder(
+    builder: Any, reading: Reading, train_split: str, validation_split: str
+) -> TfdsSource:
+    """Two splits of a data set that is there.
+
+    Args:
+        builder: Of `open_builder`, prepared.
+        reading: What of an example is what.
+        train_split: In the language of TFDS.
+        validation_split: Likewise.
+    """
+    tfds = _tfds()
+    image_key = reading.image
     image_feature = builder.info.features[image_key]
     # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-    decoders = {image_key: tfds.decode.SkipDecoding()}
+    decoders: Any = {image_key: tfds.decode.SkipDecoding()}
+    if reading.fields is not None:
+        decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
 
     def decode(encoded: Any, label: Any) -> Any:
         import tensorflow as tf
 
         image = image_feature.decode_example(encoded)
+        if reading.scale != 1:
+            image = image * reading.scale
         if image.shape[-1] == 1:
             image = tf.image.grayscale_to_rgb(image)
         return image[..., :3], tf.cast(label, tf.int32)
 
-    if by_index:
+    if _is_by_index(builder):
         splits = [
             builder.as_data_source(split, decoders=decoders)
             for split in (train_split, validation_split)
@@ -102,7 +147,7 @@ def load(
 
         def fetch(which: Any, index: Any) -> Any:
             example: Any = splits[int(which)][int(index)]
-            return example[image_key], np.int64(example[label_key])
+            return example[image_key], np.int64(reading.label(example))
 
         def read(which: Any, index: Any) -> Any:
             import tensorflow as tf
@@ -110,15 +155,29 @@ def load(
             encoded, label = tf.numpy_function(fetch, [which, index], [tf.string, tf.int64])
             return decode(tf.ensure_shape(encoded, ()), tf.ensure_shape(label, ()))
 
-        return TfdsSource(train, validation, read, class_names, str(builder.data_dir))
+        return TfdsSource(train, validation, read, reading.class_names, str(builder.data_dir))
 
     def open_split(split: str) -> Source:
         dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        dataset = dataset.map(lambda example: (example[image_key], example[label_key]))
+        dataset = dataset.map(lambda example: (example[image_key], reading.label(example)))
         return sources.of_stream(dataset, int(builder.info.splits[split].num_examples))
 
     train, validation = open_split(train_split), open_split(validation_split)
-    return TfdsSource(train, validation, decode, class_names, str(builder.data_dir))
+    return TfdsSource(train, validation, decode, reading.class_names, str(builder.data_dir))
+
+
+def _tfds() -> Any:
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise ImportError(
+            "Data sets by name come with tensorflow-datasets: "
+            "pip install keras-vit-applications[tfds]"
+        ) from error
+
+
+def _is_by_index(builder: Any) -> bool:
+    return builder.info.file_format == _tfds().core.FileFormat.ARRAY_RECORD
 
 
 def _require_array_record() -> None:
@@ -131,8 +190,9 @@ def _require_array_record() -> None:
         ) from error
 
 
-def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:
+def _as_it_says(name: str, info: Any) -> Reading:
     """Where the image and the label are, and what the labels are called."""
+    tfds = _tfds()
     keys: tuple[Any, ...] = info.supervised_keys or ()
     features: list[Any] = [info.features[key] if isinstance(key, str) else None for key in keys]
     if (
@@ -144,7 +204,8 @@ def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:
             "Expected a data set of images with one class label each. "
             f"Received: {name!r} with the features {sorted(info.features)}"
         )
-    return keys[0], keys[1], tuple(features[1].names)
+    image_key, label_key = keys
+    return Reading(image_key, lambda example: example[label_key], tuple(features[1].names))
 
 
 def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, str]:
