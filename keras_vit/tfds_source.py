@@ -101,7 +101,7 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
 
 
 def is_prepared(builder: Any) -> bool:
-    """Whether the data are on the disk; what TFDS has for that logs a warning where they are not."""
+    """Whether the data are on the disk. TFDS's own `is_prepared` logs a warning where not."""
     return (builder.data_path / "dataset_info.json").exists()
 
 

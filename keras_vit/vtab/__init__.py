@@ -9,7 +9,7 @@ The 19 tasks of arXiv 1910.04867 are the rows of `TASKS`; how the ViT paper trai
 
 from keras_vit.vtab.data import Availability, available, load, splits
 from keras_vit.vtab.labels import Label
-from keras_vit.vtab.report import report_lines, scores
+from keras_vit.vtab.report import list_lines, picture, report_lines, scores
 from keras_vit.vtab.runner import Settings, run
 from keras_vit.vtab.tasks import GROUPS, TASKS, Task
 
@@ -21,7 +21,9 @@ __all__ = [
     "Settings",
     "Task",
     "available",
+    "list_lines",
     "load",
+    "picture",
     "report_lines",
     "run",
     "scores",

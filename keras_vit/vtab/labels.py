@@ -7,6 +7,7 @@ Each is that of google-research/task_adaptation, in the file that its comment na
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,7 +85,7 @@ def binned(name: str, values: int, bins: int) -> Label:
 def _ranges(edges: tuple[float, ...], unit: str = "") -> tuple[str, ...]:
     """Names of the ranges between edges, without the first and the last, which never matter."""
     inner = [f"{edge:g}{unit}" for edge in edges]
-    between = (f"{low} to {high}" for low, high in zip(inner, inner[1:], strict=False))
+    between = (f"{low} to {high}" for low, high in itertools.pairwise(inner))
     return (f"up to {inner[0]}", *between, f"above {inner[-1]}")
 
 

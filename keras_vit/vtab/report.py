@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from keras_vit.vtab.data import Availability
-from keras_vit.vtab.tasks import GROUPS, TASKS, Task
+from keras_vit.vtab.tasks import GROUPS, TASKS
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -82,8 +82,58 @@ def _mean_line(what: str, mean: float, count: int, of: int) -> str:
     return f"{f'mean of {what}, {count} of {of} tasks':58}{100 * mean:8.2f}%"
 
 
-def list_lines(tasks: Iterable[Task], found: Mapping[str, Availability]) -> list[str]:
-    """The tasks, what they are made of, and whether the data are there."""
+def picture(summary: Mapping[str, Any]) -> Any:
+    """What `keras_vit.vtab.run` returns as bars: tasks in the colours of their groups, and means.
+
+    Stand-ins are hatched and named so, and their mean is apart.
+
+    Returns:
+        A matplotlib figure; save it with `keras_vit.plots.save`.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    from keras_vit import plots
+
+    results, found, settings = summary["results"], summary["scores"], summary["settings"]
+    bars = {
+        group: [
+            (_title(row), 100 * row["test_accuracy"])
+            for row in results.values()
+            if row["group"] == group
+        ]
+        for group in GROUPS
+    }
+    means = [
+        (f"{group} ({_fraction(found['of'][group])})", group, 100 * mean)
+        for group, mean in found["groups"].items()
+    ]
+    if found["mean"] is not None:
+        means.append((f"mean ({_fraction(found['of']['all'])})", None, 100 * found["mean"]))
+    if found["stand_ins"] is not None:
+        means.append(("stand-ins, no VTAB", None, 100 * found["stand_ins"]))
+    name = "VTAB-1k" if found["of"]["all"][0] else "The protocol of VTAB-1k on stand-ins"
+    return plots.score_bars(
+        bars,
+        means,
+        f"{name}: {settings['model']}, {settings['image_size']} pixels, "
+        f"{settings['steps']} steps of {settings['batch_size']}",
+        hatched=[_title(row) for row in results.values() if row["stand_in"]],
+    )
+
+
+def _title(row: Mapping[str, Any]) -> str:
+    return f"{row['title']} (stand-in)" if row["stand_in"] else row["title"]
+
+
+def _fraction(of: Any) -> str:
+    return f"{of[0]} of {of[1]}"
+
+
+def list_lines(found: Mapping[str, Availability]) -> list[str]:
+    """Tasks of `TASKS`, what they are made of, and whether the data are there; `found` is what
+    `keras_vit.vtab.available` gives."""
+    tasks = [TASKS[name] for name in found]
     lines = [f"{'':22}{'group':13}{'classes':>7}{'test':>8}  {'data':11}{'TFDS, licence'}"]
     for task in tasks:
         split, percent = task.test_from

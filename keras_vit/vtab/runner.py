@@ -10,7 +10,7 @@ from typing import Any
 
 import keras
 
-from keras_vit import distribution, recipes, resume, runs, train
+from keras_vit import distribution, plots, recipes, resume, runs, train
 from keras_vit.data_errors import data_errors
 from keras_vit.devices import OneDevice
 from keras_vit.hardware import XLA
@@ -20,7 +20,7 @@ from keras_vit.run_folder import check_writable, set_aside
 from keras_vit.targets import replacing
 from keras_vit.variants import VARIANTS
 from keras_vit.vtab import data as vtab_data
-from keras_vit.vtab.report import scores
+from keras_vit.vtab.report import picture, scores
 from keras_vit.vtab.tasks import TASKS, Task
 
 SETTINGS_FILE, SUMMARY_FILE, PICTURE_FILE = "settings.json", "summary.json", "vtab.png"
@@ -108,10 +108,10 @@ def run(
     For each: with a `sweep`, trainings on 800 images, of which the learning rate that is best on
     200 others is taken; then a training on those 1,000, and the share of all test images that are
     right. A task's result is a file `TASK.json` in the folder, written under another name and
-    renamed; `summary.json` holds them all. When the process ends before its time, at whatever
-    moment, the same call goes on: with the tasks that have no file yet, and in the middle of one
-    from the newest of its checkpoints (`TASK.training`). The result is that of a run that was not
-    interrupted. More tasks may be asked for later, in the same folder.
+    renamed; `summary.json` holds them all, `vtab.png` shows them. When the process ends before its
+    time, at whatever moment, the same call goes on: with the tasks that have no file yet, and in
+    the middle of one from the newest of its checkpoints (`TASK.training`). The result is that of a
+    run that was not interrupted. More tasks may be asked for later, in the same folder.
 
     Args:
         settings: How to train.
@@ -130,7 +130,7 @@ def run(
         ValueError: If the folder holds something else, or a run with other settings; if there is
             no such task; if settings are out of their range, or the training diverges.
         OSError: If the disk is full, or a data file is damaged; checkpoints are kept.
-        ImportError: If tensorflow-datasets is not installed.
+        ImportError: If tensorflow-datasets or matplotlib is not installed.
         keras_vit.training_state.PreemptedError: After a SIGTERM; checkpoints are kept.
     """
     out, chosen = Path(out), vtab_data.as_tasks(tasks)
@@ -138,6 +138,7 @@ def run(
     recipe = settings.recipe()
     recorded = _recorded(settings, recipe)
     _open_folder(out, recorded, overwrite)
+    plots.require_matplotlib()  # now, not after the trainings
     states = vtab_data.available(data_dir, chosen)
     skipped: dict[str, str] = {}
     say = print if verbose != 0 else lambda *_, **__: None
@@ -163,6 +164,9 @@ def run(
         "scores": scores(results),
         "settings": recorded,
     }
+    if results:
+        with replacing(out / PICTURE_FILE) as temporary:
+            plots.save(picture(summary), temporary)
     _write(out / SUMMARY_FILE, summary)
     return summary
 
