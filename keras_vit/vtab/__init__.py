@@ -1,8 +1,10 @@
 """VTAB-1k: a model fine-tuned on 1,000 images of each of 19 tasks, and tested on all of them.
 
-    keras_vit.vtab.available(data_dir)  # which of the data sets are there
-    summary = keras_vit.vtab.run(keras_vit.vtab.Settings(), "runs/vtab", data_dir=data_dir)
-    print("\\n".join(keras_vit.vtab.report_lines(summary)))
+    from keras_vit import vtab
+
+    vtab.available(data_dir)  # which of the data sets are there
+    summary = vtab.run(vtab.Settings(), "runs/vtab", data_dir=data_dir)
+    print("\\n".join(vtab.report_lines(summary)))
 
 The 19 tasks of arXiv 1910.04867 are the rows of `TASKS`; how the ViT paper trains is in `Settings`.
 """

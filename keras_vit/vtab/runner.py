@@ -239,11 +239,13 @@ class _Task:
             dtype=settings.dtype,
         )
         model = runs.build(built, len(data.class_names), self.recipe)
-        # On the way the training images are looked at, not those to test on.
+        # On the way a sample of the training images is looked at, not those to test on.
         watched = data
         if phase == "final":
             watched = dataclasses.replace(
-                data, validation=data.train_as_validation, num_validation=data.num_train
+                data,
+                validation=data.train_as_validation.take(1),
+                num_validation=min(data.batch_size, data.num_train),
             )
         result = train.fine_tune(
             model,
