@@ -289,14 +289,16 @@ def _open_folder(out: Path, recorded: dict[str, Any], overwrite: bool) -> None:
     """Makes the folder of a run, or checks that it is that of this one."""
     if out.exists() and overwrite:
         set_aside(out)
-    there = {path.name for path in out.iterdir()} if out.is_dir() else {""} if out.exists() else {}
+    there = {"a file"} if out.is_file() else set()
+    if out.is_dir():  # without what a process was writing when it was killed
+        there = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     if there and SETTINGS_FILE not in there:
         raise ValueError(
             f"{out} exists already, and is no run of VTAB. Choose another name, or pass "
             "overwrite=True (--overwrite): it is then kept under another name"
         )
     # Settings with which nothing was ever done bind nobody.
-    if any(name.endswith((".json", ".training")) for name in {*there} - {SETTINGS_FILE}):
+    if any(name.endswith((".json", ".training")) for name in there - {SETTINGS_FILE}):
         check_same_run(recorded, json.loads((out / SETTINGS_FILE).read_text("utf-8")), out)
         return
     check_writable(out)
