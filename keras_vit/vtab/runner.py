@@ -298,7 +298,7 @@ def _open_folder(out: Path, recorded: dict[str, Any], overwrite: bool) -> None:
             "overwrite=True (--overwrite): it is then kept under another name"
         )
     # Settings with which nothing was ever done bind nobody.
-    if any(name.endswith((".json", ".training")) for name in there - {SETTINGS_FILE}):
+    if any(name.endswith((".json", ".training")) for name in there - {SETTINGS_FILE, SUMMARY_FILE}):
         check_same_run(recorded, json.loads((out / SETTINGS_FILE).read_text("utf-8")), out)
         return
     check_writable(out)
