@@ -228,7 +228,7 @@ def test_mock_data(name, tmp_path, monkeypatch, ten_objects):
             pixels, found = next(dataset.as_numpy_iterator())
             assert pixels.shape == (2, 16, 24, 3)
             assert pixels.dtype == np.float32
-            assert 0 <= pixels.min()
+            assert pixels.min() >= 0
             assert 64 < pixels.max() <= 255
             assert found.dtype == np.int32
             assert ((found >= 0) & (found < task.classes)).all()

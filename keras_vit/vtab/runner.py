@@ -144,7 +144,9 @@ def run(
     say = print if verbose != 0 else lambda *_, **__: None
     for task in chosen:
         path = out / f"{task.name}.json"
+        one = _Task(task, settings, recipe, out, data_dir, verbose)
         if path.exists():
+            resume.remove(one.checkpoints)  # where it was killed between the two
             continue
         state = states[task.name]
         if state.state != "prepared":
@@ -154,7 +156,6 @@ def run(
                 skipped[task.name] = reason
                 continue
         say(f"{task.name}:", flush=True)
-        one = _Task(task, settings, recipe, out, data_dir, verbose)
         _write(path, one.result())
         resume.remove(one.checkpoints)
     results = _results(out)
