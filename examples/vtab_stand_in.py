@@ -70,7 +70,7 @@ def tasks(names: tuple[str, ...], tests: int) -> list[vtab.Task]:
 
     found = [row("stand-in-classes", "classes", "natural", labels.CLASS, len(names))]
     if vehicles:
-        label = vtab.Label(is_vehicle, ("animal", "vehicle"))
+        label = vtab.Label(is_vehicle, {"label": True}, ("animal", "vehicle"))
         found.append(row("stand-in-vehicles", "vehicle?", "specialised", label, 2))
     return found
 

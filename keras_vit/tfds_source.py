@@ -23,12 +23,15 @@ class Reading(NamedTuple):
         image: Name of the feature that is the image.
         label: A function of the example, the image not decoded; gives an integer scalar.
         class_names: Names of the labels 0, 1, ...
+        fields: What else of the example `label` reads, as `tfds.decode.PartialDecoding` takes
+            it; `None` for everything.
         scale: Factor that brings pixels to [0, 255].
     """
 
     image: str
     label: Callable[[dict[str, Any]], Any]
     class_names: tuple[str, ...]
+    fields: dict[str, Any] | None = None
     scale: int = 1
 
 
@@ -116,13 +119,10 @@ def of_builder(
     tfds = _tfds()
     image_key = reading.image
     image_feature = builder.info.features[image_key]
-    # Encoded images are small enough to shuffle; `read` decodes them, in parallel. Others that an
-    # example has are not looked at.
-    decoders: Any = {
-        key: tfds.decode.SkipDecoding()
-        for key, feature in builder.info.features.items()
-        if isinstance(feature, tfds.features.Image)
-    }
+    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
+    decoders: Any = {image_key: tfds.decode.SkipDecoding()}
+    if reading.fields is not None:
+        decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
 
     def decode(encoded: Any, label: Any) -> Any:
         import tensorflow as tf

@@ -197,4 +197,4 @@ def _reading(task: Task, builder: Any) -> tfds_source.Reading:
             f"The data of {task.name!r} must have {task.classes} classes. Received: "
             f"{len(names)} in {builder.info.full_name}"
         )
-    return tfds_source.Reading("image", task.label.read, names, task.scale)
+    return tfds_source.Reading("image", task.label.read, names, task.label.fields, task.scale)

@@ -24,16 +24,18 @@ class Label:
 
     Attributes:
         read: A function of the example, a dictionary of tensors; gives an integer scalar.
+        fields: What it reads, as `tfds.decode.PartialDecoding` takes it.
         class_names: Names of the classes; or of the feature whose names they are.
     """
 
     read: Callable[[dict[str, Any]], Any]
+    fields: dict[str, Any]
     class_names: tuple[str, ...] | str
 
 
 def feature(name: str) -> Label:
     """The classes of the data set, as they are."""
-    return Label(lambda example: example[name], name)
+    return Label(lambda example: example[name], {name: True}, name)
 
 
 def above(value: Any, edges: tuple[float, ...]) -> Any:
@@ -77,7 +79,7 @@ def binned(name: str, values: int, bins: int) -> Label:
         return tf.cast(tf.math.floordiv(tf.cast(example[name], tf.float32), values / bins), "int64")
 
     what = name.removeprefix("label_").replace("_", " ")
-    return Label(read, tuple(f"{what} {i + 1} of {bins}" for i in range(bins)))
+    return Label(read, {name: True}, tuple(f"{what} {i + 1} of {bins}" for i in range(bins)))
 
 
 def _ranges(edges: tuple[float, ...], unit: str = "") -> tuple[str, ...]:
@@ -88,10 +90,15 @@ def _ranges(edges: tuple[float, ...], unit: str = "") -> tuple[str, ...]:
 
 
 CLASS = feature("label")
-CLEVR_COUNT = Label(count_objects, tuple(f"{count} objects" for count in range(3, 11)))
-CLEVR_DISTANCE = Label(closest_object, _ranges(CLEVR_DISTANCES[1:-1]))
+CLEVR_COUNT = Label(
+    count_objects, {"objects": {"size"}}, tuple(f"{count} objects" for count in range(3, 11))
+)
+CLEVR_DISTANCE = Label(
+    closest_object, {"objects": {"pixel_coords"}}, _ranges(CLEVR_DISTANCES[1:-1])
+)
 KITTI_VEHICLE = Label(
     closest_vehicle,
+    {"objects": {"location", "type"}},
     (*_ranges(KITTI_DISTANCES[1:-1], " m"), "no vehicle"),
 )
 DSPRITES_X = binned("label_x_position", 32, 16)
