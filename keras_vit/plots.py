@@ -192,6 +192,8 @@ def score_bars(
     names = [name for tasks in groups.values() for name, _ in tasks]
     start = 0
     for group, tasks in groups.items():
+        if not tasks:
+            continue
         places = range(start, start + len(tasks))
         start += len(tasks)
         scores = [score for _, score in tasks]
