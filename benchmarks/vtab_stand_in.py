@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """The protocol of VTAB-1k on photos of your own, which stand in for its tasks.
 
-    python examples/vtab_stand_in.py cifar10/train runs/vtab-stand-in
+    python benchmarks/vtab_stand_in.py cifar10/train runs/vtab-stand-in
 
 CIFAR-10 is no task of VTAB, and what this prints is no VTAB score: the code is that of the 19
 tasks, the numbers are not. The folder holds a folder of images for each class, 1,300 images at
