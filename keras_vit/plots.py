@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RIGHT, WRONG = "#1a7f37", "#c62828"
 TRAINING, VALIDATION = "#8a8f98", "#1f6feb"
+# Of VTAB's groups the first; the others are RIGHT and VALIDATION.
+NATURAL = "#c65d21"
 
 
 def require_matplotlib() -> None:
@@ -204,6 +206,64 @@ def data_scaling(rows: Sequence[Mapping[str, Any]], y_label: str) -> Figure:
     panels[0].set_xticks(counts, [f"{count:,}" for count in counts])
     panels[0].minorticks_off()
     panels[0].set_ylabel(y_label)
+    return figure
+
+
+def score_bars(
+    groups: Mapping[str, Sequence[tuple[str, float]]],
+    means: Sequence[tuple[str, str | None, float]],
+    title: str = "",
+    hatched: Sequence[str] = (),
+) -> Figure:
+    """A bar for each task, coloured by its group, and beside them the means (ViT paper, Figure 2).
+
+    Args:
+        groups: Name of a group -> (task, percent) of each of its tasks.
+        means: (what is meant, name of the group whose colour it has or `None`, percent).
+        title: Written above.
+        hatched: Names of tasks whose bars are hatched, as they are not what the others are.
+
+    Returns:
+        A matplotlib figure; save it with `save`.
+    """
+    colours = dict(zip(groups, (NATURAL, RIGHT, VALIDATION), strict=False))
+    count = sum(map(len, groups.values()))
+    figure = new_figure(max(6.5, 0.42 * (count + len(means)) + 2.5), 4)
+    figure.suptitle(title, fontsize=11)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=(max(count, 2), len(means)))
+    names = [name for tasks in groups.values() for name, _ in tasks]
+    start = 0
+    for group, tasks in groups.items():
+        if not tasks:
+            continue
+        places = range(start, start + len(tasks))
+        start += len(tasks)
+        scores = [score for _, score in tasks]
+        bars = left.bar(places, scores, 0.8, color=colours[group], label=group)
+        for bar, (name, _) in zip(bars, tasks, strict=True):
+            if name in hatched:
+                bar.set(hatch="//", edgecolor="white")
+    left.set_xticks(range(count), names, rotation=55, ha="right", fontsize=8)
+    left.set_xlim(-0.6, max(count, 2) - 0.4)
+    left.set_ylabel("top-1 accuracy in %")
+    left.legend(frameon=False, fontsize=8, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    values = [score for *_, score in means]
+    shades = [colours.get(group or "", TRAINING) for _, group, _ in means]
+    right.bar(range(len(means)), values, 0.8, color=shades)
+    right.set_xticks(
+        range(len(means)), [name for name, *_ in means], rotation=55, ha="right", fontsize=8
+    )
+    for axes in (left, right):
+        axes.set_ylim(0, 106)
+        axes.grid(axis="y", alpha=0.25)
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        for bar in axes.patches:
+            axes.annotate(
+                f"{bar.get_height():.0f}",
+                (bar.get_x() + bar.get_width() / 2, bar.get_height()),
+                xytext=(0, 2), textcoords="offset points", ha="center", fontsize=7,
+            )  # fmt: skip
     return figure
 
 

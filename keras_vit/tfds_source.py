@@ -18,6 +18,25 @@ FILE_FORMATS = ("tfrecord", "array_record")
 FILE_NAME_KEY = "file_name"
 
 
+class Reading(NamedTuple):
+    """What of an example is the label, where that is not what the data set says.
+
+    Attributes:
+        image: Name of the feature that is the image.
+        label: A function of the example, the image not decoded; gives an integer scalar.
+        class_names: Names of the labels 0, 1, ...
+        fields: What else of the example `label` reads, as `tfds.decode.PartialDecoding` takes
+            it; `None` for everything.
+        scale: Factor that brings pixels to [0, 255].
+    """
+
+    image: str
+    label: Callable[[dict[str, Any]], Any]
+    class_names: tuple[str, ...]
+    fields: dict[str, Any] | None = None
+    scale: int = 1
+
+
 class TfdsSource(NamedTuple):
     """Two splits whose elements, not yet decoded, `read` turns into (image, label)."""
 
@@ -45,10 +64,10 @@ def load(
     file_format: str | None = None,
 ) -> TfdsSource:
     """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
-    found = _open(name, data_dir, file_format)
-    splits = _splits(found.builder.info, train_split, validation_split)
-    (train, validation), read = found.sources(splits)
-    return TfdsSource(train, validation, read, found.class_names, found.folder)
+    builder = open_builder(name, data_dir, file_format)
+    reading = _as_it_says(name, builder.info)
+    builder.download_and_prepare()
+    return of_builder(builder, reading, *_splits(builder.info, train_split, validation_split))
 
 
 class TfdsSplit(NamedTuple):
@@ -76,8 +95,10 @@ def load_split(
         split: Default: `"validation"`, else `"test"`, else the only one there is.
         data_dir: As for `keras_vit.data.from_tfds`.
     """
-    found = _open(name, data_dir, None)
-    present = sorted(found.builder.info.splits)
+    builder = open_builder(name, data_dir)
+    reading = _as_it_says(name, builder.info)
+    builder.download_and_prepare()
+    present = sorted(builder.info.splits)
     if split is None:
         split = next((known for known in ("validation", "test") if known in present), None)
         split = present[0] if split is None and len(present) == 1 else split
@@ -85,86 +106,24 @@ def load_split(
         raise ValueError(
             f"The data set has the splits {present}: say which to evaluate on. Received: split=None"
         )
-    _check_split(found.builder.info, split)
-    (source,), read = found.sources((split,), with_names=True)
-    return TfdsSplit(source, read, found.class_names, found.folder)
+    _check_split(builder.info, split)
+    names = (FILE_NAME_KEY,) if FILE_NAME_KEY in builder.info.features else ()
+    (source,), read = _sources(builder, reading, (split,), names)
+    return TfdsSplit(source, read, reading.class_names, str(builder.data_dir))
 
 
-class _Opened(NamedTuple):
-    """A data set that is there, and where in its examples the image and the label are."""
+def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any = None) -> Any:
+    """What TFDS knows of a data set; nothing is downloaded yet.
 
-    builder: Any
-    tfds: Any
-    image_key: str
-    label_key: str
-    class_names: tuple[str, ...]
-    by_index: bool
-
-    @property
-    def folder(self) -> str:
-        return str(self.builder.data_dir)
-
-    def sources(
-        self, splits: Sequence[str], with_names: bool = False
-    ) -> tuple[list[Source], Callable[..., Any]]:
-        """Splits, and what reads their elements; with the names of files where there are any."""
-        keys = [self.image_key, self.label_key]
-        if with_names and FILE_NAME_KEY in self.builder.info.features:
-            keys.append(FILE_NAME_KEY)
-        image_feature = self.builder.info.features[self.image_key]
-        # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-        decoders = {self.image_key: self.tfds.decode.SkipDecoding()}
-
-        def decode(encoded: Any, label: Any, *file_name: Any) -> Any:
-            import tensorflow as tf
-
-            image = image_feature.decode_example(encoded)
-            if image.shape[-1] == 1:
-                image = tf.image.grayscale_to_rgb(image)
-            return image[..., :3], tf.cast(label, tf.int32), *file_name
-
-        if self.by_index:
-            opened = [self.builder.as_data_source(split, decoders=decoders) for split in splits]
-            # Which of the sources, and which of its elements.
-            found = [
-                sources.of_arrays((np.full(len(split), which), np.arange(len(split))))
-                for which, split in enumerate(opened)
-            ]
-
-            def fetch(which: Any, index: Any) -> Any:
-                example: Any = opened[int(which)][int(index)]
-                return example[keys[0]], np.int64(example[keys[1]]), *(example[k] for k in keys[2:])
-
-            def read(which: Any, index: Any) -> Any:
-                import tensorflow as tf
-
-                types = [tf.string, tf.int64, tf.string][: len(keys)]
-                values = tf.numpy_function(fetch, [which, index], types)
-                return decode(*(tf.ensure_shape(value, ()) for value in values))
-
-            return found, read
-
-        def open_split(split: str) -> Source:
-            dataset = self.builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-            dataset = dataset.map(lambda example: tuple(example[key] for key in keys))
-            return sources.of_stream(dataset, int(self.builder.info.splits[split].num_examples))
-
-        return [open_split(split) for split in splits], decode
-
-
-def _open(name: str, data_dir: str | Path | None, file_format: str | None) -> _Opened:
+    Raises:
+        ImportError: If tensorflow-datasets is not installed, or array_record where it is used.
+        ValueError: If there is no such data set, or format of files.
+    """
     if file_format not in (None, *FILE_FORMATS):
         raise ValueError(
             f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
         )
-    try:
-        tfds: Any = importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ImportError(
-            "Data sets by name come with tensorflow-datasets: "
-            "pip install keras-vit-applications[tfds]"
-        ) from error
-
+    tfds = _tfds()
     try:
         options = {} if file_format is None else {"file_format": file_format}
         builder = tfds.builder(
@@ -180,12 +139,97 @@ def _open(name: str, data_dir: str | Path | None, file_format: str | None) -> _O
             f"There is no folder {name!r}, and it does not work as the name of a TensorFlow data "
             f"set either: {str(error).splitlines()[0]}"
         ) from error
-    image_key, label_key, class_names = _keys(name, builder.info, tfds)
-    by_index = builder.info.file_format == tfds.core.FileFormat.ARRAY_RECORD
-    if by_index:
+    if _is_by_index(builder):
         _require_array_record()
-    builder.download_and_prepare()
-    return _Opened(builder, tfds, image_key, label_key, class_names, by_index)
+    return builder
+
+
+def is_prepared(builder: Any) -> bool:
+    """Whether the data are on the disk. TFDS's own `is_prepared` logs a warning where not."""
+    return (builder.data_path / "dataset_info.json").exists()
+
+
+def of_builder(
+    builder: Any, reading: Reading, train_split: str, validation_split: str
+) -> TfdsSource:
+    """Two splits of a data set that is there.
+
+    Args:
+        builder: Of `open_builder`, prepared.
+        reading: What of an example is what.
+        train_split: In the language of TFDS.
+        validation_split: Likewise.
+    """
+    (train, validation), read = _sources(builder, reading, (train_split, validation_split))
+    return TfdsSource(train, validation, read, reading.class_names, str(builder.data_dir))
+
+
+def _sources(
+    builder: Any, reading: Reading, splits: Sequence[str], names: Sequence[str] = ()
+) -> tuple[list[Source], Callable[..., Any]]:
+    """Splits, and what reads their elements: (image, label), and strings of these names."""
+    tfds = _tfds()
+    image_key = reading.image
+    image_feature = builder.info.features[image_key]
+    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
+    decoders: Any = {image_key: tfds.decode.SkipDecoding()}
+    if reading.fields is not None:
+        decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
+
+    def parts(example: Any) -> tuple[Any, ...]:
+        return example[image_key], reading.label(example), *(example[name] for name in names)
+
+    def decode(encoded: Any, label: Any, *strings: Any) -> Any:
+        import tensorflow as tf
+
+        image = image_feature.decode_example(encoded)
+        if reading.scale != 1:
+            image = image * reading.scale
+        if image.shape[-1] == 1:
+            image = tf.image.grayscale_to_rgb(image)
+        return image[..., :3], tf.cast(label, tf.int32), *strings
+
+    if _is_by_index(builder):
+        opened = [builder.as_data_source(split, decoders=decoders) for split in splits]
+        # Which of the sources, and which of its elements.
+        found = [
+            sources.of_arrays((np.full(len(split), which), np.arange(len(split))))
+            for which, split in enumerate(opened)
+        ]
+
+        def fetch(which: Any, index: Any) -> Any:
+            encoded, label, *strings = parts(opened[int(which)][int(index)])
+            return encoded, np.int64(label), *strings
+
+        def read(which: Any, index: Any) -> Any:
+            import tensorflow as tf
+
+            types = [tf.string, tf.int64, *(tf.string for _ in names)]
+            values = tf.numpy_function(fetch, [which, index], types)
+            return decode(*(tf.ensure_shape(value, ()) for value in values))
+
+        return found, read
+
+    def open_split(split: str) -> Source:
+        dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
+        count = int(builder.info.splits[split].num_examples)
+        return sources.of_stream(dataset.map(parts), count)
+
+    return [open_split(split) for split in splits], decode
+
+
+def _tfds() -> Any:
+    try:
+        return importlib.import_module("tensorflow_datasets")
+    except ImportError as error:
+        raise ImportError(
+            "Data sets by name come with tensorflow-datasets: "
+            "pip install keras-vit-applications[tfds]"
+        ) from error
+
+
+def _is_by_index(builder: Any) -> bool:
+    return builder.info.file_format == _tfds().core.FileFormat.ARRAY_RECORD
 
 
 def _require_array_record() -> None:
@@ -198,8 +242,9 @@ def _require_array_record() -> None:
         ) from error
 
 
-def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:
+def _as_it_says(name: str, info: Any) -> Reading:
     """Where the image and the label are, and what the labels are called."""
+    tfds = _tfds()
     keys: tuple[Any, ...] = info.supervised_keys or ()
     features: list[Any] = [info.features[key] if isinstance(key, str) else None for key in keys]
     if (
@@ -211,7 +256,8 @@ def _keys(name: str, info: Any, tfds: Any) -> tuple[str, str, tuple[str, ...]]:
             "Expected a data set of images with one class label each. "
             f"Received: {name!r} with the features {sorted(info.features)}"
         )
-    return keys[0], keys[1], tuple(features[1].names)
+    image_key, label_key = keys
+    return Reading(image_key, lambda example: example[label_key], tuple(features[1].names))
 
 
 def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, str]:
