@@ -3,7 +3,9 @@
 Names, splits and labels are those of google-research/task_adaptation (commit ed9b417,
 `task_adaptation/data/`; the file is named after the TFDS name unless a comment says so), and of
 the paper (arXiv 1910.04867). Where TFDS 4.9.10 no longer has the version that is asked for there,
-a comment says so. Numbers of images are TFDS's, by which the 200 images to tune on are cut.
+a comment says so. Numbers of images are those of TFDS's catalogue; the 200 images to tune on are
+cut by what the prepared data say of themselves. The notes on licences are a hint and were not
+checked against the data's own pages.
 """
 
 from __future__ import annotations
