@@ -58,7 +58,10 @@ def compiled(
     kernel.assign(np.random.default_rng(1).normal(0, 0.3, kernel.shape))
     model.compile(
         **recipe.compile_args(
-            from_logits=True, jit_compile=False, gradient_accumulation_steps=accumulate
+            from_logits=True,
+            # Op by op, two processes of JAX may wait for each other without an end.
+            jit_compile=keras.backend.backend() == "jax",
+            gradient_accumulation_steps=accumulate,
         )
     )
     return model
