@@ -165,6 +165,52 @@ def compute_against_accuracy(
     return figure
 
 
+def few_shot_curve(
+    shots: Sequence[int],
+    accuracies: np.ndarray,
+    references: Mapping[str, float],
+    title: str = "",
+) -> Figure:
+    """Accuracy against images of each class to learn from: the mean, and a dot for each draw.
+
+    Args:
+        shots: Images of each class.
+        accuracies: `[shots, draws]`, percent.
+        references: Name -> percent, a level line for each of two.
+        title: Written above.
+
+    Returns:
+        A matplotlib figure; save it with `save`.
+    """
+    figure = new_figure(7, 4.4)
+    axes = figure.subplots()
+    if title:
+        axes.set_title(title, fontsize=10)
+    for (name, level), colour, style in zip(
+        references.items(), (RIGHT, WRONG), ("--", ":"), strict=True
+    ):
+        label = f"{name}: {level:.1f} %"
+        axes.axhline(level, color=colour, linestyle=style, linewidth=1.4, label=label)
+    means = accuracies.mean(axis=1)
+    axes.plot(shots, means, "-", color=VALIDATION, label="few-shot, mean of the draws")
+    places = np.repeat(shots, accuracies.shape[1])
+    axes.scatter(
+        places, accuracies.ravel(), s=24, color=VALIDATION, alpha=0.45, label="few-shot, a draw"
+    )
+    axes.set_xscale("log")
+    # The means stand below the axis, where no line crosses them.
+    axes.set_xticks(
+        shots, [f"{shot}\n{mean:.1f} %" for shot, mean in zip(shots, means, strict=True)]
+    )
+    axes.minorticks_off()
+    axes.set_xlabel("images of each class to learn from, and the mean accuracy")
+    axes.set_ylabel("accuracy in %")
+    axes.grid(alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    return figure
+
+
 def predictions_grid(
     images: np.ndarray,
     probabilities: np.ndarray,
