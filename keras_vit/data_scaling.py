@@ -20,7 +20,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit import data, planner, plots
+from keras_vit import charts, data, planner, plots
 from keras_vit.ends import check_counts
 from keras_vit.run_folder import check_writable
 from keras_vit.train import EVALUATIONS, fine_tune, from_scratch_recipe
@@ -340,7 +340,7 @@ def _write_table(path: Path, rows: Sequence[Row]) -> None:
 
 def _draw(path: Path, rows: Sequence[Row], held_out: int) -> None:
     label = f"accuracy on {held_out:,} images held out, in %"
-    figure = plots.data_scaling([vars(row) for row in chosen_rows(rows)], label)
+    figure = charts.data_scaling([vars(row) for row in chosen_rows(rows)], label)
     partial = path.with_suffix(".partial")
     plots.save(figure, partial)
     os.replace(partial, path)

@@ -77,6 +77,8 @@ def check_losses(cases, results):
 
 def check_loss(case, result, want):
     tolerance = TOLERANCE[case.get("dtype", "float32")]
+    if case.get("parallel") == "model" and "dtype" in case:
+        tolerance *= 3  # the parts of a sum over channels are rounded before they are added
     print(np.abs(np.subtract(result["loss"], want["loss"])).max(), case)
     np.testing.assert_allclose(
         result["loss"], want["loss"], rtol=0, atol=tolerance, err_msg=str(case)

@@ -216,10 +216,10 @@ def size_picture(rows: Sequence[Measured], path: str | os.PathLike[str]) -> Path
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    from keras_vit import plots
+    from keras_vit import charts, plots
 
     known = all(row.top1 is not None for row in rows)
-    figure = plots.size_against_accuracy(
+    figure = charts.size_against_accuracy(
         [row.size / 2**20 for row in rows],
         [100 * (row.agreement if not known or row.top1 is None else row.top1) for row in rows],
         [row.path.name for row in rows],

@@ -100,7 +100,7 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
         FileExistsError: If there is something already.
         ImportError: If matplotlib is not installed.
     """
-    from keras_vit import plots
+    from keras_vit import charts, plots
 
     target = check_target(path, ".png", overwrite)
     points: dict[str, list[tuple[float, float, str]]] = {}
@@ -113,7 +113,7 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
         epochs = "" if run.epochs == 7 else f", {run.epochs} ep"
         point = (run.exaflops, run.imagenet, title.removeprefix("BiT-") + epochs)
         points.setdefault(family, []).append(point)
-    figure = plots.compute_against_accuracy(points, "ImageNet top-1 in %, fine-tuned at 384 px")
+    figure = charts.compute_against_accuracy(points, "ImageNet top-1 in %, fine-tuned at 384 px")
     with replacing(target) as temporary:
         plots.save(figure, temporary)
     return target

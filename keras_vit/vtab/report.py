@@ -93,7 +93,7 @@ def picture(summary: Mapping[str, Any]) -> Any:
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    from keras_vit import plots
+    from keras_vit import charts
 
     results, found, settings = summary["results"], summary["scores"], summary["settings"]
     bars = {
@@ -113,7 +113,7 @@ def picture(summary: Mapping[str, Any]) -> Any:
     if found["stand_ins"] is not None:
         means.append(("stand-ins, no VTAB", None, 100 * found["stand_ins"]))
     name = "VTAB-1k" if found["of"]["all"][0] else "The protocol of VTAB-1k on stand-ins"
-    return plots.score_bars(
+    return charts.score_bars(
         bars,
         means,
         f"{name}: {settings['model']}, {settings['image_size']} pixels, "

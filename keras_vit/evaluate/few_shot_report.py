@@ -1,0 +1,234 @@
+"""A model's features on a data set, measured and written as a folder: table, numbers, picture."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import keras_vit
+from keras_vit import charts, plots
+from keras_vit.data_errors import data_errors
+from keras_vit.evaluate.features import extract_labelled_features, feature_model
+from keras_vit.evaluate.few_shot import (
+    L2,
+    SEEDS,
+    SHOTS,
+    FewShot,
+    check_protocol,
+    check_shots,
+    evaluate_few_shot,
+)
+from keras_vit.evaluate.probes import (
+    LinearProbe,
+    linear_probe,
+    nearest_neighbours,
+    require_scikit_learn,
+)
+from keras_vit.images import CENTRE_FRACTION
+from keras_vit.pipeline import ImageData
+from keras_vit.predict import load_classifier
+from keras_vit.run_folder import new_folder
+from keras_vit.runs import Settings, load_data
+
+JSON_FILE, CSV_FILE, PICTURE_FILE = "few_shot.json", "few_shot.csv", "few_shot.png"
+NEIGHBOURS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What the features of a model are worth on a data set.
+
+    Attributes:
+        model: Its name.
+        data: Its name.
+        num_train: Number of training images.
+        width: Of the features.
+        sizes: (resized, cut out): (rows, columns) in pixels.
+        few_shot: With few images of each class.
+        probe: With all training images, logistic regression.
+        neighbours: With all training images, the share of the test images that their
+            `NEIGHBOURS` nearest neighbours name rightly.
+    """
+
+    model: str
+    data: str
+    num_train: int
+    width: int
+    sizes: tuple[tuple[int, int], tuple[int, int]]
+    few_shot: FewShot
+    probe: LinearProbe
+    neighbours: float
+
+    @property
+    def on_all(self) -> dict[str, float]:
+        """What learns from all training images -> its accuracy."""
+        return {
+            "linear probe": self.probe.accuracy,
+            f"{NEIGHBOURS} nearest neighbours": self.neighbours,
+        }
+
+    def lines(self) -> list[str]:
+        """A table to print, in percent of the test images."""
+        few = self.few_shot
+        lines = [
+            f"{self.model} on {self.data}: {few.num_classes} classes, {self.num_train} images to "
+            f"train on, {few.num_test} to test on",
+            "shots" + "".join(f"{f'seed {seed}':>9}" for seed in few.seeds) + "     mean   spread",
+        ]
+        for shots, row, mean, spread in zip(
+            few.shots, few.accuracies, few.means, few.spreads, strict=True
+        ):
+            numbers = "".join(f"{100 * number:9.2f}" for number in (*row, mean, spread))
+            lines.append(f"{shots:5}{numbers}")
+        for name, accuracy in self.on_all.items():
+            lines.append(f"all, {name:24}{100 * accuracy:6.2f}")
+        return lines
+
+
+def write_report(
+    source: str | Path,
+    data: str | Path,
+    out: str | Path,
+    weights: str | None = None,
+    *,
+    shots: Sequence[int] = SHOTS,
+    seeds: int = SEEDS,
+    l2: float = L2,
+    batch_size: int = 32,
+    on_error: str = "raise",
+    overwrite: bool = False,
+) -> Report:
+    """Measures a model's features on a data set, and writes `few_shot.json`, `.csv` and `.png`.
+
+    As big_vision does it: images are resized to 256x256 whatever their proportions, and the middle
+    224x224 is cut out (in proportion for models of another size). Where an image shrinks, it is
+    antialiased here, which big_vision's configuration is not.
+
+    Args:
+        source: As in `predict.load_classifier`.
+        data: A folder, of TFRecord files or as for `keras_vit.data.from_folder`, the name of a
+            TensorFlow data set, or `"digits"`. The images to train on are drawn from.
+        out: The folder to write: whole, or not at all.
+        weights: As in `predict.load_classifier`.
+        shots: Images of each class.
+        seeds: Draws of each.
+        l2: Regularisation of the few-shot classifier.
+        batch_size: Images per step.
+        on_error: `"raise"` or `"skip"` images that cannot be read.
+        overwrite: Whether there may be such a folder already, which is kept as `OUT.old`.
+
+    Raises:
+        ValueError: If a class has fewer images than `shots`, `out` is there already, or as the
+            parts say.
+        ImportError: If matplotlib or scikit-learn is not installed.
+    """
+    plots.require_matplotlib()
+    require_scikit_learn()
+    shots, draws = check_protocol(shots, seeds, l2)
+    with new_folder(out, overwrite) as folder:
+        classifier = load_classifier(source, weights)
+        crop = classifier.image_size
+        rows, columns = (round(side / CENTRE_FRACTION) for side in crop)
+        images = load_data(
+            Settings(
+                str(data), image_size=(rows, columns), batch_size=batch_size, on_error=on_error
+            )
+        )
+        model = feature_model(classifier.model)
+        train, train_labels = _features(model, images, "train", crop)
+        check_shots(train_labels, shots[-1], len(images.class_names), images.class_names)
+        test, test_labels = _features(model, images, "test", crop)
+        sets = (train, train_labels, test, test_labels)
+        found = nearest_neighbours(*sets[:3], k=NEIGHBOURS)
+        report = Report(
+            model=Path(source).stem,  # a checkpoint's model has no name of its own
+            data=images.name,
+            num_train=len(train),
+            width=train.shape[1],
+            sizes=((rows, columns), crop),
+            few_shot=evaluate_few_shot(*sets, shots, draws, l2, len(images.class_names)),
+            probe=linear_probe(*sets),
+            neighbours=float(np.mean(found == test_labels)),
+        )
+        _write(folder, report)
+    return report
+
+
+def _features(
+    model: Any, data: ImageData, split: str, crop: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Features and labels, in the order of the files."""
+    import tensorflow as tf
+
+    # Only `ImageData` made by hand has no order.
+    batches: Any = data.train_in_order if split == "train" else data.validation
+    total = data.num_train if split == "train" else data.num_validation
+    top, left = ((whole - part) // 2 for whole, part in zip(data.image_size, crop, strict=True))
+
+    def cut(pixels: Any, labels: Any) -> Any:
+        # The original goes back to whole levels before it crops, rounding down.
+        return tf.floor(pixels[:, top : top + crop[0], left : left + crop[1]]), labels
+
+    print(f"features of {total} images to {split} on")
+    with data_errors(data):
+        return extract_labelled_features(model, batches.map(cut), total=total)
+
+
+def _write(folder: Path, report: Report) -> None:
+    few = report.few_shot
+    resized, cropped = report.sizes
+    content = {
+        "model": report.model,
+        "data": {
+            "name": report.data,
+            "classes": few.num_classes,
+            "train_images": report.num_train,
+            "test_images": few.num_test,
+        },
+        "protocol": {
+            "feature_width": report.width,
+            "resized_to": resized,
+            "cropped_to": cropped,
+            "l2": few.l2,
+            "seeds": few.seeds,
+        },
+        "few_shot": [
+            {"shots": shots, "accuracies": row, "mean": mean, "spread": spread}
+            for shots, row, mean, spread in zip(
+                few.shots, few.accuracies, few.means, few.spreads, strict=True
+            )
+        ],
+        "linear_probe": dataclasses.asdict(report.probe),
+        "nearest_neighbours": {"k": NEIGHBOURS, "accuracy": report.neighbours},
+        "versions": {"keras_vit": keras_vit.__version__},
+    }
+    (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+
+    with (folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
+        rows = csv.writer(file)
+        rows.writerow(["method", "shots", "seed", "accuracy"])
+        for shots, row in zip(few.shots, few.accuracies, strict=True):
+            for seed, accuracy in zip(few.seeds, row, strict=True):
+                rows.writerow(["few-shot", shots, seed, f"{accuracy:.6f}"])
+        for name, accuracy in report.on_all.items():
+            rows.writerow([name, "all", "", f"{accuracy:.6f}"])
+
+    plots.save(
+        charts.few_shot_curve(
+            few.shots,
+            100 * np.array(few.accuracies),
+            {
+                f"{name}, all {report.num_train} images": 100 * accuracy
+                for name, accuracy in report.on_all.items()
+            },
+            title=f"{report.model} on {report.data}: {few.num_classes} classes, "
+            f"{few.num_test} images to test on",
+        ),
+        folder / PICTURE_FILE,
+    )
