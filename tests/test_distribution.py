@@ -23,10 +23,9 @@ pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="runs both backends in pr
 SCRIPT = Path(__file__).with_name("distributed_run.py")
 # To compile fast: how XLA optimises is not tested here.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
-# The issue asks for 1e-5 in float32. In bfloat16 the gradient of a part of the batch is rounded
-# to 8 bits before it is added to the others, so that the losses agree to about that.
-# In bfloat16 sums of parts are rounded to 1/256, and AdamW makes the smallest gradients count: losses
-# of about 1 were seen to differ by .0088 after an update.
+# In bfloat16 the gradient of a part of the batch is rounded to 8 bits before it is added to the
+# others, and AdamW makes the smallest gradients count: losses of about 1 were seen to differ by
+# .0088 after an update.
 TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 1e-2}
 BF16 = {"dtype": "mixed_bfloat16"}
 XLA = {"jit_compile": True}
