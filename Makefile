@@ -4,8 +4,9 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 STAMP = .venv/.installed
 INTEROP = .venv/.interop
+PEERS = .venv/.peers
 
-.PHONY: venv demo test interop test-interop test-slow lint bench web clean
+.PHONY: venv demo test interop test-interop test-slow lint bench bench-peers web clean
 
 venv: $(STAMP)
 
@@ -62,7 +63,17 @@ web: venv
 test-slow: venv
 	$(RUN) -m pytest -m slow
 
+# The libraries that benchmarks/inference.py and training.py run beside ours.
+$(PEERS): $(INTEROP)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,peers]'
+	@touch $(PEERS)
+
+bench-peers: $(PEERS)
+
+# The short version of each; what is slower than its goal says so and does not stop the others.
 bench: venv
+	-$(RUN) benchmarks/inference.py --quick
+	-$(RUN) benchmarks/training.py --quick
 	$(RUN) benchmarks/loading.py
 	$(RUN) benchmarks/tflite.py
 	$(RUN) benchmarks/input.py --quick

@@ -126,7 +126,7 @@ def race(
     running: list[Turns] = []
     try:
         for contestant in contestants:
-            print(f"  {contestant.name} ...", end="\r", file=sys.stderr, flush=True)
+            _progress(f"building {contestant.name}")
             try:
                 running.append(Turns(contestant, task))
             except MissingError as reason:
@@ -134,13 +134,19 @@ def race(
         results = {each.name: Timing([], each.facts) for each in running}
         for number in range(rounds):
             for each in running:
-                print(f"  round {number + 1}/{rounds} {each.name:30}", end="\r", file=sys.stderr)
+                _progress(f"round {number + 1}/{rounds} {each.name}")
                 results[each.name].seconds.append(each.take(repeats))
         return results
     finally:
-        print(" " * 60, end="\r", file=sys.stderr)
+        _progress("")
         for each in running:
             each.end()
+
+
+def _progress(text: str) -> None:
+    """A line of a terminal, written anew."""
+    if sys.stderr.isatty():
+        print(f"  {text:58}", end="\r", file=sys.stderr, flush=True)
 
 
 def ratio(results: dict[str, Timing], fast: str, slow: str) -> tuple[float, float, float]:
