@@ -498,9 +498,12 @@ def test_example(folder):
     script = Path(__file__).parents[1] / "examples" / "serve.py"
     command = [sys.executable, script, folder, "--rest-port", "0", "--no-grpc"]
     environment = {**os.environ, "PYTHONPATH": str(script.parents[1])}
+    # In the background of a shell Ctrl-C is ignored, and what is started there ignores it too.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     )
+    signal.signal(signal.SIGINT, before)
     watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     try:
