@@ -17,23 +17,15 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 from comparison import command
-from side_by_side import Contestant, Goal
+from inference import CONTESTANTS as FORWARD
+from inference import OURS, QUICK
+from side_by_side import Goal
 
 from keras_vit.commands import run_command
 
-OURS = ("ours, graph", "ours, XLA")
 KERAS_HUB, TIMM = ("keras-hub, graph", "keras-hub, XLA"), ("timm, eager", "timm, compiled")
-CONTESTANTS = (
-    Contestant("ours, graph", "ours", {"mode": "graph"}),
-    Contestant("ours, XLA", "ours", {"mode": "xla"}),
-    Contestant("ours, JAX", "ours", {"mode": "jax"}, {"KERAS_BACKEND": "jax"}),
-    Contestant("keras-hub, graph", "kerashub", {"mode": "graph"}),
-    Contestant("keras-hub, XLA", "kerashub", {"mode": "xla"}),
-    Contestant("timm, eager", "pytorch", {"library": "timm", "mode": "eager"}),
-    Contestant("timm, compiled", "pytorch", {"library": "timm", "mode": "compiled"}),
-    Contestant("limit", "limit"),
-)
-QUICK = ("ours, graph", "keras-hub, graph", "timm, eager", "limit")
+# The goals are against keras-hub and timm.
+CONTESTANTS = tuple(each for each in FORWARD if each.name != "transformers, eager")
 
 
 def goals(model: str, batch: int, precision: str) -> list[Goal]:

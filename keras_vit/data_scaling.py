@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import dataclasses
 import json
-import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ import numpy as np
 from keras_vit import charts, data, planner, plots
 from keras_vit.ends import check_counts
 from keras_vit.run_folder import check_writable
+from keras_vit.targets import replacing
 from keras_vit.train import EVALUATIONS, fine_tune, from_scratch_recipe
 from keras_vit.variants import Config
 
@@ -314,9 +314,8 @@ def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
             raise ValueError(
                 f"{folder} holds a table but not its {SETTINGS_FILE}: choose another folder"
             )
-        partial = settings.with_suffix(".partial")
-        partial.write_text(json.dumps(asked, indent=1) + "\n", "utf-8")
-        os.replace(partial, settings)
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(asked, indent=1) + "\n", "utf-8")
     held = json.loads(settings.read_text("utf-8"))
     if held != asked:
         raise ValueError(
@@ -327,20 +326,17 @@ def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    partial = path.with_suffix(".partial")
-    with open(partial, "w", encoding="utf-8", newline="") as file:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
         writer.writeheader()
         writer.writerows(
             {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in vars(row).items()}
             for row in rows
         )
-    os.replace(partial, path)
 
 
 def _draw(path: Path, rows: Sequence[Row], held_out: int) -> None:
     label = f"accuracy on {held_out:,} images held out, in %"
     figure = charts.data_scaling([vars(row) for row in chosen_rows(rows)], label)
-    partial = path.with_suffix(".partial")
-    plots.save(figure, partial)
-    os.replace(partial, path)
+    with replacing(path) as temporary:
+        plots.save(figure, temporary)
