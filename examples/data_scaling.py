@@ -30,7 +30,7 @@ experiment = data_scaling.Experiment(
     },
     counts=arguments.counts,
     teraflops=arguments.teraflops,
-    learning_rates=[0.001, 0.004, 0.016],
+    learning_rates=[0.000_25, 0.001, 0.004, 0.016],
 )
 
 
