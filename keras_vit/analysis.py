@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image
 
 from keras_vit.backend import ops
+from keras_vit.gradients import record_attention
 from keras_vit.position import as_pair
-from keras_vit.transformer import record_attention
 
 
 def attention_maps(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from keras_vit.branches import LayerScale, StochasticDepth
 from keras_vit.mixer import MixerBlock
+from keras_vit.norm import LayerNorm
 from keras_vit.tokens import (
     ClassToken,
     FeatureMap,
@@ -18,6 +19,7 @@ from keras_vit.transformer import (
 __all__ = [
     "ClassToken",
     "FeatureMap",
+    "LayerNorm",
     "LayerScale",
     "MLPBlock",
     "MixerBlock",

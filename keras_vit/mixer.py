@@ -21,6 +21,7 @@ from keras_vit.ends import (
     feature_output,
     image_input,
 )
+from keras_vit.norm import LayerNorm
 from keras_vit.position import as_pair
 from keras_vit.tokens import FeatureMap, PatchEmbed, TokenPooling
 from keras_vit.transformer import MLPBlock
@@ -115,7 +116,7 @@ def Mixer(
             name=f"mixer_block_{i}",
             **common,
         )(x)
-    x = keras.layers.LayerNormalization(epsilon=1e-6, name="norm", **common)(x)
+    x = LayerNorm(epsilon=1e-6, name="norm", **common)(x)
 
     # Tokens to what was asked for.
     if include_top or pooling is not None:
@@ -164,7 +165,7 @@ class MixerBlock(keras.layers.Layer):
         self.stochastic_depth_rate = stochastic_depth_rate
         self.gelu = gelu
         common: dict[str, Any] = {"dtype": self.dtype_policy}
-        norm = keras.layers.LayerNormalization
+        norm = LayerNorm
         self.token_norm = norm(epsilon=1e-6, name="token_norm", **common)
         self.token_mixing = MLPBlock(tokens_mlp_dim, gelu=gelu, name="token_mixing", **common)
         self.channel_norm = norm(epsilon=1e-6, name="channel_norm", **common)

@@ -10,48 +10,17 @@ one kernel; with `[B, N, D]` a reshape stands between them and nothing is fused.
 
 from __future__ import annotations
 
-import contextlib
-import contextvars
 import functools
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
 
 from keras_vit.backend import ops
 from keras_vit.branches import LayerScale, StochasticDepth
+from keras_vit.gradients import GELUS, attention, gelu, gelu_in_training
 from keras_vit.initializers import random_kernel
-
-GELUS = ("tanh", "exact")
-
-_recordings: contextvars.ContextVar[tuple[list[Any], ...]] = contextvars.ContextVar(
-    "attention_recordings", default=()
-)
-
-
-@contextlib.contextmanager
-def record_attention() -> Iterator[list[Any]]:
-    """Collects the attention weights of every block that runs eagerly inside the `with`.
-
-    Yields:
-        A list that grows by one `[B, H, N, N]` float32 tensor per attention layer, in the
-        order in which they run. A compiled function that was traced before adds nothing.
-    """
-    recording: list[Any] = []
-    token = _recordings.set((*_recordings.get(), recording))
-    try:
-        yield recording
-    finally:
-        _recordings.reset(token)
-
-
-def gelu(x: Any, kind: str) -> Any:
-    """GELU: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form."""
-    if kind == "tanh":
-        return ops.gelu(x, approximate=True)
-    # Written out because Keras's own exact form becomes an op that ONNX does not have.
-    return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+from keras_vit.norm import LayerNorm
 
 
 def to_rows(tokens: Any) -> Any:
@@ -114,13 +83,17 @@ class MultiHeadSelfAttention(keras.layers.Layer):
             for project in (self.query, self.key, self.value)
         )  # each [B, H, N, d]
         query = query * (1 / math.sqrt(query.shape[-1]))
-        scores = ops.matmul(query, ops.transpose(key, (0, 1, 3, 2)))  # [B, H, N, N]
-        weights = ops.softmax(ops.cast(scores, "float32"))
-        for recording in _recordings.get():
-            recording.append(weights)
-        weights = self.dropout(ops.cast(weights, value.dtype), training=training)
-        mixed = ops.transpose(ops.matmul(weights, value), (0, 2, 1, 3))  # [B, N, H, d]
+        mixed = attention(query, key, value, self._dropout_mask(query, training))
+        mixed = ops.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, d]
         return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
+
+    def _dropout_mask(self, query: Any, training: bool | None) -> Any:
+        """[B, H, N, N]: what dropout multiplies the attention weights by, or `None`."""
+        if not training or self.dropout_rate == 0:
+            return None
+        images, heads, tokens, _ = ops.shape(query)
+        ones = ops.ones((images, heads, tokens, tokens), query.dtype)
+        return self.dropout(ones, training=True)
 
     def _split_heads(self, rows: Any, num_tokens: Any) -> Any:
         """[B * N, D] -> [B, H, N, d]."""
@@ -182,7 +155,9 @@ class MLPBlock(keras.layers.Layer):
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         rows = to_rows(x)
-        hidden = self.dropout(self.dense_1(rows), training=training)
+        with gelu_in_training(training):
+            hidden = self.dense_1(rows)
+        hidden = self.dropout(hidden, training=training)
         rows = self.dropout(self.dense_2(hidden), training=training)
         return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
 
@@ -239,14 +214,12 @@ class TransformerBlock(keras.layers.Layer):
         self.layer_scale = layer_scale
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         layers = keras.layers
-        self.attention_norm = layers.LayerNormalization(
-            epsilon=epsilon, name="attention_norm", **common
-        )
+        self.attention_norm = LayerNorm(epsilon=epsilon, name="attention_norm", **common)
         self.attention = MultiHeadSelfAttention(
             num_heads, attention_dropout_rate, name="attention", **common
         )
         self.dropout = layers.Dropout(dropout_rate, name="dropout", **common)
-        self.mlp_norm = layers.LayerNormalization(epsilon=epsilon, name="mlp_norm", **common)
+        self.mlp_norm = LayerNorm(epsilon=epsilon, name="mlp_norm", **common)
         self.mlp = MLPBlock(mlp_dim, dropout_rate, gelu, name="mlp", **common)
         self.stochastic_depth = StochasticDepth(
             stochastic_depth_rate, name="stochastic_depth", **common

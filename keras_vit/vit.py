@@ -14,6 +14,7 @@ from keras_vit.ends import (
     feature_output,
     image_input,
 )
+from keras_vit.norm import LayerNorm
 from keras_vit.position import as_pair
 from keras_vit.tokens import (
     POOLINGS,
@@ -178,7 +179,7 @@ def ViT(
             **common,
         )(x)
     if not norm_after_pooling:
-        x = layers.LayerNormalization(epsilon=norm_epsilon, name="encoder_norm", **common)(x)
+        x = LayerNorm(epsilon=norm_epsilon, name="encoder_norm", **common)(x)
 
     # Tokens to what was asked for.
     if include_top:
@@ -186,7 +187,7 @@ def ViT(
     if pooling is not None:
         x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
         if norm_after_pooling:
-            x = layers.LayerNormalization(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
+            x = LayerNorm(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
     if include_top:
         if representation_size is not None:
             x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)

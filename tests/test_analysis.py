@@ -36,7 +36,7 @@ def test_maps_of_built_reloaded_wrapped_and_mixed_models(tmp_path):
 
 
 def test_maps_after_training_and_no_recording_elsewhere():
-    from keras_vit.transformer import record_attention
+    from keras_vit.gradients import record_attention
 
     model = keras_vit.ViT((8, 12), **TINY, dropout_rate=0.1, attention_dropout_rate=0.1)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)

@@ -32,6 +32,7 @@ LAYERS = [
     (layers.FeatureMap, {}, [TOKENS, (2, 2, 3, 12)], (2, 2, 3, 12)),
     (layers.TokenPooling, {"pooling": "max"}, [TOKENS], (2, 12)),
     (layers.MultiHeadSelfAttention, {"num_heads": 3, "dropout_rate": 0.1}, [TOKENS], TOKENS),
+    (layers.LayerNorm, {"epsilon": 0.01}, [TOKENS], TOKENS),
     (layers.MLPBlock, {"mlp_dim": 17, "gelu": "exact"}, [TOKENS], TOKENS),
     (layers.StochasticDepth, {"rate": 0.25, "seed": 7}, [TOKENS], TOKENS),
     (
@@ -122,7 +123,7 @@ def test_attention_against_numpy():
 
 @pytest.mark.parametrize("kind", ["tanh", "exact"])
 def test_gelu_against_its_definition(kind):
-    from keras_vit.transformer import gelu
+    from keras_vit.gradients import gelu
 
     x = np.linspace(-4, 4, 23).astype("float32")
     if kind == "exact":
@@ -195,7 +196,7 @@ def test_stochastic_depth_of_a_block_drops_each_branch_for_an_image():
 
 
 def test_softmax_stays_in_float32_under_a_16_bit_policy():
-    from keras_vit.transformer import record_attention
+    from keras_vit.gradients import record_attention
 
     layer = layers.MultiHeadSelfAttention(2, dtype="mixed_bfloat16")
     (x,) = _inputs([(1, 50, 8)])
