@@ -22,6 +22,7 @@ import keras
 from keras_vit.backend import ops
 from keras_vit.branches import LayerScale, StochasticDepth
 from keras_vit.initializers import random_kernel
+from keras_vit.rematerialise import rematerialised
 
 GELUS = ("tanh", "exact")
 
@@ -212,6 +213,9 @@ class TransformerBlock(keras.layers.Layer):
         gelu: `"tanh"` (the original) or `"exact"`.
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
+        rematerialise: Whether training keeps the block's input alone and computes the rest again
+            in the backward pass. May be set on a model that is built, before it is
+            compiled.
 
     Input: `[B, N, D]`. Output: `[B, N, D]`.
     """
@@ -226,6 +230,7 @@ class TransformerBlock(keras.layers.Layer):
         gelu: str = "tanh",
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
+        rematerialise: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -237,6 +242,7 @@ class TransformerBlock(keras.layers.Layer):
         self.gelu = gelu
         self.epsilon = epsilon
         self.layer_scale = layer_scale
+        self.rematerialise = rematerialise
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         layers = keras.layers
         self.attention_norm = layers.LayerNormalization(
@@ -264,6 +270,11 @@ class TransformerBlock(keras.layers.Layer):
             self.mlp_scale.build(rows_shape)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
+        if self.rematerialise and training:
+            return rematerialised(self, lambda x: self._encode(x, training), tokens)
+        return self._encode(tokens, training)
+
+    def _encode(self, tokens: Any, training: bool | None) -> Any:
         num_tokens = ops.shape(tokens)[1]
         rows = to_rows(tokens)
 
@@ -298,4 +309,5 @@ class TransformerBlock(keras.layers.Layer):
             "gelu": self.gelu,
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
+            "rematerialise": self.rematerialise,
         }
