@@ -78,12 +78,16 @@ def command(
                 reached = judged(results, goals(model, batch, precision))
                 for goal in reached:
                     print(
-                        f"  {goal['ours']} is {goal['ratio']:.2f}x {goal['theirs']}, goal "
+                        f"  {goal['of']}: {goal['ours']} is {goal['ratio']:.2f}x as good as "
+                        f"{goal['theirs']}, goal "
                         f"{goal['goal']:.2f}: {'reached' if goal['reached'] else 'missed'}"
                     )
                 del task["folder"]
                 times = {
-                    name: {"seconds": timing.rounds, "peak_mib": timing.facts["peak_mib"]}
+                    name: {
+                        "seconds": timing.rounds,
+                        **{key: timing.facts[key] for key in ("peak_mib", "step_mib")},
+                    }
                     for name, timing in results.items()
                 }
                 found.append({**task, "difference": difference, "times": times, "goals": reached})

@@ -73,8 +73,8 @@ class Turns:
         stdin.flush()
         answer = self._answer()
         self._process.send_signal(signal.SIGSTOP)
-        self.facts["peak_mib"] = answer["peak_mib"]
-        return answer["seconds"]
+        self.facts |= answer
+        return self.facts.pop("seconds")
 
     def end(self) -> None:
         self._process.kill()
@@ -97,7 +97,7 @@ class Timing:
 
     Attributes:
         seconds: Of each step, a list for each round.
-        facts: `peak_mib`, and what else its process says.
+        facts: `peak_mib` and `step_mib`, and what else its process says.
     """
 
     seconds: list[list[float]]
@@ -168,12 +168,15 @@ class Goal:
         to: Names of theirs; the fastest counts.
         least: The ratio.
         why: What it is about, for the report.
+        memory: The ratio is that of the memory of a step, theirs to ours, and of those of ours the
+            fastest counts, of theirs the one that needs least.
     """
 
     of: tuple[str, ...]
     to: tuple[str, ...]
     least: float
     why: str = ""
+    memory: bool = False
 
 
 def fastest(results: dict[str, Timing], names: Sequence[str]) -> str | None:
@@ -189,9 +192,15 @@ def judged(results: dict[str, Timing], goals: Sequence[Goal]) -> list[dict[str, 
         ours, theirs = fastest(results, goal.of), fastest(results, goal.to)
         if ours is None or theirs is None:
             continue
-        middle, least, most = ratio(results, ours, theirs)
+        if goal.memory:
+            needs = {name: results[name].facts["step_mib"] for name in goal.to if name in results}
+            theirs = min(needs, key=lambda name: needs[name])
+            middle = least = most = needs[theirs] / results[ours].facts["step_mib"]
+        else:
+            middle, least, most = ratio(results, ours, theirs)
         found.append(
             {
+                "of": "memory of a step" if goal.memory else "speed",
                 "ours": ours,
                 "theirs": theirs,
                 "goal": goal.least,
@@ -204,12 +213,16 @@ def judged(results: dict[str, Timing], goals: Sequence[Goal]) -> list[dict[str, 
 
 
 def table(results: dict[str, Timing], batch: int, base: str) -> str:
-    """Milliseconds, images/s, times `base`, and the memory of each process."""
-    lines = [f"  {'':32} {'ms':>9} {'images/s':>9} {'ratio':>6} {'spread':>11} {'peak MiB':>9}"]
+    """Milliseconds, images/s, times `base`, the memory of a step and of the whole process."""
+    lines = [
+        f"  {'':32} {'ms':>9} {'images/s':>9} {'ratio':>6} {'spread':>11} {'step MiB':>9} "
+        f"{'process':>8}"
+    ]
     for name, timing in results.items():
         middle, least, most = ratio(results, name, base)
         lines.append(
             f"  {name:32} {1e3 * timing.median:9.1f} {batch / timing.median:9.1f} {middle:6.2f} "
-            f"{least:5.2f}-{most:5.2f} {timing.facts['peak_mib']:9.0f}"
+            f"{least:5.2f}-{most:5.2f} {timing.facts['step_mib']:9.0f} "
+            f"{timing.facts['peak_mib']:8.0f}"
         )
     return "\n".join(lines)

@@ -78,6 +78,9 @@ _KEPT = (
 # Beside all tensors, for each block: the graphs of the training step, Python's and TensorFlow's.
 # Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
 _PROGRAM = 22_000_000
+# More for a block that is rematerialised, whose forward pass is in the graphs twice: 335 MB and
+# 393 MB with 12 blocks.
+_PROGRAM_AGAIN = 5_000_000
 
 
 def transformer_block_memory(
@@ -151,9 +154,9 @@ def training_memory(
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
     For ViT-Ti/16 (batches of 16 and 32, both precisions) it is within 3 % of what was measured, for
-    ViT-S/16 (8 and 16) 2 to 9 % below; `benchmarks/memory.py` measures. For Mixers
-    the rule of a block was not compared with a measurement. Of BiT, and of the stem of a hybrid,
-    only the outputs of the layers are counted, which is too little.
+    ViT-S/16 (8 and 16) 2 to 9 % below; `benchmarks/memory.py` measures, blocks that are
+    rematerialised too. For Mixers the rule of a block was not compared with a measurement. Of BiT,
+    and of the stem of a hybrid, only the outputs of the layers are counted, which is too little.
 
     Args:
         model: Any.
@@ -173,14 +176,18 @@ def training_memory(
     blocks = [layer for layer in model.layers if isinstance(layer, tuple(_BLOCKS))]
     others = [layer for layer in model.layers if layer not in blocks]
     dtype = next((x.compute_dtype for x in model.layers if "16" in x.compute_dtype), "float32")
-    inside = [_kept_of(block) for block in blocks]
+    kept = [_kept_of(block) for block in blocks]
+    again = [(block, size) for block, size in zip(blocks, kept, strict=True) if block.rematerialise]
+    # Of those all inputs, and what the one keeps whose backward pass runs.
+    inside = sum(kept) - sum(size for _, size in again) + max((x for _, x in again), default=0)
+    inside += sum(_count(block.output.shape) * bytes_of(block.compute_dtype) for block, _ in again)
     outside = [sum(map(_count, _shapes(x))) * bytes_of(x.compute_dtype) for x in others]
     result = {
         "weights": variables * bytes_of_weight(dtype),
         "gradients": 4 * parameters,
         "optimizer": 4 * parameters * (OPTIMIZERS[optimizer] + int(ema)),
-        "activations": batch_size * (sum(outside) + sum(inside) + max(inside, default=0)),
-        "program": _PROGRAM * len(blocks),
+        "activations": batch_size * (sum(outside) + inside + max(kept, default=0)),
+        "program": _PROGRAM * len(blocks) + _PROGRAM_AGAIN * len(again),
     }
     lesser = min(result["gradients"], result["activations"])
     return {**result, "total": sum(result.values()) - lesser}

@@ -23,6 +23,7 @@ from keras_vit.ends import (
 )
 from keras_vit.norm import LayerNorm
 from keras_vit.position import as_pair
+from keras_vit.rematerialise import rematerialised
 from keras_vit.tokens import FeatureMap, PatchEmbed, TokenPooling
 from keras_vit.transformer import MLPBlock
 
@@ -38,6 +39,7 @@ def Mixer(
     channels_mlp_dim: int = 3072,
     *,
     stochastic_depth_rate: float = 0.0,
+    rematerialise: bool = False,
     gelu: str = "tanh",
     border: str = "drop",
     include_preprocessing: bool = False,
@@ -60,6 +62,8 @@ def Mixer(
         tokens_mlp_dim: Hidden channels of the MLP over the tokens, `D_S` in the paper.
         channels_mlp_dim: Hidden channels of the MLP over the channels, `D_C` in the paper.
         stochastic_depth_rate: Of the last block, in [0, 1); it rises linearly from 0.
+        rematerialise: Whether training keeps of each block its input alone and computes the rest
+            again in the backward pass. The numbers stay the same.
         gelu: `"tanh"` (Google's checkpoints) or `"exact"`.
         border: What to do with a border that the patches do not cover: `"drop"` it (the
             original, with a warning), `"pad"` with zeros, or `"error"`.
@@ -113,6 +117,7 @@ def Mixer(
             channels_mlp_dim,
             stochastic_depth_rate=stochastic_depth_rate * i / max(depth - 1, 1),
             gelu=gelu,
+            rematerialise=rematerialise,
             name=f"mixer_block_{i}",
             **common,
         )(x)
@@ -144,6 +149,7 @@ class MixerBlock(keras.layers.Layer):
         channels_mlp_dim: Hidden channels of the MLP over the channels.
         stochastic_depth_rate: Probability of dropping a branch, per image; in [0, 1).
         gelu: `"tanh"` (the original) or `"exact"`.
+        rematerialise: As for `TransformerBlock`.
 
     Input: `[B, N, D]`, N known. Output: `[B, N, D]`.
 
@@ -157,6 +163,7 @@ class MixerBlock(keras.layers.Layer):
         channels_mlp_dim: int,
         stochastic_depth_rate: float = 0.0,
         gelu: str = "tanh",
+        rematerialise: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -164,6 +171,7 @@ class MixerBlock(keras.layers.Layer):
         self.channels_mlp_dim = channels_mlp_dim
         self.stochastic_depth_rate = stochastic_depth_rate
         self.gelu = gelu
+        self.rematerialise = rematerialise
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         norm = LayerNorm
         self.token_norm = norm(epsilon=1e-6, name="token_norm", **common)
@@ -187,6 +195,11 @@ class MixerBlock(keras.layers.Layer):
         self.channel_mixing.build(input_shape)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
+        if self.rematerialise and training:
+            return rematerialised(self, lambda x: self._mix(x, training), tokens)
+        return self._mix(tokens, training)
+
+    def _mix(self, tokens: Any, training: bool | None) -> Any:
         channels = ops.transpose(self.token_norm(tokens), (0, 2, 1))  # [B, D, N]
         branch = ops.transpose(self.token_mixing(channels, training=training), (0, 2, 1))
         tokens = tokens + self.stochastic_depth(branch, training=training)
@@ -204,4 +217,5 @@ class MixerBlock(keras.layers.Layer):
             "channels_mlp_dim": self.channels_mlp_dim,
             "stochastic_depth_rate": self.stochastic_depth_rate,
             "gelu": self.gelu,
+            "rematerialise": self.rematerialise,
         }

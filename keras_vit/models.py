@@ -65,6 +65,7 @@ _VIT_WORDS = {
     dropout_rate: In [0, 1).
     attention_dropout_rate: In [0, 1).
     stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
+    rematerialise: Whether training computes the inside of blocks again and does not keep it.
     gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; `"tanh"`, as
         Google's, without.
     border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
@@ -94,6 +95,7 @@ _MIXER_WORDS = {
     "pooling": "",
     "own": """\
     stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
+    rematerialise: Whether training computes the inside of blocks again and does not keep it.
     gelu: `"tanh"` or `"exact"`. Default: `"tanh"`, as Google's.
     border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
 """,
@@ -152,6 +154,7 @@ def _vit(variant: str) -> Callable[..., keras.Model]:
         dropout_rate: float = 0.0,
         attention_dropout_rate: float = 0.0,
         stochastic_depth_rate: float = 0.0,
+        rematerialise: bool = False,
         gelu: str | None = None,
         border: str = "drop",
         include_preprocessing: bool = False,
@@ -177,6 +180,7 @@ def _vit(variant: str) -> Callable[..., keras.Model]:
             dropout_rate=dropout_rate,
             attention_dropout_rate=attention_dropout_rate,
             stochastic_depth_rate=stochastic_depth_rate,
+            rematerialise=rematerialise,
             border=border,
             include_preprocessing=include_preprocessing,
             dtype=dtype,
@@ -236,6 +240,7 @@ def _mixer(variant: str) -> Callable[..., keras.Model]:
         *,
         new_head: bool = False,
         stochastic_depth_rate: float = 0.0,
+        rematerialise: bool = False,
         gelu: str | None = None,
         border: str = "drop",
         include_preprocessing: bool = False,
@@ -254,6 +259,7 @@ def _mixer(variant: str) -> Callable[..., keras.Model]:
             classifier_activation=classifier_activation,
             name=name,
             stochastic_depth_rate=stochastic_depth_rate,
+            rematerialise=rematerialise,
             border=border,
             include_preprocessing=include_preprocessing,
             dtype=dtype,

@@ -21,6 +21,7 @@ from keras_vit.branches import LayerScale, StochasticDepth
 from keras_vit.gradients import GELUS, attention, gelu, gelu_in_training
 from keras_vit.initializers import random_kernel
 from keras_vit.norm import LayerNorm
+from keras_vit.rematerialise import rematerialised
 
 
 def to_rows(tokens: Any) -> Any:
@@ -187,6 +188,9 @@ class TransformerBlock(keras.layers.Layer):
         gelu: `"tanh"` (the original) or `"exact"`.
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
+        rematerialise: Whether training keeps the block's input alone and computes the rest again
+            in the backward pass. May be set on a model that is built, before it is
+            compiled.
 
     Input: `[B, N, D]`. Output: `[B, N, D]`.
     """
@@ -201,6 +205,7 @@ class TransformerBlock(keras.layers.Layer):
         gelu: str = "tanh",
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
+        rematerialise: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -212,6 +217,7 @@ class TransformerBlock(keras.layers.Layer):
         self.gelu = gelu
         self.epsilon = epsilon
         self.layer_scale = layer_scale
+        self.rematerialise = rematerialise
         common: dict[str, Any] = {"dtype": self.dtype_policy}
         layers = keras.layers
         self.attention_norm = LayerNorm(epsilon=epsilon, name="attention_norm", **common)
@@ -237,6 +243,11 @@ class TransformerBlock(keras.layers.Layer):
             self.mlp_scale.build(rows_shape)
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
+        if self.rematerialise and training:
+            return rematerialised(self, lambda x: self._encode(x, training), tokens)
+        return self._encode(tokens, training)
+
+    def _encode(self, tokens: Any, training: bool | None) -> Any:
         num_tokens = ops.shape(tokens)[1]
         rows = to_rows(tokens)
 
@@ -271,4 +282,5 @@ class TransformerBlock(keras.layers.Layer):
             "gelu": self.gelu,
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
+            "rematerialise": self.rematerialise,
         }

@@ -47,6 +47,7 @@ def ViT(
     dropout_rate: float = 0.0,
     attention_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
+    rematerialise: bool = False,
     gelu: str = "tanh",
     norm_epsilon: float = 1e-6,
     border: str = "drop",
@@ -86,6 +87,8 @@ def ViT(
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
+        rematerialise: Whether training keeps of each block its input alone and computes the rest
+            again in the backward pass. The numbers stay the same. A stem is kept whole.
         gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
         norm_epsilon: Of the layer norms; 1e-6 in Google's and timm's code, 1e-12 in Hugging
             Face's.
@@ -175,6 +178,7 @@ def ViT(
             gelu=gelu,
             epsilon=norm_epsilon,
             layer_scale=layer_scale,
+            rematerialise=rematerialise,
             name=f"block_{i}",
             **common,
         )(x)

@@ -60,6 +60,19 @@ def test_memory_by_hand(dtype, bytes_of_a_block):
 
 
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
+def test_memory_of_rematerialised_blocks_by_hand(dtype):
+    sizes = (16, 8, 6, 3, 2, 7)
+    model = keras_vit.ViT(*sizes, classes=3, rematerialise=True, dtype=dtype)
+    once = costs.transformer_block_memory(5, 6, 7, 2, dtype)
+    kept, again = (
+        costs.training_memory(x, 2) for x in (keras_vit.ViT(*sizes, classes=3, dtype=dtype), model)
+    )
+    between = 5 * 6 * costs.bytes_of(dtype)
+    assert kept["activations"] - again["activations"] == 2 * (2 * once - 3 * between)
+    assert again["program"] > kept["program"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_memory_of_a_mixer_by_hand(dtype):
     # 8 tokens of width 6, MLPs over 5 hidden tokens and 7 hidden channels.
     two, three = (

@@ -69,10 +69,10 @@ def test_signature_is_that_of_keras_applications(name):
         (
             VITS,
             "classifier representation_size registers dropout_rate attention_dropout_rate "
-            "stochastic_depth_rate gelu border",
+            "stochastic_depth_rate rematerialise gelu border",
         ),
         (BITS, ""),
-        (MIXERS, "stochastic_depth_rate gelu border"),
+        (MIXERS, "stochastic_depth_rate rematerialise gelu border"),
     ],
 )
 def test_options_are_those_of_the_family(names, own):
