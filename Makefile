@@ -75,7 +75,7 @@ bench-peers: $(PEERS)
 bench: venv
 	-$(RUN) benchmarks/inference.py --quick
 	-$(RUN) benchmarks/training.py --quick
-	$(RUN) benchmarks/loading.py
+	-$(RUN) benchmarks/loading.py
 	$(RUN) benchmarks/tflite.py
 	$(RUN) benchmarks/input.py --quick
 

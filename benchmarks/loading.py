@@ -3,9 +3,10 @@
     .venv/bin/python benchmarks/loading.py --model ViT_B16
 
 Writes a file of random numbers in the released layout, then alternates, in one process: reading
-all its arrays with `numpy.load`; loading it into a model that is there; and building the model
-from it. Prints medians, ratios and the peak of extra memory. Then it imports `keras` and
-`keras_vit` by turns, in new processes. Exits with 1 if a goal is missed.
+all its arrays with `numpy.load`, each forgotten before the next, or all kept; loading it into a
+model that is there; building the model with zeros; and building the model from the file. Prints
+medians, ratios and the peaks of memory, of new processes. Then it imports `keras` and `keras_vit`
+by turns, in new processes. Exits with 1 if a goal is missed.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_vit
+from keras_vit.initializers import weights_follow
 from keras_vit.manifest import manifest
 
 
@@ -36,6 +38,16 @@ def read_plainly(path: Path) -> None:
     with np.load(path, allow_pickle=False) as file:
         for name in file.files:
             file[name]
+
+
+def read_and_keep(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        dict(file)
+
+
+def build_with_zeros(model: str) -> None:
+    with weights_follow():
+        getattr(keras_vit, model)(weights=None)
 
 
 def seconds(function, *arguments) -> float:
@@ -75,7 +87,9 @@ def main() -> int:
         model = getattr(keras_vit, arguments.model)(weights=None)
         jobs = {
             "numpy.load, all arrays": lambda: read_plainly(path),
+            "numpy.load, all arrays kept": lambda: read_and_keep(path),
             "load_weights, model built": lambda: keras_vit.load_weights(model, path),
+            "building, zeros": lambda: build_with_zeros(arguments.model),
             "from_checkpoint, build + load": lambda: keras_vit.from_checkpoint(path),
         }
         times: dict[str, list[float]] = {name: [] for name in jobs}
@@ -88,12 +102,18 @@ def main() -> int:
         for name, median in medians.items():
             low, high = min(times[name]), max(times[name])
             print(f"  {name:32} {median:6.2f} s  ({low:.2f}-{high:.2f})  {median / plain:.2f}x")
-        build = f"model = keras_vit.{arguments.model}(weights=None); before = peak()"
+        build = f"model = keras_vit.{arguments.model}(weights=None)"
         load = f"keras_vit.load_weights(model, {str(path)!r})"
-        extra = peak_memory(f"{build}; {load}") / size
-        print(f"  extra memory of load_weights: {extra:.2f}x the file")
-        both = peak_memory(f"before = peak(); keras_vit.from_checkpoint({str(path)!r})") / size
-        print(f"  memory of from_checkpoint, model included: {both:.2f}x the file")
+        both = f"keras_vit.from_checkpoint({str(path)!r})"
+        # The first model of a process, however small, wakes up 50 MiB of the backend.
+        start = "keras_vit.ViT(16, 4, 12, 1, 3, 20); before = peak()"
+        memory = {
+            "load_weights, beside the model": peak_memory(f"{build}; before = peak(); {load}"),
+            "building, random weights": peak_memory(f"{start}; {build}"),
+            "from_checkpoint, build + load": peak_memory(f"{start}; {both}"),
+        }
+        for name, growth in memory.items():
+            print(f"  memory of {name:32} {growth / size:.2f}x the file")
 
     imports: dict[str, list[float]] = {"keras": [], "keras_vit": []}
     for _ in range(arguments.repeats):
@@ -104,8 +124,16 @@ def main() -> int:
 
     goals = {
         "load_weights <= 3x plain reading": medians["load_weights, model built"] <= 3 * plain,
-        "extra memory <= 1.3x the file": extra <= 1.3,
-        "import keras_vit <= 1.2x import keras": our_time <= 1.2 * keras_time,
+        "build + load <= 1.5x plain reading": medians["from_checkpoint, build + load"]
+        <= 1.5 * plain,
+        # Twice would be 2; the rest is one array and what the backend keeps.
+        "extra memory of load_weights <= 0.4x the file": memory["load_weights, beside the model"]
+        <= 0.4 * size,
+        "memory of building <= 1.2x the variables": memory["building, random weights"]
+        <= 1.2 * size,
+        "memory of build + load <= 1.2x the file": memory["from_checkpoint, build + load"]
+        <= 1.2 * size,
+        "import keras_vit <= 1.1x import keras": our_time <= 1.1 * keras_time,
     }
     for goal, reached in goals.items():
         print(f"{'reached' if reached else 'MISSED'}: {goal}")

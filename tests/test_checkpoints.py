@@ -266,3 +266,32 @@ def test_loading_needs_little_memory_beside_the_model(tmp_path):
     )
     extra = int(result.stdout.split()[-1]) * 1024
     assert extra < 1.3 * path.stat().st_size
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+def test_a_model_is_allocated_once(tmp_path):
+    """Peak memory of building a model of 100 MB, random and from a file, in another process."""
+    config = keras_vit.ViTConfig(16, 512, 8, 8, 2048)
+    path = _save(tmp_path / "a.npz", _arrays(config, image_size=224, classes=10))
+    script = f"""
+        import re, keras_vit
+
+        def memory(name):
+            return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+        keras_vit.ViT(16, 4, 12, 1, 3, 20)  # wakes up the backend
+        before = memory("VmRSS")
+        loaded = keras_vit.from_checkpoint({str(path)!r})
+        after = memory("VmRSS")
+        print("growth", memory("VmHWM") - before)
+        built = keras_vit.ViT(224, 16, 512, 8, 8, 2048, classes=10)
+        print("growth", memory("VmHWM") - after)
+    """
+    result = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
+    )
+    size = path.stat().st_size
+    for line in result.stdout.split("\n")[-3:-1]:
+        # The largest array is 4 MB; a second allocation of all would be another 100.
+        assert size * 0.9 < int(line.split()[1]) * 1024 < size * 1.5
