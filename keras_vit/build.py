@@ -100,16 +100,16 @@ def _resolve(
     variant: str, weights: Any, input_tensor: Any, input_shape: Any
 ) -> Path | ReleasedFile:
     """What `weights` means: a file that is there, or a released one."""
+    if not isinstance(weights, str | os.PathLike):  # a number would be an open file's
+        raise ValueError(
+            "`weights` must be None, a name or a path. Received: "
+            f"weights={weights!r}; names: {released_weights.available(variant)}"
+        )
     if isinstance(weights, os.PathLike) or os.path.isfile(weights):
         path = Path(weights)
         if not path.is_file():
             raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
         return path
-    if not isinstance(weights, str):
-        raise ValueError(
-            "`weights` must be None, a name or a path. Received: "
-            f"weights={weights!r}; names: {released_weights.available(variant)}"
-        )
     folders = {"", *(os.path.dirname(path) for file in RELEASED for path in file.paths)}
     endings = (".h5", ".keras", ".safetensors")
     if weights.endswith(endings) or os.path.dirname(weights) not in folders:
