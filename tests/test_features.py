@@ -94,7 +94,7 @@ def test_models_reloaded_wrapped_without_a_head_and_of_the_user(tmp_path):
     named = extract_features(own, pixels, layer="pooled")
     assert named.shape == (5, 4)
     np.testing.assert_allclose(
-        ops.convert_to_numpy(own.get_layer("hidden")(named)), features, atol=1e-6
+        ops.convert_to_numpy(own.get_layer("hidden")(named)), features, atol=3e-6
     )
 
 
@@ -103,11 +103,11 @@ def test_any_batch_size_gives_the_same_features_in_the_order_of_the_images():
     together = extract_features(model, pixels, batch_size=7)
     for batch_size in (1, 3, 100):
         apart = extract_features(model, pixels, batch_size)
-        np.testing.assert_allclose(apart, together, atol=1e-6)
+        np.testing.assert_allclose(apart, together, atol=3e-6)
     labels = np.array([3, 0, 0, 2, 1, 4, 4])
     batches = [(pixels[:4], labels[:4]), (pixels[4:], labels[4:])]
     features, found = extract_labelled_features(model, batches)
-    np.testing.assert_allclose(features, together, atol=1e-6)
+    np.testing.assert_allclose(features, together, atol=3e-6)
     np.testing.assert_array_equal(found, labels)
 
     mixed = vit(dtype="mixed_bfloat16")
