@@ -39,7 +39,7 @@ test: lint
 		tests/test_layers.py tests/test_position.py tests/test_vit.py tests/test_parity.py \
 		tests/test_checkpoints.py tests/test_analysis.py tests/test_measurements.py \
 		tests/test_bit.py tests/test_mixer.py tests/test_schedules.py tests/test_evaluate.py \
-		tests/test_rematerialise.py \
+		tests/test_rematerialise.py tests/test_gradients.py \
 		tests/test_formats.py::test_npz_to_keras_to_npz_is_bit_identical \
 		tests/test_formats.py::test_what_is_saved_opens_again
 
