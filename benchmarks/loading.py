@@ -131,8 +131,8 @@ def main() -> int:
         <= 0.4 * size,
         "memory of building <= 1.2x the variables": memory["building, random weights"]
         <= 1.2 * size,
-        "memory of build + load <= 1.2x the file": memory["from_checkpoint, build + load"]
-        <= 1.2 * size,
+        "memory of build + load <= 1.3x the file": memory["from_checkpoint, build + load"]
+        <= 1.3 * size,
         "import keras_vit <= 1.1x import keras": our_time <= 1.1 * keras_time,
     }
     for goal, reached in goals.items():

@@ -55,7 +55,8 @@ def memory(
         Bytes by what they are for: `weights`, with the copies that mixed precision makes of them;
         `gradients`, with the sums of them; `optimizer`; `activations`, what is kept for the
         backward pass and what this needs for one block; `total`, the peak: as activations go
-        while gradients come, it counts that of the two which is more, and the rest.
+        while gradients come, it counts that of the two which is more, and the rest. With
+        rematerialisation most activations are one block's, there to the end: it counts both.
     """
     parameters = local_parameters(model_parts, model_parallel)
     gradients = FLOAT32 * parameters
@@ -78,5 +79,5 @@ def memory(
         "optimizer": FLOAT32 * -(-states // optimizer_shards),
         "activations": images * (outputs + inside),
     }
-    lesser = min(gradients, result["activations"])
+    lesser = 0 if rematerialise else min(gradients, result["activations"])
     return {**result, "total": sum(result.values()) - lesser}

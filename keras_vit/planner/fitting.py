@@ -94,12 +94,17 @@ def fits(
         model_parts = parts(config, image_size, classes)
         needed, largest = [], []
         for rematerialise in (False, True):
-            found = memory(model_parts, 1, rematerialise=rematerialise, **options)
-            gradients, each = found["gradients"], found["activations"]
-            # The rest is there all the time; of gradients and activations the larger counts.
-            rest = found["total"] - max(gradients, each)
-            needed.append(rest + max(gradients, batch_size * each) + int(1e9 * overhead_gb))
-            largest.append((room - rest) // each if room >= rest + gradients else 0)
+            one, batch = (
+                memory(model_parts, images, rematerialise=rematerialise, **options)
+                for images in (1, batch_size)
+            )
+            needed.append(batch["total"] + int(1e9 * overhead_gb))
+            each, gradients = one["activations"], one["gradients"]
+            # The rest is there all the time; of gradients and activations the larger counts, or
+            # with rematerialisation both.
+            rest = one["weights"] + one["optimizer"] + (gradients if rematerialise else 0)
+            fits_one = room >= rest + (each if rematerialise else max(gradients, each))
+            largest.append((room - rest) // each if fits_one else 0)
         count = total(model_parts, "parameters")
         result.append(Fit(name, count, needed[0], needed[1], largest[0], largest[1], batch_size))
     return sorted(result, key=lambda fit: fit.bytes)
