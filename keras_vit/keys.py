@@ -105,31 +105,6 @@ _MIXER_BLOCK = "MixerBlock_{i}"
 MIXER_KEYS = (
     Key("stem/projection/kernel", "stem/kernel"),
     Key("stem/projection/bias", "stem/bias"),
-    Key("mixer_block_{i}/token_norm/gamma", f"{_MIXER_BLOCK}/LayerNorm_0/scale"),
-    Key("mixer_block_{i}/token_norm/beta", f"{_MIXER_BLOCK}/LayerNorm_0/bias"),
-    Key("mixer_block_{i}/channel_norm/gamma", f"{_MIXER_BLOCK}/LayerNorm_1/scale"),
-    Key("mixer_block_{i}/channel_norm/beta", f"{_MIXER_BLOCK}/LayerNorm_1/bias"),
-    *(
-        Key(
-            f"mixer_block_{{i}}/{mlp}/dense_{n}/{part}",
-            f"{_MIXER_BLOCK}/{mlp}/Dense_{n - 1}/{part}",
-        )
-        for mlp in ("token_mixing", "channel_mixing")
-        for n in (1, 2)
-        for part in ("kernel", "bias")
-    ),
-    Key("norm/gamma", "pre_head_layer_norm/scale"),
-    Key("norm/beta", "pre_head_layer_norm/bias"),
-    Key("head/kernel", "head/kernel"),
-    Key("head/bias", "head/bias"),
-)
-
-
-_MIXER_BLOCK = "MixerBlock_{i}"
-
-MIXER_KEYS = (
-    Key("stem/projection/kernel", "stem/kernel"),
-    Key("stem/projection/bias", "stem/bias"),
     *(
         row
         for ours, released in (("token_norm", "LayerNorm_0"), ("channel_norm", "LayerNorm_1"))
