@@ -8,7 +8,8 @@ first run is left alone. The second, in another folder, is killed KILLS times fr
 SIGKILL and started again, and then left alone. Moments are random: half of them in the whole life
 of a process, building the model, reading the checkpoint and training; half after its first step,
 as a start has few steps beside all the rest. It saves after every step, so that about half of its
-time it writes a checkpoint.
+time it writes a checkpoint. A start that is to be killed makes no more than its share of the steps
+and then waits for the signal, so that on a machine of any speed none ends by itself.
 
 Prints a line per start as JSON; the final weights are in FOLDER/calm.npz and FOLDER/killed.npz.
 """
@@ -70,7 +71,7 @@ class Begins(keras.callbacks.Callback):
             self.descriptor = None
 
 
-def train(folder: Path, result: Path, steps: int, begins: Begins) -> None:
+def train(folder: Path, result: Path, steps: int, callbacks: list) -> None:
     model = make_model()
 
     def recipe(*args, **options):
@@ -80,17 +81,29 @@ def train(folder: Path, result: Path, steps: int, begins: Begins) -> None:
 
     fine_tune(
         model, make_data(), steps=steps, learning_rate=0.01, recipe=recipe, verbose=0,
-        checkpoints=folder, save_every=1, callbacks=[begins],
+        checkpoints=folder, save_every=1, callbacks=callbacks,
     )  # fmt: skip
     partial = result.with_name("partial.npz")
     np.savez(partial, *model.get_weights())
     os.replace(partial, result)
 
 
-class Start:
-    """A start of the training in a child process."""
+class WaitsAt(keras.callbacks.Callback):
+    """Does not go on after the step with this number, of the whole training."""
 
-    def __init__(self, folder: Path, result: Path, steps: int):
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.optimizer.iterations) >= self.step:
+            signal.pause()
+
+
+class Start:
+    """A start of the training in a child process; with `waits_at`, one that is to be killed."""
+
+    def __init__(self, folder: Path, result: Path, steps: int, waits_at: int | None = None):
         self.folder = folder
         self.before = self._partial()
         self.time = time.perf_counter()
@@ -100,7 +113,8 @@ class Start:
             os.close(readable)
             try:
                 tf.config.threading.set_intra_op_parallelism_threads(1)
-                train(folder, result, steps, Begins(writable))
+                callbacks = [Begins(writable), *([WaitsAt(waits_at)] if waits_at else [])]
+                train(folder, result, steps, callbacks)
                 os._exit(0)
             except BaseException as error:
                 print(repr(error), file=sys.stderr, flush=True)
@@ -147,10 +161,11 @@ def main() -> None:
     until_first = calm.first_step()
     facts = calm.end()
     print(json.dumps({"kill": None, **facts}), flush=True)
-    # Short enough that steps are left for the last start, which is to end by itself.
+    # A little longer than a share of the steps takes, so that some starts are killed as they wait.
     window = 1.3 / kills * (facts["seconds"] - until_first)
     for number in range(kills):
-        start = Start(folder / "killed", folder / "killed.npz", steps)
+        share = STEPS_PER_KILL * (number + 1) - 1
+        start = Start(folder / "killed", folder / "killed.npz", steps, waits_at=share)
         since = "first step" if number % 2 else "fork"
         if number % 2:
             start.first_step()
