@@ -13,7 +13,6 @@ from typing import Any
 import keras
 
 from keras_vit.ends import check_counts, classification_head, feature_output, image_input
-from keras_vit.initializers import random_kernel
 from keras_vit.position import as_pair
 from keras_vit.resnet import StandardizedConv2D
 
@@ -136,7 +135,7 @@ def _convolution(
         epsilon_in_root=True,
         strides=strides,
         padding="valid",
-        kernel_initializer=random_kernel("he_normal"),
+        kernel_initializer="he_normal",
         dtype=dtype,
         name=name,
     )(x)

@@ -14,7 +14,7 @@ _weights_follow: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def weights_follow() -> Iterator[None]:
-    """Inside the `with`, the large kernels of new layers start as zeros."""
+    """Inside the `with`, the variables of new layers that would be random start as zeros."""
     token = _weights_follow.set(True)
     try:
         yield
@@ -22,6 +22,6 @@ def weights_follow() -> Iterator[None]:
         _weights_follow.reset(token)
 
 
-def random_kernel(initializer: str) -> Any:
-    """The initializer to use for a large kernel: that of the original, or zeros."""
+def random_start(initializer: Any) -> Any:
+    """The initializer to use for a variable that starts at random: that one, or zeros."""
     return "zeros" if _weights_follow.get() else initializer

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 
 from keras_vit.backend import ops
+from keras_vit.initializers import random_start
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -37,6 +38,13 @@ class StandardizedConv2D(keras.layers.Conv2D):
         options = {"use_bias": False, "data_format": "channels_last", "padding": "same"}
         super().__init__(filters, kernel_size, **{**options, **kwargs})
         self.epsilon_in_root = epsilon_in_root
+
+    def build(self, input_shape: Any) -> None:
+        # The config keeps what was asked for: a copy that no weights follow starts at random.
+        chosen = self.kernel_initializer
+        self.kernel_initializer = keras.initializers.get(random_start(chosen))
+        super().build(input_shape)
+        self.kernel_initializer = chosen
 
     def add_weight(self, *args: Any, **kwargs: Any) -> Any:
         # Without autocast the kernel stays in float32 until it is standardised.

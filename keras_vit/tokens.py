@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from keras_vit.backend import ops
-from keras_vit.initializers import random_kernel
+from keras_vit.initializers import random_start
 from keras_vit.position import (
     BORDERS,
     as_pair,
@@ -66,7 +66,7 @@ class PatchEmbed(keras.layers.Layer):
             strides=patch_size,
             padding="same" if border == "pad" else "valid",
             data_format="channels_last",
-            kernel_initializer=random_kernel("lecun_normal"),
+            kernel_initializer=random_start("lecun_normal"),
             dtype=self.dtype_policy,
             name="projection",
         )
@@ -227,7 +227,7 @@ class PositionEmbedding(keras.layers.Layer):
         self.embedding = self.add_weight(
             name="embedding",
             shape=(1, length, tokens_shape[-1]),
-            initializer=self.initializer,
+            initializer=random_start(self.initializer),
         )
 
     def call(self, tokens: Any, grid: Any = None) -> Any:

@@ -19,7 +19,7 @@ import keras
 from keras_vit.backend import ops
 from keras_vit.branches import LayerScale, StochasticDepth
 from keras_vit.gradients import GELUS, attention, gelu, gelu_in_training
-from keras_vit.initializers import random_kernel
+from keras_vit.initializers import random_start
 from keras_vit.norm import LayerNorm
 from keras_vit.rematerialise import rematerialised
 
@@ -66,7 +66,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         for name in ("query", "key", "value", "out"):
             dense = keras.layers.Dense(
                 width,
-                kernel_initializer=random_kernel("glorot_uniform"),
+                kernel_initializer=random_start("glorot_uniform"),
                 dtype=self.dtype_policy,
                 name=name,
             )
@@ -136,7 +136,7 @@ class MLPBlock(keras.layers.Layer):
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
-        bias_initializer: Any = keras.initializers.RandomNormal(stddev=1e-6)
+        bias_initializer = random_start(keras.initializers.RandomNormal(stddev=1e-6))
         # The GELU is inside the first layer, not behind it: TensorFlow fuses it with the product
         # only when all of them are in one name scope.
         for name, before, after, activation in (
@@ -146,7 +146,7 @@ class MLPBlock(keras.layers.Layer):
             dense = keras.layers.Dense(
                 after,
                 activation=activation,
-                kernel_initializer=random_kernel("glorot_uniform"),
+                kernel_initializer=random_start("glorot_uniform"),
                 bias_initializer=bias_initializer,
                 dtype=self.dtype_policy,
                 name=name,

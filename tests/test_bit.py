@@ -15,6 +15,7 @@ from keras import ops
 import keras_vit
 from keras_vit.initializers import weights_follow
 from keras_vit.manifest import manifest
+from keras_vit.resnet import ResNetStem, StandardizedConv2D
 
 SMALL = {"block_sizes": (1, 2), "width_factor": 0.5, "classes": 5}
 TABLES = Path(__file__).parent / "golden" / "tables"
@@ -52,6 +53,21 @@ def test_a_built_model_has_the_parameters_of_its_manifest():
     assert features.output_shape[-1] == 2048
 
 
+def test_a_copy_of_a_loaded_model_starts_at_random():
+    stem = ResNetStem((1,), 0.5)
+    with weights_follow():
+        models = (
+            keras_vit.BiT((24, 40), **SMALL),
+            keras_vit.ViT(32, 1, 8, 1, 2, 16, stem=stem),
+        )
+    for model in models:
+        copy = keras.models.clone_model(model)
+        for old, new in zip(model.layers, copy.layers, strict=True):
+            if isinstance(new, StandardizedConv2D):
+                assert not np.any(old.kernel)
+                assert np.any(new.kernel)
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 def test_saved_and_reloaded_bit_for_bit(policy, tmp_path):
     model = keras_vit.BiT((24, 40), **SMALL, dtype=policy, include_preprocessing=True)
@@ -82,8 +98,6 @@ def test_any_size_and_every_pooling():
 
 def test_the_kernel_is_standardised_in_float32_under_a_16_bit_policy():
     """Adding 1000 to a kernel changes nothing; in bfloat16 it would wipe it out."""
-    from keras_vit.resnet import StandardizedConv2D
-
     x = np.random.default_rng(0).normal(size=(1, 8, 8, 3)).astype("float32")
     for inside in (False, True):
         layer = StandardizedConv2D(4, 3, epsilon_in_root=inside, dtype="mixed_bfloat16")
