@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import json
-import os
 import statistics
 import tempfile
 from collections.abc import Callable, Sequence
@@ -13,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import report
 from contestants.weights import write as write_weights
 from side_by_side import Contestant, Goal, Timing, judged, race, table
-
-from keras_vit import plots
 
 
 def command(
@@ -53,8 +50,7 @@ def command(
     add("--rounds", type=int, default=7)
     add("--repeats", type=int, default=5, help="steps of each in a round")
     add("--quick", action="store_true", help="few contestants, few rounds")
-    add("--json", help="file to write")
-    add("--picture", help="PNG to write")
+    report.add_options(parser)
     args = parser.parse_args()
     names = args.only or (quick if args.quick else [each.name for each in contestants])
     if args.quick:
@@ -91,12 +87,7 @@ def command(
                     for name, timing in results.items()
                 }
                 found.append({**task, "difference": difference, "times": times, "goals": reached})
-    if args.json:
-        partial = Path(f"{args.json}.partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        os.replace(partial, args.json)
-    if args.picture:
-        plots.save(picture(found), args.picture)
+    report.write(args, found, lambda: report.bars([_panel(each) for each in found]))
     return int(not all(goal["reached"] for each in found for goal in each["goals"]))
 
 
@@ -126,21 +117,8 @@ def compared(results: dict[str, Timing], precision: str) -> float:
     return worst
 
 
-def picture(found: Sequence[dict[str, Any]]) -> Any:
-    """Bars of images/s, a panel for each model, batch and precision."""
-    figure = plots.new_figure(5.5 * min(len(found), 2), 3.2 * -(-len(found) // 2))
-    panels: Any = figure.subplots(-(-len(found) // 2), min(len(found), 2), squeeze=False)
-    for axes, each in zip(panels.ravel(), found, strict=False):
-        names = list(each["times"])[::-1]
-        rates = [each["batch"] / statistics.median(each["times"][n]["seconds"]) for n in names]
-        colours = [plots.VALIDATION if n.startswith("ours") else plots.TRAINING for n in names]
-        axes.barh(names, rates, color=colours)
-        for place, rate in enumerate(rates):
-            axes.text(rate, place, f" {rate:.1f}", va="center", fontsize=8)
-        axes.margins(x=0.12)
-        axes.set_title(f"{each['model']}, batch {each['batch']}, {each['precision']}", fontsize=10)
-        axes.set_xlabel("images/s")
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels.ravel()[len(found) :]:
-        axes.set_axis_off()
-    return figure
+def _panel(each: dict[str, Any]) -> tuple[str, str, dict[str, float]]:
+    """Images/s of a model, batch and precision."""
+    title = f"{each['model']}, batch {each['batch']}, {each['precision']}"
+    medians = {name: statistics.median(t["seconds"]) for name, t in each["times"].items()}
+    return title, "images/s", {name: each["batch"] / s for name, s in medians.items()}

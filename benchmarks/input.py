@@ -30,6 +30,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import report
 import tensorflow as tf
 from PIL import Image
 
@@ -105,6 +106,7 @@ def main() -> int:
     add("--rounds", type=int, default=5)
     add("--batches", type=int, default=20, help=f"of {BATCH} images of each, in a round")
     add("--quick", action="store_true", help="three rows, few batches")
+    report.add_options(parser)
     args = parser.parse_args()
     rows = list(AUGMENTATIONS)
     if args.quick:
@@ -140,14 +142,22 @@ def main() -> int:
             return statistics.median(one / other for one, other in pairs)
 
         print(f"{'':12} {'images/s':>9} {'/ decode':>9} {'/ Keras':>9} {'waits':>7}")
+        waits: dict[str, float] = {}
         for name in rates:
-            waits = ""
             if name in data and (name != "Keras" or not args.quick):
-                waits = f"{waiting(data[name], 4 if name == 'Keras' else args.batches):.0%}"
+                waits[name] = waiting(data[name], 4 if name == "Keras" else args.batches)
+            share = f"{waits[name]:.0%}" if name in waits else ""
             print(
                 f"{name:12} {statistics.median(rates[name]):9.0f} {ratio(name, 'decode'):9.2f} "
-                f"{ratio(name, 'Keras'):9.1f} {waits:>7}"
+                f"{ratio(name, 'Keras'):9.1f} {share:>7}"
             )
+        bars = {
+            name if name in ("decode", "Keras") else f"ours, {name}": statistics.median(values)
+            for name, values in rates.items()
+        }
+        panel = (f"from JPEG files to batches of {SIZE} px", "images/s", bars)
+        found = {"images_per_second": rates, "waits": waits}
+        report.write(args, found, lambda: report.bars([panel]))
         augmented = [name for name in rates if name in AUGMENTATIONS]
         return int(min(ratio(name, "Keras") for name in augmented) < 10)
 

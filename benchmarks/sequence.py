@@ -21,6 +21,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+import report
 from contestants.weights import write as write_weights
 from side_by_side import Contestant, race, ratio
 
@@ -47,12 +48,14 @@ def main() -> int:
     add("--rounds", type=int, default=5)
     add("--repeats", type=int, default=3, help="steps of each in a round")
     add("--quick", action="store_true", help="the forward pass in float32, few rounds")
+    report.add_options(parser)
     args = parser.parse_args()
     kinds = (False,) if args.quick else (False, True)
     if args.quick:
         args.rounds, args.repeats, args.precisions = 3, 1, ["float32"]
 
     reached = True
+    found, panels = [], []
     for model in args.models:
         macs = [planner.forward_macs(model, size, 1000) for size in (SMALL, LARGE)]
         expected = macs[1] / macs[0]
@@ -73,13 +76,19 @@ def main() -> int:
                 step = "training step" if training else "forward pass"
                 good = cost <= ALLOWED * expected
                 reached &= good
+                title = f"{model}, batch {batch}, {precision}, {step}"
+                shown = {"ours": cost, "limit": limit, "arithmetic": expected}
+                del task["folder"]
+                found.append({**task, "times_as_long": shown})
+                panels.append((title, f"time of {LARGE} px / {SMALL} px", shown))
                 print(
-                    f"{model}, batch {batch}, {precision}, {step}: {cost:.2f}x the time "
+                    f"{title}: {cost:.2f}x the time "
                     f"({least:.2f}-{most:.2f}); arithmetic {expected:.2f}x, limit {limit:.2f}x; "
                     f"{cost / expected:.2f} of the arithmetic, goal {ALLOWED}: "
                     f"{'reached' if good else 'missed'}",
                     flush=True,
                 )
+    report.write(args, found, lambda: report.bars(panels))
     return int(not reached)
 
 

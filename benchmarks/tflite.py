@@ -26,6 +26,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import keras
 import numpy as np
+import report
 
 from keras_vit.commands import run_command
 from keras_vit.exports import quantize as quantizing
@@ -33,7 +34,7 @@ from keras_vit.exports.float32 import as_float32
 from keras_vit.exports.report import photos_of
 from keras_vit.exports.tflite import export_tflite
 from keras_vit.exports.tflite_run import delegation, interpreter, runner
-from keras_vit.plots import save, size_against_accuracy
+from keras_vit.plots import size_against_accuracy
 from keras_vit.predict import load_classifier
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -105,7 +106,7 @@ def main() -> int:
     add("--photos", help="a folder for each class; default: 100 ImageNet photos of ../shared")
     add("--calibrate", help="other photos, for int8 and int4; default: halves of --photos")
     add("--repeats", type=int, default=30, help="photos for the latency (default: %(default)s)")
-    add("--picture", help="PNG of size against accuracy")
+    report.add_options(parser)
     args = parser.parse_args()
 
     classifier = load_classifier(args.model)
@@ -147,6 +148,7 @@ def main() -> int:
         print(f"{'file':14} {'MiB':>6} {'size':>6} {'1 thr.':>7} {'2 thr.':>7} "
               f"{'top-1':>6} {'agree':>6}  operations, partitions, left over")  # fmt: skip
         missed = []
+        top1 = {kind: 100 * float((row.argmax(-1) == classes).mean()) for kind, row in rows.items()}
         for kind, path in files.items():
             seen = delegation(path)
             line = (
@@ -154,11 +156,14 @@ def main() -> int:
                 f"{one[KERAS] / one[kind]:6.2f}x {two[KERAS] / two[kind]:6.2f}x "
             )
             if kind in rows:
-                top1 = 100 * (rows[kind].argmax(-1) == classes).mean()
                 agree = (rows[kind].argmax(-1) == expected.argmax(-1)).mean()
-                line += f"{top1:6.1f} {100 * agree:6.1f}"
+                line += f"{top1[kind]:6.1f} {100 * agree:6.1f}"
                 size, loss, least = GOALS.get(kind, (9, 100, 0))
-                if sizes[kind] > size * sizes["float32"] or right - top1 > loss or agree < least:
+                if (
+                    sizes[kind] > size * sizes["float32"]
+                    or right - top1[kind] > loss
+                    or agree < least
+                ):
                     missed.append(kind)
             else:
                 line += f"{'':13}"
@@ -166,15 +171,17 @@ def main() -> int:
                 f"{line}  {sum(seen.operators.values())}, {seen.partitions}, "
                 f"{len(seen.undelegated)}"
             )
-        if args.picture:
-            shown = [kind for kind in kinds if kind != PLAIN_INT8]
-            figure = size_against_accuracy(
+        shown = [kind for kind in kinds if kind != PLAIN_INT8]
+        report.write(
+            args,
+            {"bytes": sizes, "milliseconds": {"1": one, "2": two}, "top1": top1, "missed": missed},
+            lambda: size_against_accuracy(
                 [sizes[kind] / 2**20 for kind in shown],
-                [100 * (rows[kind].argmax(-1) == classes).mean() for kind in shown],
+                [top1[kind] for kind in shown],
                 shown,
                 f"top-1 of {len(pixels)} photos in %",
-            )
-            save(figure, args.picture)
+            ),
+        )
         print(f"goals missed: {', '.join(missed) or 'none'}")
     keras.backend.clear_session()
     return int(bool(missed))

@@ -61,11 +61,10 @@ def test_a_copy_of_a_loaded_model_starts_at_random():
             keras_vit.ViT(32, 1, 8, 1, 2, 16, stem=stem),
         )
     for model in models:
-        copy = keras.models.clone_model(model)
-        for old, new in zip(model.layers, copy.layers, strict=True):
-            if isinstance(new, StandardizedConv2D):
-                assert not np.any(old.kernel)
-                assert np.any(new.kernel)
+        for layer in keras.models.clone_model(model).layers:
+            if isinstance(layer, StandardizedConv2D):
+                kernel = _numpy(layer.kernel)
+                assert 0.8 < kernel.std() * math.sqrt(kernel[..., 0].size) < 1.6
 
 
 @pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])

@@ -12,11 +12,16 @@ from contestants.weights import TRANSFORMERS
 def build(
     model: str, size: int, batch: int, precision: str, training: bool, folder: str, mode: str
 ) -> Any:
+    made = classifier(Path(folder), policy(precision, training))
+    return timed(made, batch, size, mode, training)
+
+
+def classifier(folder: Path, dtype: str) -> Any:
+    """Builds it and loads the weights that `contestants.weights` has written."""
     try:
         import keras_hub
     except ImportError as error:
         raise ImportError("pip install keras-hub") from error
-    made = keras_hub.models.ViTImageClassifier.from_preset(
-        str(Path(folder, TRANSFORMERS)), preprocessor=None, dtype=policy(precision, training)
+    return keras_hub.models.ViTImageClassifier.from_preset(
+        str(folder / TRANSFORMERS), preprocessor=None, dtype=dtype
     )
-    return timed(made, batch, size, mode, training)

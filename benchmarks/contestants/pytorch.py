@@ -24,12 +24,9 @@ def build(
     mode: str,
 ) -> Any:
     """`library` is `"timm"` or `"transformers"`, `mode` `"eager"` or `"compiled"` (and frozen)."""
-    try:
-        import torch
+    made = classifier(library, model, size, Path(folder))
+    import torch
 
-        made = _BUILDERS[library](model, size, Path(folder))
-    except ImportError as error:
-        raise ImportError(f"make interop; {error}") from error
     dtype = getattr(torch, precision)
     pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous()
     truth = torch.from_numpy(labels(batch)).long()
@@ -75,6 +72,14 @@ def build(
     return infer, facts(infer().float().numpy())
 
 
+def classifier(library: str, model: str, size: int, folder: Path) -> Any:
+    """Builds it and loads the weights that `contestants.weights` has written."""
+    try:
+        return {"timm": _timm, "transformers": _transformers}[library](model, size, folder)
+    except ImportError as error:
+        raise ImportError(f"make interop; {error}") from error
+
+
 def _timm(model: str, size: int, folder: Path) -> Any:
     from peers import import_timm
     from safetensors.torch import load_file
@@ -100,6 +105,3 @@ def _transformers(model: str, size: int, folder: Path) -> Any:
 
     cls = import_transformers().ViTForImageClassification
     return cls.from_pretrained(folder / TRANSFORMERS)
-
-
-_BUILDERS = {"timm": _timm, "transformers": _transformers}

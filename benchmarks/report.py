@@ -1,0 +1,59 @@
+"""What a benchmark leaves behind: a JSON file and a picture of bars."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_vit import plots
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """`--json` and `--picture`."""
+    parser.add_argument("--json", help="file to write")
+    parser.add_argument("--picture", help="PNG to write")
+
+
+def write(args: argparse.Namespace, found: Any, figure: Callable[[], Any]) -> None:
+    """Writes what the options of `add_options` ask for.
+
+    Args:
+        args: Parsed.
+        found: All numbers, JSON values.
+        figure: Makes the picture.
+    """
+    if args.json:
+        partial = Path(f"{args.json}.partial")
+        partial.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        os.replace(partial, args.json)
+    if args.picture:
+        plots.save(figure(), args.picture)
+
+
+def bars(panels: Sequence[tuple[str, str, Mapping[str, float]]]) -> Any:
+    """Horizontal bars, two panels in a row; what is named "ours ..." stands out.
+
+    Args:
+        panels: Title, name of the axis, and the value of each bar by its name.
+    """
+    columns = min(len(panels), 2)
+    lines = -(-len(panels) // columns)
+    figure = plots.new_figure(5.5 * columns, 3.2 * lines)
+    cells: Any = figure.subplots(lines, columns, squeeze=False)
+    for axes, (title, label, values) in zip(cells.ravel(), panels, strict=False):
+        names = list(values)[::-1]
+        colours = [plots.VALIDATION if n.startswith("ours") else plots.TRAINING for n in names]
+        axes.barh(names, [values[name] for name in names], color=colours)
+        for place, name in enumerate(names):
+            axes.text(values[name], place, f" {values[name]:.3g}", va="center", fontsize=8)
+        axes.margins(x=0.12)
+        axes.set_title(title, fontsize=10)
+        axes.set_xlabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in cells.ravel()[len(panels) :]:
+        axes.set_axis_off()
+    return figure
