@@ -76,6 +76,7 @@ bench: venv
 	-$(RUN) benchmarks/inference.py --quick
 	-$(RUN) benchmarks/training.py --quick
 	-$(RUN) benchmarks/loading.py
+	-$(RUN) benchmarks/sequence.py --quick
 	$(RUN) benchmarks/tflite.py
 	$(RUN) benchmarks/input.py --quick
 
