@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
+import importlib.util
 import re
 import subprocess
 import sys
@@ -76,3 +78,19 @@ def test_the_tables_of_the_readme_are_those_of_the_code():
             f"{file.payload_bytes / 2**20:.0f}", f"`{file.path}`",
         ]  # fmt: skip
         assert [str(cell) for cell in expected] in rows, (file.variant, file.name)
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "examples", "tools"])
+def test_scripts_import_what_there_is(folder):
+    for path in sorted((ROOT / folder).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not (node.module or "").startswith(
+                "keras_vit"
+            ):
+                continue
+            module = importlib.import_module(str(node.module))
+            for name in (alias.name for alias in node.names):
+                inside = hasattr(module, "__path__") and importlib.util.find_spec(
+                    f"{node.module}.{name}"
+                )
+                assert hasattr(module, name) or inside, f"{path}: {node.module} has no {name}"

@@ -103,11 +103,13 @@ def test_bit_gradients(golden):
     import tensorflow as tf
 
     fixture = golden("bit")
-    model = keras_vit.from_checkpoint(fixture.checkpoint, image_size=48)
+    # In float64, as in float32 it depends on the processor on which side of a ReLU a number next to
+    # zero is: gradients of a kernel then differ by up to 4 % of the largest.
+    model = keras_vit.from_checkpoint(fixture.checkpoint, image_size=48, dtype="float64")
     variables = _by_released_name(model)
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     with tf.GradientTape() as tape:
-        y = model(fixture.arrays["images"], training=True)
+        y = model(fixture.arrays["images"].astype("float64"), training=True)
         loss = model.compute_loss(y=fixture.arrays["labels"], y_pred=y)
     gradients = tape.gradient(loss, {name: v.value for name, v in variables.items()})
     np.testing.assert_allclose(loss, fixture.arrays["loss"], rtol=1e-5)
@@ -118,7 +120,7 @@ def test_bit_gradients(golden):
         # The gradient of a kernel with tiny deviation reaches 2e7: relative to its channel.
         axes = (0, 1, 2) if expected.ndim == 4 else None
         scale = np.abs(expected).max(axis=axes, keepdims=True)
-        np.testing.assert_allclose(got / scale, expected / scale, atol=1e-4, err_msg=name)
+        np.testing.assert_allclose(got / scale, expected / scale, atol=2e-5, err_msg=name)
 
 
 def test_wrong_gelu_would_show(golden):
