@@ -15,6 +15,11 @@ import report
 from contestants.weights import write as write_weights
 from side_by_side import Contestant, Goal, Timing, judged, race, table
 
+from keras_vit import VARIANTS
+
+# What all libraries have: no hybrids.
+PLAIN = tuple(name for name, row in VARIANTS.items() if getattr(row, "stem", 0) is None)
+
 
 def command(
     description: str,
@@ -42,7 +47,7 @@ def command(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add("--models", "--model", nargs="+", default=["ViT_S16"])
+    add("--models", "--model", nargs="+", default=["ViT_S16"], choices=PLAIN)
     add("--batches", "--batch", nargs="+", type=int, default=[16 if training else 8])
     add("--precisions", nargs="+", default=["float32", "bfloat16"])
     add("--only", nargs="+", help="names of contestants")

@@ -49,7 +49,9 @@ def bars(panels: Sequence[tuple[str, str, Mapping[str, float]]]) -> Any:
         colours = [plots.VALIDATION if n.startswith("ours") else plots.TRAINING for n in names]
         axes.barh(names, [values[name] for name in names], color=colours)
         for place, name in enumerate(names):
-            axes.text(values[name], place, f" {values[name]:.3g}", va="center", fontsize=8)
+            value = values[name]
+            text = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+            axes.text(value, place, f" {text}", va="center", fontsize=8)
         axes.margins(x=0.12)
         axes.set_title(title, fontsize=10)
         axes.set_xlabel(label)
