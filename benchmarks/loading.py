@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 import report
+from comparison import PLAIN
 from contestants import kerashub, pytorch, weights
 
 import keras_vit
@@ -99,17 +100,20 @@ def main() -> int:
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        weights.write(folder, arguments.model, SIZE)
         path = folder / weights.OURS
-        size = path.stat().st_size
         model = getattr(keras_vit, arguments.model)(weights=None)
+        if arguments.model in PLAIN:
+            weights.write(folder, arguments.model, SIZE)
+        else:
+            keras_vit.save_weights(model, path)
+        size = path.stat().st_size
         jobs = {
             "numpy.load, all arrays": lambda: read_plainly(path),
             "numpy.load, all arrays kept": lambda: read_and_keep(path),
             "ours, loading alone": lambda: keras_vit.load_weights(model, path),
             "ours, building alone": lambda: build_alone(arguments.model),
             OURS: lambda: keras_vit.from_checkpoint(path),
-            **peers(folder, arguments.model),
+            **(peers(folder, arguments.model) if arguments.model in PLAIN else {}),
         }
         times: dict[str, list[float]] = {name: [] for name in jobs}
         for _ in range(arguments.repeats):
