@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import sys
 import zipfile
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
+ROOT = Path(__file__).parents[1]
 GOLDEN = Path(__file__).parent / "golden"
 SHARED = Path(__file__).parents[2] / "shared"
 TI16 = (
@@ -66,3 +69,44 @@ class Golden:
 def golden():
     """`golden("vit_token")` reads one fixture of tests/golden."""
     return Golden
+
+
+@pytest.fixture
+def tool(monkeypatch, capsys):
+    """`tool("predict", "a.jpg")` runs it in this process: exit code, output, errors."""
+    from keras_vit.commands import run_command
+
+    def run(name: str, *arguments: object) -> tuple[int, str, str]:
+        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
+        code = run_command(module.main)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def colour_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three classes of 8 photos, a colour each."""
+    from pictures import write_photos
+
+    return write_photos(tmp_path_factory.mktemp("data") / "colours", 8, ending="jpg")
+
+
+@pytest.fixture(scope="session")
+def colour_run(colour_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a short training on them leaves."""
+    from keras_vit import runs
+
+    folder = tmp_path_factory.mktemp("runs") / "colours"
+    settings = runs.settings_for(
+        str(colour_photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop"
+    )
+    runs.run(settings, folder, verbose=0)
+    return folder

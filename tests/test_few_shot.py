@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from pictures import write_photos
 from PIL import Image
-from test_tools import tool  # noqa: F401  (the fixture that runs a tool)
 
 import keras_vit
 from keras_vit.data import from_folder
@@ -295,7 +294,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_the_tool_writes_numbers_and_a_picture_and_keeps_an_old_folder(folder, tool):  # noqa: F811
+def test_the_tool_writes_numbers_and_a_picture_and_keeps_an_old_folder(folder, tool):
     out = folder / "out"
     command = ("few_shot", folder / "photos", "--model", folder / "small.keras", "--out", out)
     code, printed, _ = tool(*command, "--shots", 5, 1, "--seeds", 2)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
 import json
 import os
 import re
@@ -13,68 +11,23 @@ import sys
 import zipfile
 from pathlib import Path
 
-import keras
-import numpy as np
 import pytest
-from pictures import COLOURS, write_photos
 from strategy_run import SMALL
 
-import keras_vit
-from keras_vit import predict, runs
-from keras_vit.commands import run_command
+from keras_vit import runs
 
 ROOT = Path(__file__).parents[1]
-
-
-def load_tool(name: str):
-    spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def tool(monkeypatch, capsys):
-    """`tool("predict", "a.jpg")` runs it in this process: exit code, output, errors."""
-
-    def run(name: str, *arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        code = run_command(load_tool(name).main)
-        captured = capsys.readouterr()
-        assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture(scope="module")
-def photos(tmp_path_factory) -> Path:
-    """Three classes of 8 photos, a colour each."""
-    return write_photos(tmp_path_factory.mktemp("data") / "colours", 8, ending="jpg")
 
 
 SHORT = ("--model", "small", "--image-size", 16, "--steps", 40, "--batch-size", 8)
 
 
-@pytest.fixture(scope="module")
-def run_folder(photos, tmp_path_factory) -> Path:
-    """What a short training leaves."""
-    folder = tmp_path_factory.mktemp("runs") / "colours"
-    settings = runs.settings_for(
-        str(photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop"
-    )
-    runs.run(settings, folder, verbose=0)
-    return folder
-
-
 # --- finetune -------------------------------------------------------------------------------
 
 
-def test_finetune_trains_and_says_where_to_look(tool, photos, tmp_path, monkeypatch):
+def test_finetune_trains_and_says_where_to_look(tool, colour_photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, out, _ = tool("finetune", "--data", photos, *SHORT, "--lr", 0.004, "--warmup", 2)
+    code, out, _ = tool("finetune", "--data", colour_photos, *SHORT, "--lr", 0.004, "--warmup", 2)
     assert code == 0
     assert "training accuracy 100.0 % (18 images)" in out
     assert "validation accuracy 100.0 % (6 images)" in out
@@ -86,17 +39,17 @@ def test_finetune_trains_and_says_where_to_look(tool, photos, tmp_path, monkeypa
     assert (settings["warmup_steps"], settings["batch_size"]) == (2, 8)
 
 
-def test_existing_run_is_refused_before_any_work(tool, run_folder, monkeypatch):
+def test_existing_run_is_refused_before_any_work(tool, colour_run, monkeypatch):
     monkeypatch.setattr(runs, "load_data", lambda *_, **__: pytest.fail("the work was begun"))
-    code, out, err = tool("finetune", "--data", "digits", "--out", run_folder)
+    code, out, err = tool("finetune", "--data", "digits", "--out", colour_run)
     assert (code, out) == (2, "")
     assert err.startswith("error: ")
     assert "exists already" in err
     assert "--overwrite" in err
 
 
-def test_overwrite_keeps_the_old_run(tool, run_folder, tmp_path, monkeypatch):
-    shutil.copytree(run_folder, tmp_path / "one")
+def test_overwrite_keeps_the_old_run(tool, colour_run, tmp_path, monkeypatch):
+    shutil.copytree(colour_run, tmp_path / "one")
 
     def interrupt(*_, **__):
         raise KeyboardInterrupt
@@ -110,8 +63,8 @@ def test_overwrite_keeps_the_old_run(tool, run_folder, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("default:1 images in")  # else it would end the tool
-def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
-    shutil.copytree(photos, tmp_path / "photos")
+def test_unreadable_photo_is_named_or_skipped(tool, colour_photos, tmp_path):
+    shutil.copytree(colour_photos, tmp_path / "photos")
     (tmp_path / "photos" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     arguments = ("--data", tmp_path / "photos", *SHORT[:4], "--steps", 1, "--out", tmp_path / "one")
     code, _, err = tool("finetune", *arguments)
@@ -125,9 +78,9 @@ def test_unreadable_photo_is_named_or_skipped(tool, photos, tmp_path):
     assert "broken.jpg" in err
 
 
-def test_train_is_from_random_weights(tool, photos, tmp_path, monkeypatch):
+def test_train_is_from_random_weights(tool, colour_photos, tmp_path, monkeypatch):
     monkeypatch.setattr(runs, "_SMALL", SMALL)
-    arguments = ("--data", photos, *SHORT, "--recipe", "augreg", "--steps", 4)
+    arguments = ("--data", colour_photos, *SHORT, "--recipe", "augreg", "--steps", 4)
     strategy = ("--strategy", "cpu", "--devices", 1, "--precision", "float32", "--xla", "off")
     code, out, _ = tool("train", *arguments, *strategy, "--out", tmp_path / "one")
     assert code == 0
@@ -137,7 +90,7 @@ def test_train_is_from_random_weights(tool, photos, tmp_path, monkeypatch):
     assert settings.items() >= expected.items()
 
 
-def test_dry_run_says_what_will_be(tool, photos, tmp_path, monkeypatch):
+def test_dry_run_says_what_will_be(tool, colour_photos, tmp_path, monkeypatch):
     """The learning rate and the warmup that hold, and what the training will run on."""
     monkeypatch.chdir(tmp_path)
 
@@ -153,7 +106,7 @@ def test_dry_run_says_what_will_be(tool, photos, tmp_path, monkeypatch):
     assert (recipe["learning_rate"], recipe["warmup_steps"]) == ("0.01", "90")
     on = {"strategy": "one", "devices": "1", "dtype": "mixed_bfloat16", "xla": "off"}
     assert run.items() >= on.items()
-    tiny = ("--data", photos, "--model", "ViT_Ti16", "--image-size", 32)
+    tiny = ("--data", colour_photos, "--model", "ViT_Ti16", "--image-size", 32)
     recipe, run = values(
         "train", *tiny, "--steps", 50, "--lr", 0.004, "--warmup", 7,
         "--strategy", "cpu", "--devices", 1, "--xla",
@@ -230,8 +183,10 @@ def test_the_library_imports_what_it_needs_late():
 # --- evaluate -------------------------------------------------------------------------------
 
 
-def test_evaluate_prints_and_writes(tool, run_folder, photos, tmp_path):
-    code, out, err = tool("evaluate", photos, "--model", run_folder, "--out", tmp_path / "one")
+def test_evaluate_prints_and_writes(tool, colour_run, colour_photos, tmp_path):
+    code, out, err = tool(
+        "evaluate", colour_photos, "--model", colour_run, "--out", tmp_path / "one"
+    )
     assert (code, err) == (0, "")
     assert "24 images, 3 classes, 16x16 (crop)" in out  # as the run folder was evaluated
     assert "top-1  100.0 % (95 %: 86.2 to 100.0)" in out
@@ -240,172 +195,25 @@ def test_evaluate_prints_and_writes(tool, run_folder, photos, tmp_path):
     assert {path.name for path in (tmp_path / "one").iterdir()} == files
 
 
-def test_evaluate_says_what_is_wrong(tool, run_folder, photos, tmp_path, monkeypatch):
+def test_evaluate_says_what_is_wrong(tool, colour_run, colour_photos, tmp_path, monkeypatch):
     names = tmp_path / "names.txt"
     names.write_text("rouge\nvert\nbleu\n")
     for arguments, message in (
-        ((photos, "--class-names", names), "Not found: 'blå', 'green', 'red', 3 of 3"),
-        ((photos, "--class-names", tmp_path / "none"), "`class_names` must be a file"),
+        ((colour_photos, "--class-names", names), "Not found: 'blå', 'green', 'red', 3 of 3"),
+        ((colour_photos, "--class-names", tmp_path / "none"), "`class_names` must be a file"),
         ((tmp_path / "nothing",), "There is no folder"),
-        ((photos, "--batch-size", 0), "`batch_size` must be a positive integer"),
+        ((colour_photos, "--batch-size", 0), "`batch_size` must be a positive integer"),
     ):
-        code, out, err = tool("evaluate", *arguments, "--model", run_folder)
+        code, out, err = tool("evaluate", *arguments, "--model", colour_run)
         assert (code, out) == (2, "")
         assert err.startswith("error: ")
         assert message in err
     # Before any work:
     begun = lambda *_: pytest.fail("the work was begun")  # noqa: E731
     monkeypatch.setattr("keras_vit.evaluate.command.load_classifier", begun)
-    code, _, err = tool("evaluate", photos, "--out", tmp_path)
+    code, _, err = tool("evaluate", colour_photos, "--out", tmp_path)
     assert code == 2
     assert "exists already" in err
-
-
-# --- predict --------------------------------------------------------------------------------
-
-
-def test_predict_with_a_run(tool, run_folder, photos):
-    paths = [photos / name / "3.jpg" for name in COLOURS]
-    code, out, _ = tool("predict", *paths, "--model", run_folder, "--top", 2)
-    assert code == 0
-    lines = out.splitlines()
-    assert len(lines) == 3 * 3
-    for i, (name, path) in enumerate(zip(COLOURS, paths, strict=True)):
-        assert lines[3 * i] == str(path)
-        assert lines[3 * i + 1].endswith(f" %  {name}")
-        first, second = (float(line.split()[0]) for line in lines[3 * i + 1 : 3 * i + 3])
-        assert first > second
-
-
-def test_predictions_are_exported(tool, run_folder, photos, tmp_path):
-    names = ["red/0.jpg", "red/1.jpg"]
-    target = tmp_path / "out.csv"
-    target.write_text("old")
-    paths = [photos / name for name in names]
-    code, _, _ = tool("predict", *paths, "--model", run_folder, "--top", 2, "--csv", target)
-    assert code == 0
-    rows = list(csv.DictReader(target.read_text("utf-8").splitlines()))
-    assert [row["photo"] for row in rows] == [str(path) for path in paths for _ in range(2)]
-    assert [row["rank"] for row in rows] == ["1", "2"] * 2
-    assert all(row["class"] in COLOURS for row in rows)
-    first, second = (float(row["probability"]) for row in rows[:2])
-    assert first >= second > 0
-    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
-    nowhere = tmp_path / "missing" / "out.csv"
-    code, _, err = tool("predict", *paths, "--model", run_folder, "--csv", nowhere)
-    assert code == 2
-    assert "Cannot write" in err
-
-
-def test_predict_goes_on_after_an_unreadable_photo(tool, run_folder, photos, tmp_path):
-    (tmp_path / "broken.jpg").write_text("no photo")
-    code, out, err = tool(
-        "predict",
-        tmp_path / "broken.jpg",
-        photos / "red" / "0.jpg",
-        tmp_path / "missing.jpg",
-        "--model",
-        run_folder,
-    )
-    assert code == 2
-    assert "red" in out.splitlines()[1]
-    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "error"]
-    assert "broken.jpg cannot be read" in err
-    assert "missing.jpg cannot be read: " in err
-    assert "No such file" in err
-
-
-def test_predict_with_a_keras_file_alone(tool, run_folder, photos, tmp_path):
-    shutil.copy(run_folder / "model.keras", tmp_path / "mine.keras")
-    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
-    assert code == 0
-    assert out.splitlines()[1].endswith("class 2")
-    (tmp_path / "labels.txt").write_text("cat\ndog\n")
-    code, _, err = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras")
-    assert code == 2
-    assert "a line for each class of the model, 3. Received: 2 lines" in err
-
-
-@pytest.fixture
-def build():
-    """`build(...)`: a model of three classes that has learnt nothing."""
-    return lambda **options: keras_vit.ViT(16, 8, 16, 1, 2, 32, classes=3, **options)
-
-
-def test_predict_with_logits(tool, build, photos, tmp_path):
-    model = build(include_preprocessing=True)
-    model.layers[-1].bias.assign([3.0, 1.0, 0.0])
-    model.save(tmp_path / "logits.keras")
-    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "logits.keras")
-    assert code == 0
-    shares = [float(line.split()[0]) for line in out.splitlines()[1:]]
-    np.testing.assert_allclose(shares, [84.4, 11.4, 4.2], atol=0.051)  # the head's kernel is zero
-
-
-def test_predict_refuses_a_model_for_scaled_pixels(tool, build, photos, tmp_path):
-    build().save(tmp_path / "scaled.keras")
-    code, _, err = tool("predict", photos / "red" / "0.jpg", "--model", tmp_path / "scaled.keras")
-    assert code == 2
-    assert "include_preprocessing=True" in err
-
-
-def test_predict_with_a_checkpoint(tool, golden, photos):
-    checkpoint = golden("vit_token").checkpoint
-    code, out, _ = tool("predict", photos / "red" / "0.jpg", "--model", checkpoint, "--top", 3)
-    assert code == 0
-    model = keras_vit.from_checkpoint(
-        checkpoint, classifier_activation="softmax", include_preprocessing=True
-    )
-    photo = keras.utils.load_img(photos / "red" / "0.jpg", target_size=(32, 32))
-    scores = model.predict(np.asarray(photo)[None], verbose=0)[0]
-    names = [line.split("%  ")[1] for line in out.splitlines()[1:]]
-    assert len(names) == 3
-    assert names[0] == f"class {scores.argmax()}"
-
-
-def test_predict_with_released_weights(tool, ti16_path, monkeypatch, request):
-    monkeypatch.setenv("KERAS_VIT_CACHE", str(ti16_path.parent))
-    folder = request.getfixturevalue("imagenet_photos")
-    paths = [next(folder.glob(f"*{name}.JPEG")) for name in ("lorikeet", "black_swan")]
-    code, out, _ = tool("predict", *paths)
-    assert code == 0
-    assert len(out.splitlines()) == 2 * 6
-    assert out.splitlines()[1].endswith("lorikeet")
-    assert out.splitlines()[7].endswith("black_swan")
-
-
-@pytest.fixture
-def imagenet_photos(shared, tmp_path) -> Path:
-    with zipfile.ZipFile(shared / "data" / "in1k_100_short256.zip") as archive:
-        archive.extractall(tmp_path / "photos")
-    return tmp_path / "photos"
-
-
-def test_classifier_knows_how_the_run_resized(run_folder):
-    assert predict.load_classifier(run_folder).resize == "crop"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (("--model", "ViT_Q16"), "Expected one of ViT_Ti16"),
-        (("--model", "."), "a run folder with a model.keras"),
-        (("--model", "pyproject.toml", "--weights", "imagenet"), "`weights` goes with the name"),
-        (("--weights", "no_such_weights"), "no_such_weights"),
-    ],
-)
-def test_predict_with_a_wrong_model(tool, arguments, message, monkeypatch):
-    monkeypatch.chdir(ROOT)
-    code, out, err = tool("predict", "photo.jpg", *arguments)
-    assert (code, out) == (2, "")
-    assert err.startswith("error: ")
-    assert message in err
-
-
-def test_top_out_of_range(tool, run_folder, photos):
-    code, _, err = tool("predict", photos / "red/0.jpg", "--model", run_folder, "--top", 0)
-    assert code == 2
-    assert "`top` must be at least 1" in err
 
 
 # --- plan ---------------------------------------------------------------------------------

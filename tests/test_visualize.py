@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pictures import write_photos
 from PIL import Image
-from test_tools import tool  # noqa: F401  (the fixture that runs a tool)
 
 import keras_vit
 from keras_vit import figures, visualize
@@ -32,7 +31,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_the_tool_writes_a_whole_folder_and_keeps_an_old_one(folder, tool):  # noqa: F811
+def test_the_tool_writes_a_whole_folder_and_keeps_an_old_one(folder, tool):
     command = ("visualize", folder / "vit<small>.keras", "--photos", folder / "photos")
     out = folder / "out"
     code, printed, _ = tool(*command, "--out", out)
@@ -60,7 +59,7 @@ def test_the_tool_writes_a_whole_folder_and_keeps_an_old_one(folder, tool):  # n
     assert code == 0 and {path.name for path in (folder / "out.old").iterdir()} == FILES
 
 
-def test_nothing_is_written_where_there_is_nothing_to_show(folder, tmp_path, tool):  # noqa: F811
+def test_nothing_is_written_where_there_is_nothing_to_show(folder, tmp_path, tool):
     keras_vit.BiT(32, (1, 1, 1, 1), 1, classes=3, include_preprocessing=True).save(
         tmp_path / "bit.keras"
     )
