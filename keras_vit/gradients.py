@@ -3,7 +3,7 @@
 TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
 writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
 backward pass has fewer operations and keeps less: two tensors of a layer norm instead of four,
-three of a GELU instead of five, the attention weights once. JAX's compiler fuses them by itself,
+two of a GELU instead of five, the attention weights once. JAX's compiler fuses them by itself,
 and a function with a gradient of its own has no forward-mode derivative there, so it gets the
 plain function.
 """
@@ -72,36 +72,44 @@ def gelu(x: Any, kind: str) -> Any:
         x: Any shape.
         kind: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form.
     """
-    if _training.get():
-        return _with_gradient(lambda x: _gelu_and_gradient(x, kind), x)
-    # As Keras writes it, which TensorFlow knows and fuses.
-    return ops.gelu(x, approximate=True) if kind == "tanh" else 0.5 * x * _twice_phi(x, kind)
+    if keras.backend.backend() == "tensorflow" and not _training.get():
+        # As Keras writes it, which TensorFlow knows and fuses.
+        if kind == "tanh":
+            return ops.gelu(x, approximate=True)
+        return 0.5 * x * (1 + _erf_of_phi(x))
+    return _with_gradient(lambda x: _gelu_and_gradient(x, kind), x)
 
 
-_SLOPE, _CUBE = math.sqrt(2 / math.pi), 0.044715
-
-
-def _twice_phi(x: Any, kind: str) -> Any:
-    """Twice the normal distribution's Phi, or its approximation."""
-    if kind == "tanh":
-        return 1 + ops.tanh(x * (_SLOPE + _SLOPE * _CUBE * ops.square(x)))
-    # Written out because Keras's own exact form becomes an op that ONNX does not have.
-    return 1 + ops.erf(x / math.sqrt(2))
+_SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
 def _gelu_and_gradient(x: Any, kind: str) -> Any:
-    twice_phi = _twice_phi(x, kind)
-    y = 0.5 * x * twice_phi
+    # In float32: compilers and kernels round to bfloat16 after every operation, which takes longer.
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    square = ops.square(wide)
+    if kind == "tanh":  # (1 + tanh(u)) / 2 = sigmoid(2 u)
+        phi = ops.sigmoid(wide * (_SLOPE + _SLOPE * _CUBE * square))
+        density = _sigmoid_gradient(phi, _SLOPE + 3 * _SLOPE * _CUBE * square)
+    else:
+        phi = 0.5 * (1 + _erf_of_phi(wide))
+        density = ops.exp(-0.5 * square) * (1 / math.sqrt(2 * math.pi))
+    # All that the backward pass needs is kept as one tensor, not those it is made of.
+    slope = ops.cast(phi + wide * density, x.dtype)
+    return ops.cast(wide * phi, x.dtype), lambda upstream: upstream * slope
 
-    def gradient(upstream: Any) -> Any:
-        phi = 0.5 * twice_phi
-        if kind == "tanh":  # Phi is a sigmoid s(u(x)), and s' = s (1 - s) u'
-            slope = 2 * _SLOPE + 6 * _SLOPE * _CUBE * ops.square(x)
-            return upstream * (phi + y * ((1 - phi) * slope))
-        density = ops.exp(-0.5 * ops.square(x)) * (1 / math.sqrt(2 * math.pi))
-        return upstream * (phi + x * density)
 
-    return y, gradient
+def _erf_of_phi(x: Any) -> Any:
+    """2 Phi(x) - 1; written out because Keras's own exact GELU has an op that ONNX has not."""
+    return ops.erf(x / math.sqrt(2))
+
+
+def _sigmoid_gradient(sigmoid: Any, upstream: Any) -> Any:
+    """`upstream * sigmoid * (1 - sigmoid)`, by TensorFlow in one pass over the tensors."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.SigmoidGrad(y=sigmoid, dy=upstream)
+    return upstream * sigmoid * (1 - sigmoid)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
