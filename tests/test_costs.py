@@ -45,8 +45,8 @@ def test_memory():
     ("dtype", "bytes_of_a_block"),
     [
         # 5 tokens of width 6, MLP 7, 2 heads: width, hidden, entries of the attention maps.
-        ("float32", 5 * 4 * (9 * 6 + 2 * 7 + 2 * 5)),
-        ("mixed_bfloat16", 5 * (4 * 2 * 6 + 2 * (7 * 6 + 2 * 7 + 2 * 5))),
+        ("float32", 5 * 4 * (9 * 6 + 3 * 7 + 2 * 5)),
+        ("mixed_bfloat16", 5 * (4 * 2 * 6 + 2 * (7 * 6 + 3 * 7 + 2 * 5))),
     ],
 )
 def test_memory_by_hand(dtype, bytes_of_a_block):
@@ -80,7 +80,7 @@ def test_memory_of_a_mixer_by_hand(dtype):
         for depth in (2, 3)
     )
     size = {"float32": 4, "mixed_bfloat16": 2}[dtype]
-    block = 8 * 6 * (2 * 4 + 2 * size) + 2 * (6 * 5 + 8 * 7) * size
+    block = 8 * 6 * (2 * 4 + 2 * size) + 3 * (6 * 5 + 8 * 7) * size
     assert three["activations"] - two["activations"] == 2 * block
 
 
