@@ -110,7 +110,9 @@ def test_no_tpu():
 @pytest.mark.parametrize(
     ("device", "capability", "precision", "jit"),
     [
-        ("/device:CPU:0", "avx512f avx512_bf16", "mixed_bfloat16", False),
+        ("/device:CPU:0", "AuthenticAMD avx512f avx512_bf16", "mixed_bfloat16", False),
+        ("/device:CPU:0", "GenuineIntel avx512_bf16 amx_bf16", "mixed_bfloat16", False),
+        ("/device:CPU:0", "GenuineIntel avx512f avx512_bf16", "float32", False),
         ("/device:CPU:0", "avx512f", "float32", False),
         ("/device:TPU:0", None, "mixed_bfloat16", False),
         ("/device:GPU:0", (9, 0), "mixed_bfloat16", True),

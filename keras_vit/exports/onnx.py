@@ -11,7 +11,8 @@ from typing import Any
 import keras
 
 from keras_vit.exports.flat import flat
-from keras_vit.exports.onnx_graph import OPERATORS, OPSET, Graph, Value, as_keras_has_it
+from keras_vit.exports.onnx_graph import OPSET, Graph, Value, as_keras_has_it
+from keras_vit.exports.onnx_operators import OPERATORS
 from keras_vit.initializers import weights_follow
 from keras_vit.targets import check_class_names, check_target, replacing
 from keras_vit.tokens import TokenPooling
