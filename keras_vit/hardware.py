@@ -82,5 +82,5 @@ def choose(
         name=name,
         devices=1 if made is None else made.num_replicas_in_sync,
         dtype=dtype,
-        xla=distribution.default_jit(made) if xla == "auto" else xla == "on",
+        xla=distribution.default_jit(made, dtype) if xla == "auto" else xla == "on",
     )

@@ -133,6 +133,18 @@ def test_defaults(device, capability, precision, jit, monkeypatch):
     monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: details)
     assert distribution.default_precision(fake) == precision
     assert distribution.default_jit(fake) is jit
+    # In bfloat16 where it is asked for: XLA multiplies in float32 where the processor is slow.
+    slow = "CPU" in device and precision == "float32"
+    assert distribution.default_jit(fake, "mixed_bfloat16") is (jit or slow)
+
+
+def test_a_processor_that_is_not_known(monkeypatch):
+    def not_linux(*_):
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", not_linux)
+    assert distribution.default_precision() == "float32"
+    assert distribution.default_jit(None, "mixed_bfloat16") is False
 
 
 def test_defaults_here():

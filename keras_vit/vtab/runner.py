@@ -270,7 +270,7 @@ def _resolved(settings: Settings) -> Settings:
     if dtype == "auto":
         dtype = distribution.default_precision(None)
     if xla == "auto":
-        xla = "on" if distribution.default_jit(None) else "off"
+        xla = "on" if distribution.default_jit(None, dtype) else "off"
     return dataclasses.replace(settings, dtype=dtype, xla=xla)
 
 
