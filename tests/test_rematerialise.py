@@ -129,9 +129,10 @@ def _blocks_again(model, training):
         return tape.gradient(loss, model.trainable_variables)
 
     graph = gradients.get_concrete_function(tf.zeros((1, 16, 16, 3))).graph
-    # One GELU in each block of a ViT, two in each of a Mixer.
+    # One GELU in each block of a ViT, two in each of a Mixer: a sigmoid in training, else a tanh.
     of_block = {"TransformerBlock": 1, "MixerBlock": 2}[type(_blocks(model)[0]).__name__]
-    return sum(op.type == "Tanh" for op in graph.get_operations()) // of_block - 2
+    gelus = sum(op.type in ("Sigmoid", "Tanh") for op in graph.get_operations())
+    return gelus // of_block - 2
 
 
 def _blocks(model):
