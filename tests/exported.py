@@ -6,9 +6,12 @@ import io
 
 import keras
 import numpy as np
+import pytest
 from PIL import Image, ImageOps
 
 import keras_vit
+from keras_vit.exports.saved_model import export_saved_model
+from keras_vit.exports.session import SessionModel
 from keras_vit.images import fit_to_size
 
 ROWS, COLUMNS = 32, 48
@@ -60,3 +63,21 @@ def by_class(result, row=0):
     scores = np.zeros(len(NAMES))
     scores[result["class_ids"][row]] = result["scores"][row]
     return scores
+
+
+@pytest.fixture(scope="module", name="model")
+def model_fixture():
+    return small_vit()
+
+
+@pytest.fixture(scope="module", name="exported")
+def exported_fixture(model, tmp_path_factory):
+    base = tmp_path_factory.mktemp("models") / "vit"
+    base.mkdir()
+    return export_saved_model(model, base / "1", class_names=NAMES, warmup=[encode(picture())])
+
+
+@pytest.fixture(scope="module", name="session")
+def session_fixture(exported):
+    with SessionModel(exported) as session:
+        yield session

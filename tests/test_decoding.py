@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from exported import encode, picture
 from PIL import Image, ImageOps
 
 from keras_vit.exports import decoding
@@ -19,19 +20,6 @@ pytestmark = pytest.mark.skipif(
 
 SIZE = (20, 28)
 MAX_PIXELS = 400_000
-
-
-def picture(mode="RGB", size=(61, 43)):
-    image = Image.new("RGB", size, (250, 10, 10))
-    image.paste((10, 10, 250), (0, 0, 20, 43))
-    image.paste((10, 250, 10), (0, 0, 61, 11))
-    return image.convert("RGBA").convert(mode) if mode == "LA" else image.convert(mode)
-
-
-def encode(image, kind="jpeg", **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    return file.getvalue()
 
 
 def by_pillow(file):

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported import (
+from exported import (  # noqa: F401
     COLUMNS,
     NAMES,
     ROWS,
@@ -17,9 +17,12 @@ from exported import (
     by_class,
     encode,
     expected_scores,
+    exported_fixture,
+    model_fixture,
     picture,
     pixels,
     randomised,
+    session_fixture,
     small_vit,
 )
 from PIL import Image
@@ -34,24 +37,6 @@ from keras_vit.resnet import ResNetStem
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_vit()
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    base = tmp_path_factory.mktemp("models") / "vit"
-    base.mkdir()
-    return export_saved_model(model, base / "1", class_names=NAMES, warmup=[encode(picture())])
-
-
-@pytest.fixture(scope="module")
-def session(exported):
-    with SessionModel(exported) as session:
-        yield session
 
 
 def test_outputs_are_those_of_the_model(model, exported, session):

@@ -11,11 +11,14 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from exported import (
+from exported import (  # noqa: F401
     NAMES,
     encode,
     expected_scores,
+    exported_fixture,
+    model_fixture,
     picture,
+    session_fixture,
     small_vit,
 )
 
@@ -25,24 +28,6 @@ from keras_vit.exports.session import SessionModel
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
 )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return small_vit()
-
-
-@pytest.fixture(scope="module")
-def exported(model, tmp_path_factory):
-    base = tmp_path_factory.mktemp("models") / "vit"
-    base.mkdir()
-    return export_saved_model(model, base / "1", class_names=NAMES, warmup=[encode(picture())])
-
-
-@pytest.fixture(scope="module")
-def session(exported):
-    with SessionModel(exported) as session:
-        yield session
 
 
 def run_python(*arguments, **options):
