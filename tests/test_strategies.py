@@ -287,7 +287,7 @@ def test_images_must_go_into_the_devices(monkeypatch, tmp_path):
 
 def test_precision_is_recorded_and_compared(photos, tmp_path, monkeypatch):
     """A model in bfloat16 is trained, saved, read again and predicts as it did."""
-    monkeypatch.setattr(distribution, "default_precision", lambda strategy: "mixed_bfloat16")
+    monkeypatch.setattr(distribution, "_processor", lambda: "AuthenticAMD avx512_bf16")
     settings = runs.settings_for(str(photos), **TINY, dtype="auto")
     summary = runs.run(settings, tmp_path / "one", verbose=0)
     assert summary["settings"]["dtype"] == "mixed_bfloat16"

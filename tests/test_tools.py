@@ -102,6 +102,7 @@ def test_dry_run_says_what_will_be(tool, colour_photos, tmp_path, monkeypatch):
             dict(line.split(maxsplit=1) for line in part.splitlines()) for part in (recipe, run)
         ]
 
+    monkeypatch.setattr("keras_vit.distribution._processor", lambda: "AuthenticAMD avx512_bf16")
     recipe, run = values("finetune", "--lr", 0.01, "--precision", "mixed_bfloat16")
     assert (recipe["learning_rate"], recipe["warmup_steps"]) == ("0.01", "90")
     on = {"strategy": "one", "devices": "1", "dtype": "mixed_bfloat16", "xla": "off"}
