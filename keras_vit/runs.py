@@ -61,7 +61,8 @@ class Settings:
         augmentation: A name of `keras_vit.augmentation.AUGMENTATIONS`.
         accumulate: In how many batches the images of a step are taken; saves memory. It must
             divide `batch_size`.
-        xla: `"on"` or `"off"`: whether to compile with XLA. Default: on GPUs, and on JAX.
+        xla: `"on"` or `"off"`: whether to compile with XLA. Default:
+            `keras_vit.distribution.default_jit`.
         strategy: What to train on: one of `keras_vit.distribution.STRATEGIES`. The default takes
             what there is.
         devices: As for `keras_vit.distribution.strategy`.

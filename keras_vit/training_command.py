@@ -89,7 +89,8 @@ ARGUMENTS = (
         "--xla",
         nargs="?",
         const="on",
-        help=f"{', '.join(hardware.XLA)}: compile with XLA (default: auto, on GPUs)",
+        help=f"{', '.join(hardware.XLA)}: compile with XLA (default: auto, on GPUs and for "
+        "bfloat16 on a processor that is slow in it)",
     ),
     _argument("--accumulate", type=int, help="batches to split a step into, to save memory"),
     _argument("--save-every", type=int, help="batches between checkpoints (default: 500)"),

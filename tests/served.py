@@ -10,8 +10,8 @@ import time
 import urllib.error
 import urllib.request
 
-import numpy as np
 import pytest
+from exported import randomised
 from PIL import Image
 
 import keras_vit
@@ -33,10 +33,7 @@ RED, BLUE = jpeg((250, 10, 10)), jpeg((10, 10, 250))
 
 @pytest.fixture(scope="module", name="folder")
 def folder_fixture(tmp_path_factory):
-    model = keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4)
-    rng = np.random.default_rng(0)
-    for weight in model.weights:
-        weight.assign(rng.normal(0, 0.2, weight.shape).astype("float32"))
+    model = randomised(keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4))
     folder = tmp_path_factory.mktemp("models") / "flowers"
     folder.mkdir()
     export_saved_model(model, folder / "7", top_k=2, class_names=("a", "b", "ç", "d"))
