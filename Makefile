@@ -35,13 +35,7 @@ lint: venv
 
 test: lint
 	$(RUN) -m pytest -n 2 -m "not slow"
-	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "not slow" \
-		tests/test_layers.py tests/test_position.py tests/test_vit.py tests/test_parity.py \
-		tests/test_checkpoints.py tests/test_analysis.py tests/test_measurements.py \
-		tests/test_bit.py tests/test_mixer.py tests/test_schedules.py tests/test_evaluate.py \
-		tests/test_rematerialise.py tests/test_gradients.py \
-		tests/test_formats.py::test_npz_to_keras_to_npz_is_bit_identical \
-		tests/test_formats.py::test_what_is_saved_opens_again
+	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "any_backend and not slow"
 
 # Weights to timm and Hugging Face and back. Installs PyTorch, which is large.
 $(INTEROP): $(STAMP)
@@ -52,7 +46,7 @@ $(INTEROP): $(STAMP)
 interop: $(INTEROP)
 
 test-interop: $(INTEROP)
-	$(RUN) -m pytest -n 2 tests/test_interop.py
+	$(RUN) -m pytest -n 2 tests/checkpoints/test_interop.py
 
 # The page of examples/web with a ViT-Ti/16; needs node's npm.
 web: venv

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import keras_vit
-from keras_vit.manifest import manifest
+from keras_vit.applications.manifest import manifest
 
 GOAL = 2.2
 TARGETS = {
@@ -33,7 +33,7 @@ import re, sys, time, warnings
 warnings.simplefilter("ignore")
 def peak():  # not getrusage: its peak goes on from that of the parent process
     return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
-from keras_vit.convert import convert
+from keras_vit.checkpoints.convert import convert
 imported, start = peak(), time.perf_counter()
 convert(sys.argv[1], sys.argv[2], format=sys.argv[3])
 print(imported, peak(), time.perf_counter() - start)

@@ -20,7 +20,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 from comparison import command
 from side_by_side import Contestant, Goal
 
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 
 OURS = ("ours, graph", "ours, XLA")
 CONTESTANTS = (

@@ -35,8 +35,8 @@ import tensorflow as tf
 from PIL import Image
 
 from keras_vit import ViT
-from keras_vit.augmentation import AUGMENTATIONS
 from keras_vit.data import ImageData, from_folder
+from keras_vit.data.augment.augmentation import AUGMENTATIONS
 
 PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "in1k_100_short256.zip"
 BATCH, SIZE = 16, 224

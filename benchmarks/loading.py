@@ -28,7 +28,7 @@ from comparison import PLAIN
 from contestants import kerashub, pytorch, weights
 
 import keras_vit
-from keras_vit.initializers import weights_follow
+from keras_vit.layers.initializers import weights_follow
 
 SIZE = 224
 OURS = "ours, build + load"

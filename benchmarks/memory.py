@@ -1,4 +1,4 @@
-"""Whether a training needs the memory that `keras_vit.costs.training_memory` says.
+"""Whether a training needs the memory that `keras_vit.planner.costs.training_memory` says.
 
     .venv/bin/python benchmarks/memory.py
 
@@ -28,7 +28,8 @@ from pathlib import Path
 import numpy as np
 
 import keras_vit
-from keras_vit import costs, train
+from keras_vit import recipes
+from keras_vit.planner import costs
 
 TOLERANCE = 0.15
 ACTIVATIONS, SECONDS = 0.5, 1.35  # of rematerialised blocks, in times those of the others
@@ -47,7 +48,7 @@ def train_some(model, batch_size: int) -> list[float]:
     """Seconds of each step."""
     seconds = []
     rng = np.random.default_rng(0)
-    model.compile(**train.fine_tune_recipe(steps=STEPS))
+    model.compile(**recipes.fine_tune_recipe(steps=STEPS))
     for _ in range(STEPS):
         images = rng.uniform(0, 255, (batch_size, *model.input_shape[1:])).astype("float32")
         start = time.perf_counter()

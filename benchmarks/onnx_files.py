@@ -24,7 +24,7 @@ import onnxruntime
 import tensorflow as tf
 
 import keras_vit
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 
 
 def main() -> int:

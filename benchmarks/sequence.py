@@ -26,7 +26,7 @@ from contestants.weights import write as write_weights
 from side_by_side import Contestant, race, ratio
 
 from keras_vit import planner
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 
 SMALL, LARGE = 224, 448
 ALLOWED = 1.1

@@ -36,8 +36,8 @@ import numpy as np
 from PIL import Image
 
 import keras_vit
-from keras_vit.exports.saved_model import export_saved_model
-from keras_vit.exports.session import SessionModel
+from keras_vit.exports.saved_model.export import export_saved_model
+from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.serving import ModelServer
 
 NAME = "model"

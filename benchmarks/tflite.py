@@ -28,13 +28,13 @@ import keras
 import numpy as np
 import report
 
-from keras_vit.charts import size_against_accuracy
-from keras_vit.commands import run_command
-from keras_vit.exports import quantize as quantizing
+from keras_vit.cli.run_command import run_command
 from keras_vit.exports.float32 import as_float32
-from keras_vit.exports.report import photos_of
-from keras_vit.exports.tflite import export_tflite
-from keras_vit.exports.tflite_run import delegation, interpreter, runner
+from keras_vit.exports.photos import photos_of
+from keras_vit.exports.tflite import quantize as quantizing
+from keras_vit.exports.tflite.export import export_tflite
+from keras_vit.exports.tflite.runtime import delegation, interpreter, runner
+from keras_vit.plots.charts import size_against_accuracy
 from keras_vit.predict import load_classifier
 
 SHARED = Path(__file__).parents[2] / "shared"

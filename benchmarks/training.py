@@ -21,7 +21,7 @@ from inference import CONTESTANTS as FORWARD
 from inference import OURS, QUICK
 from side_by_side import Goal
 
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 
 KERAS_HUB, TIMM = ("keras-hub, graph", "keras-hub, XLA"), ("timm, eager", "timm, compiled")
 # The goals are against keras-hub and timm.

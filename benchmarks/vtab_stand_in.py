@@ -19,9 +19,9 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit import vtab
-from keras_vit.commands import run_command
-from keras_vit.vtab import labels
+from keras_vit.cli.run_command import run_command
+from keras_vit.experiments import vtab
+from keras_vit.experiments.vtab import labels
 
 VEHICLES = ("airplane", "automobile", "ship", "truck")
 

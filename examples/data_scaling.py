@@ -4,15 +4,16 @@
 
 `cifar10` is a folder of class folders. Both models see images of 64 pixels, start from random
 weights and take 23 million multiply-accumulates for an image. The same command goes on where a run
-was ended; see `keras_vit.data_scaling`.
+was ended; see `keras_vit.experiments.data_scaling`.
 """
 
 import argparse
 
 import numpy as np
 
-from keras_vit import data, data_scaling
-from keras_vit.variants import BiTConfig, ViTConfig
+from keras_vit import data
+from keras_vit.experiments import data_scaling
+from keras_vit.models import BiTConfig, ViTConfig
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", help="class folders of images")

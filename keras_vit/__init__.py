@@ -1,6 +1,6 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
-from keras_vit import distribution, evaluate, layers, optimizers, planner, recipes, schedules
+from keras_vit import distribution, evaluate, layers, planner, recipes
 from keras_vit.analysis import (
     attention_maps,
     attention_masks,
@@ -10,11 +10,7 @@ from keras_vit.analysis import (
     rgb_filters,
     rollout_grids,
 )
-from keras_vit.bit import BiT
-from keras_vit.checkpoints import from_checkpoint, load_weights
-from keras_vit.exports import export
-from keras_vit.mixer import Mixer
-from keras_vit.models import (
+from keras_vit.applications import (
     BiT_R50x1,
     BiT_R50x3,
     BiT_R101x1,
@@ -38,16 +34,25 @@ from keras_vit.models import (
     ViT_S16,
     ViT_S32,
     ViT_Ti16,
+    available,
+    download_weights,
 )
-from keras_vit.position import resample_position_embedding
-from keras_vit.preprocessing import decode_predictions, preprocess_input
-from keras_vit.resize import resize_model
-from keras_vit.saving import save_weights
-from keras_vit.variants import VARIANTS, BiTConfig, MixerConfig, ViTConfig
-from keras_vit.vit import ViT
-from keras_vit.weights import available, download_weights
-
-__version__ = "0.1.0"
+from keras_vit.checkpoints import from_checkpoint, load_weights, save_weights
+from keras_vit.data.preprocessing import decode_predictions, preprocess_input
+from keras_vit.exports import export
+from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.models import (
+    VARIANTS,
+    BiT,
+    BiTConfig,
+    Mixer,
+    MixerConfig,
+    ViT,
+    ViTConfig,
+    resize_model,
+)
+from keras_vit.recipes import optimizers, schedules
+from keras_vit.version import __version__ as __version__
 
 __all__ = [
     "R26_ViT_B32",

@@ -12,12 +12,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit import images, models
+from keras_vit.applications import constructors
 from keras_vit.checkpoints import from_checkpoint
-from keras_vit.preprocessing import LABELLED_CLASSES, labels
-from keras_vit.run_folder import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
-from keras_vit.train import check_takes_pixels, ends_in_probabilities
-from keras_vit.variants import VARIANTS
+from keras_vit.data import image_files
+from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
+from keras_vit.models import VARIANTS, variants
+from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +70,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
         "include_preprocessing": True,
     }
     if str(source) in VARIANTS:
-        model = getattr(models, str(source))(weights=weights or "imagenet", **options)
+        model = getattr(constructors, str(source))(weights=weights or "imagenet", **options)
         return Classifier(model, *_facts(model, None))
     elif weights is not None:
         raise ValueError(
@@ -93,7 +93,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
 
 def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str]:
     """Names of the classes, size of the image and how it gets it; from `folder` if there."""
-    rows, columns = (side or models.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
+    rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
     resize = "squash"  # as the original evaluates
     if folder is not None and (folder / SUMMARY_FILE).is_file():
         resize = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))["data"]["resize"]
@@ -132,10 +132,12 @@ def classify(
     """
     if top < 1:
         raise ValueError(f"`top` must be at least 1. Received: top={top!r}")
-    readable, unreadable = images.check_images([Path(photo) for photo in photos], progress=False)
+    readable, unreadable = image_files.check_images(
+        [Path(photo) for photo in photos], progress=False
+    )
     if not readable:
         return [], unreadable
-    dataset = images.fitted_photos(readable, classifier.image_size, classifier.resize)
+    dataset = image_files.fitted_photos(readable, classifier.image_size, classifier.resize)
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
     if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
@@ -171,3 +173,6 @@ def write_csv(path: str | Path, predictions: Sequence[Prediction]) -> None:
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise ValueError(f"Cannot write {str(path)!r}: {error}") from error
+
+
+MODEL_FILE, LABELS_FILE, SUMMARY_FILE = "model.keras", "labels.txt", "summary.json"

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.paths import GOLDEN, ROOT, SHARED
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
-ROOT = Path(__file__).parents[1]
-GOLDEN = Path(__file__).parent / "golden"
-SHARED = Path(__file__).parents[2] / "shared"
 TI16 = (
     "Ti_16-i21k-300ep-lr_0.001-aug_none-wd_0.03-do_0.0-sd_0.0"
     "--imagenet2012-steps_20k-lr_0.03-res_224.npz"
@@ -74,7 +72,7 @@ def golden():
 @pytest.fixture
 def tool(monkeypatch, capsys):
     """`tool("predict", "a.jpg")` runs it in this process: exit code, output, errors."""
-    from keras_vit.commands import run_command
+    from keras_vit.cli.run_command import run_command
 
     def run(name: str, *arguments: object) -> tuple[int, str, str]:
         spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
@@ -94,7 +92,7 @@ def tool(monkeypatch, capsys):
 @pytest.fixture(scope="session")
 def colour_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three classes of 8 photos, a colour each."""
-    from pictures import write_photos
+    from support.colour_photos import write_photos
 
     return write_photos(tmp_path_factory.mktemp("data") / "colours", 8, ending="jpg")
 

@@ -10,8 +10,8 @@ import os
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from keras_vit.augmentation import AUGMENTATIONS
 from keras_vit.data import from_folder
+from keras_vit.data.augment.augmentation import AUGMENTATIONS
 from keras_vit.plots import photo_rows
 
 

@@ -15,9 +15,9 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit.commands import run_command
-from keras_vit.convert import convert, table
-from keras_vit.formats import FORMAT_NAMES
+from keras_vit.checkpoints.convert import convert, table
+from keras_vit.checkpoints.names.formats import FORMAT_NAMES
+from keras_vit.cli.run_command import run_command
 
 
 def main() -> int:

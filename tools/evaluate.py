@@ -17,10 +17,11 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit import distribution, hardware
-from keras_vit.commands import run_command
-from keras_vit.evaluate.command import run
-from keras_vit.training_command import devices
+from keras_vit import distribution
+from keras_vit.cli.run_command import run_command
+from keras_vit.cli.training import devices
+from keras_vit.distribution import hardware
+from keras_vit.evaluate.run import run
 
 
 def main() -> int:

@@ -15,10 +15,11 @@ from pathlib import Path
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit import exports
-from keras_vit.commands import run_command
-from keras_vit.convert import find_photo
-from keras_vit.exports.quantize import NEED_PHOTOS, QUANTIZATIONS
-from keras_vit.exports.report import measure, photos_of, planned, size_picture, table
+from keras_vit.checkpoints.convert import find_photo
+from keras_vit.cli.run_command import run_command
+from keras_vit.exports.photos import photos_of
+from keras_vit.exports.report import measure, planned, size_picture, table
+from keras_vit.exports.tflite.quantize import NEED_PHOTOS, QUANTIZATIONS
 from keras_vit.predict import load_classifier
 
 

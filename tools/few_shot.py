@@ -16,7 +16,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 from keras_vit.evaluate.few_shot import L2, SEEDS, SHOTS
 from keras_vit.evaluate.few_shot_report import write_report
 

@@ -15,7 +15,7 @@ import sys
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 from keras_vit import planner
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 from keras_vit.planner import report
 from keras_vit.planner.devices import parse_devices
 from keras_vit.planner.plans import UTILISATION

@@ -13,7 +13,7 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
 from keras_vit.predict import classify, load_classifier, write_csv
 
 

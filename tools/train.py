@@ -23,13 +23,13 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit import training_command
-from keras_vit.commands import run_command
+from keras_vit.cli import training
+from keras_vit.cli.run_command import run_command
 from keras_vit.runs import settings_for
 
 
 def main() -> int:
-    return training_command.main(
+    return training.main(
         __doc__,
         functools.partial(settings_for, pretrain=True),
         model="ViT_S16",

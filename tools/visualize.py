@@ -13,8 +13,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit.commands import run_command
-from keras_vit.visualize import write_report
+from keras_vit.analysis.page import write_report
+from keras_vit.cli.run_command import run_command
 
 
 def main() -> int:

@@ -18,8 +18,8 @@ import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
-from keras_vit import vtab
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
+from keras_vit.experiments import vtab
 
 
 def main() -> int:

@@ -17,10 +17,11 @@ from typing import Any
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 import keras_vit
-from keras_vit.commands import run_command
+from keras_vit.cli.run_command import run_command
+from keras_vit.models.input_and_head import ends_in_softmax
 from keras_vit.predict import Classifier, load_classifier
-from keras_vit.targets import check_class_names, check_target, replacing
-from keras_vit.train import ends_in_softmax
+from keras_vit.utils.checks import check_class_names
+from keras_vit.utils.files import check_target, replacing
 
 HERE = Path(__file__).parent
 

@@ -13,13 +13,8 @@ the confusion matrix; the others learn from the features of a frozen model.
 """
 
 from keras_vit.evaluate.accuracy import accuracy
-from keras_vit.evaluate.confusion import confusion_figure
-from keras_vit.evaluate.data import EvaluationData, open_data
-from keras_vit.evaluate.features import (
-    extract_features,
-    extract_labelled_features,
-    feature_model,
-)
+from keras_vit.evaluate.evaluation_data import EvaluationData, open_data
+from keras_vit.evaluate.features import extract_features, extract_labelled_features, feature_model
 from keras_vit.evaluate.few_shot import (
     FewShot,
     LeastSquares,
@@ -29,8 +24,9 @@ from keras_vit.evaluate.few_shot import (
 )
 from keras_vit.evaluate.probes import LinearProbe, linear_probe, nearest_neighbours
 from keras_vit.evaluate.proportions import Proportion, wilson_interval
-from keras_vit.evaluate.real import real_accuracy, real_labels
+from keras_vit.evaluate.real_labels import real_accuracy, real_labels
 from keras_vit.evaluate.report import ClassRow, Report
+from keras_vit.plots.confusion import confusion_figure
 
 __all__ = [
     "ClassRow",

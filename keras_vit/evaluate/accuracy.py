@@ -11,18 +11,17 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit import images
-from keras_vit.data_errors import data_errors
-from keras_vit.evaluate.data import EvaluationData, of_batches, of_image_data, open_data
-from keras_vit.evaluate.forward import outputs
-from keras_vit.evaluate.heads import Head
+from keras_vit.data import ImageData, image_ops
+from keras_vit.data.damage import data_errors
+from keras_vit.evaluate.class_matching import Head
+from keras_vit.evaluate.evaluation_data import EvaluationData, of_batches, of_image_data, open_data
+from keras_vit.evaluate.outputs import outputs
 from keras_vit.evaluate.report import Report, report_of
 from keras_vit.evaluate.scores import Scores, joined
-from keras_vit.models import DEFAULT_IMAGE_SIZE
-from keras_vit.pipeline import ImageData
+from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 from keras_vit.predict import Classifier
-from keras_vit.progress import Progress
-from keras_vit.train import check_takes_pixels, ends_in_probabilities
+from keras_vit.utils.progress import Progress
 
 
 def accuracy(
@@ -138,7 +137,7 @@ def _as_data(
     data: Any, image_size: tuple[int, int], resize: str | None, progress: bool | None
 ) -> EvaluationData:
     if isinstance(data, (str, Path)):
-        return open_data(data, image_size, resize=resize or images.RESIZES[0], progress=progress)
+        return open_data(data, image_size, resize=resize or image_ops.RESIZES[0], progress=progress)
     if isinstance(data, EvaluationData):
         return data
     return of_image_data(data) if isinstance(data, ImageData) else of_batches(data)

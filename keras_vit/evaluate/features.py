@@ -8,13 +8,14 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.backend import ops
 from keras_vit.distribution import default_jit
-from keras_vit.exports.flat import flat
-from keras_vit.tokens import TokenPooling
+from keras_vit.layers import TokenPooling
+from keras_vit.models.flatten import flat
+from keras_vit.utils.backend import ops
 
 # What may stand behind the dense layer that is a head.
 _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
+
 # A model that ends in one of these has no head: its outputs are features.
 _POOLINGS = (
     TokenPooling,

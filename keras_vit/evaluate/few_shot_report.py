@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 
-import keras_vit
-from keras_vit import charts, plots
-from keras_vit.data_errors import data_errors
+from keras_vit import plots
+from keras_vit.data import ImageData
+from keras_vit.data.damage import data_errors
+from keras_vit.data.image_ops import CENTRE_FRACTION
 from keras_vit.evaluate.features import extract_labelled_features, feature_model
 from keras_vit.evaluate.few_shot import (
     L2,
@@ -30,11 +31,12 @@ from keras_vit.evaluate.probes import (
     nearest_neighbours,
     require_scikit_learn,
 )
-from keras_vit.images import CENTRE_FRACTION
-from keras_vit.pipeline import ImageData
+from keras_vit.plots import charts
 from keras_vit.predict import load_classifier
-from keras_vit.run_folder import new_folder
-from keras_vit.runs import Settings, load_data
+from keras_vit.runs import Settings
+from keras_vit.runs.from_settings import load_data
+from keras_vit.utils.files import new_folder
+from keras_vit.version import __version__
 
 JSON_FILE, CSV_FILE, PICTURE_FILE = "few_shot.json", "few_shot.csv", "few_shot.png"
 NEIGHBOURS = 5
@@ -206,7 +208,7 @@ def _write(folder: Path, report: Report) -> None:
         ],
         "linear_probe": dataclasses.asdict(report.probe),
         "nearest_neighbours": {"k": NEIGHBOURS, "accuracy": report.neighbours},
-        "versions": {"keras_vit": keras_vit.__version__},
+        "versions": {"keras_vit": __version__},
     }
     (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
 

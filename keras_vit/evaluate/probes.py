@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_vit.data.sources.folders import hold_out
 from keras_vit.evaluate.features import check_same_width, checked_examples
-from keras_vit.folders import hold_out
 
 # Of the mean loss of an image, so that what is best for a part is so for the whole.
 L2_GRID = tuple(10.0**exponent for exponent in range(-6, 2))

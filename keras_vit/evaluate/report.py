@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from keras_vit.evaluate.data import EvaluationData
-from keras_vit.evaluate.heads import Head
+from keras_vit.evaluate.class_matching import Head
+from keras_vit.evaluate.evaluation_data import EvaluationData
 from keras_vit.evaluate.proportions import Proportion
-from keras_vit.evaluate.real import real_accuracy
+from keras_vit.evaluate.real_labels import real_accuracy
 from keras_vit.evaluate.scores import Scores
 
 REPORT_FILE, CLASSES_FILE, MISTAKES_FILE = "report.json", "per_class.csv", "mistakes.csv"
@@ -135,7 +135,7 @@ class Report:
         Raises:
             ValueError: If it is there already, or cannot be written.
         """
-        from keras_vit.run_folder import new_folder
+        from keras_vit.utils.files import new_folder
 
         with new_folder(folder, overwrite) as place:
             self.write(place)
@@ -158,7 +158,7 @@ class Report:
         _write_table(folder / CLASSES_FILE, table)
         _write_table(folder / MISTAKES_FILE, [("class", "taken for", "images"), *self.mistakes])
         from keras_vit import plots
-        from keras_vit.evaluate.confusion import confusion_figure
+        from keras_vit.plots.confusion import confusion_figure
 
         try:
             plots.save(confusion_figure(self), folder / PICTURE_FILE)

@@ -10,9 +10,9 @@ from typing import Any
 # Format -> (module, function, what the path ends with). Imported when they are used: each needs
 # packages that the others do not.
 FORMATS = {
-    "savedmodel": ("keras_vit.exports.saved_model", "export_saved_model", ""),
-    "tflite": ("keras_vit.exports.tflite", "export_tflite", ".tflite"),
-    "onnx": ("keras_vit.exports.onnx", "export_onnx", ".onnx"),
+    "savedmodel": ("keras_vit.exports.saved_model.export", "export_saved_model", ""),
+    "tflite": ("keras_vit.exports.tflite.export", "export_tflite", ".tflite"),
+    "onnx": ("keras_vit.exports.onnx.export", "export_onnx", ".onnx"),
 }
 
 

@@ -7,15 +7,14 @@ from typing import Any
 
 import keras
 
-from keras_vit.backend import ops
-from keras_vit.ends import check_counts
-from keras_vit.exports.flat import flat
+from keras_vit.checkpoints.model_variables import model_family
+from keras_vit.data.preprocessing import LABELLED_CLASSES, labels, preprocess_input
 from keras_vit.exports.float32 import as_float32
-from keras_vit.position import as_pair
-from keras_vit.preprocessing import LABELLED_CLASSES, labels, preprocess_input
-from keras_vit.resize import resize_model
-from keras_vit.tokens import PositionEmbedding
-from keras_vit.variables import model_family
+from keras_vit.layers import PositionEmbedding
+from keras_vit.models import resize_model
+from keras_vit.models.flatten import flat
+from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import as_pair, check_counts
 
 
 class PixelClassifier:

@@ -10,15 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
-from keras_vit.backend import ops
+from keras_vit.data.preprocessing import preprocess_input
 from keras_vit.exports import FORMATS
-from keras_vit.exports.quantize import QUANTIZATIONS
-from keras_vit.images import find_images
-from keras_vit.position import as_pair
-from keras_vit.preprocessing import preprocess_input
+from keras_vit.exports.tflite.quantize import QUANTIZATIONS
+from keras_vit.utils.backend import ops
 
 Runner = Callable[[np.ndarray], np.ndarray]
 
@@ -84,42 +81,6 @@ def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planne
     return files
 
 
-def photos_of(
-    folder: str | os.PathLike[str], image_size: tuple[int, int], class_names: Sequence[str] = ()
-) -> tuple[np.ndarray, np.ndarray | None]:
-    """Photos of a folder, squashed to a size, and their classes.
-
-    Args:
-        folder: With photos, or with a folder of them for each class.
-        image_size: (rows, columns) in pixels.
-        class_names: Of the model. Where every photo lies in a folder of one of these names, that
-            is its class.
-
-    Returns:
-        uint8 `[N, rows, columns, 3]`, and int `[N]` or `None`.
-
-    Raises:
-        ValueError: If there is no photo.
-    """
-    paths = find_images(Path(folder))
-    if not paths:
-        raise ValueError(f"There is no photo in {str(folder)!r} (JPEG, PNG, BMP, GIF or WebP).")
-    size = as_pair(image_size, "image_size")
-    pixels = np.stack(
-        [
-            keras.utils.img_to_array(
-                keras.utils.load_img(path, target_size=size, interpolation="bilinear"),
-                dtype="uint8",
-            )
-            for path in paths
-        ]
-    )
-    index = {name: i for i, name in enumerate(class_names)}
-    folders = [path.parent.name for path in paths]
-    known = all(name in index for name in folders)
-    return pixels, np.array([index[name] for name in folders]) if known else None
-
-
 def keras_runner(model: Any) -> Runner:
     """Runs a model on pixels, compiled."""
     takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
@@ -155,9 +116,9 @@ def _onnx_runner(path: Path, model: Any) -> Runner:
 
 
 def _tflite_runner(path: Path, model: Any) -> Runner:
-    from keras_vit.exports import tflite_run
+    from keras_vit.exports.tflite import runtime
 
-    return tflite_run.runner(path, any(layer.name == "preprocessing" for layer in model.layers))
+    return runtime.runner(path, any(layer.name == "preprocessing" for layer in model.layers))
 
 
 RUNNERS: dict[str, Callable[[Path, Any], Runner]] = {
@@ -216,7 +177,8 @@ def size_picture(rows: Sequence[Measured], path: str | os.PathLike[str]) -> Path
     Raises:
         ImportError: If matplotlib is not installed.
     """
-    from keras_vit import charts, plots
+    from keras_vit import plots
+    from keras_vit.plots import charts
 
     known = all(row.top1 is not None for row in rows)
     figure = charts.size_against_accuracy(

@@ -12,12 +12,12 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from keras_vit.costs import mixer_block_memory, transformer_block_memory
-from keras_vit.ends import check_counts
+from keras_vit.models import BiTConfig, MixerConfig, ViTConfig
+from keras_vit.models.variants import Config
 from keras_vit.planner.convolutions import bit_parts, stem_parts
+from keras_vit.planner.costs import mixer_block_memory, transformer_block_memory
 from keras_vit.planner.part import Grid, Part, dense
-from keras_vit.position import as_pair
-from keras_vit.variants import BiTConfig, Config, MixerConfig, ViTConfig
+from keras_vit.utils.checks import as_pair, check_counts
 
 
 def parts(

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from keras_vit.models import BiTConfig, ResNetStem
 from keras_vit.planner.part import Grid, Part, kept_numbers
-from keras_vit.resnet import ResNetStem
-from keras_vit.variants import BiTConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,14 @@
 """The bytes that a device needs in a training step, from the parts of a model.
 
-The rules are those of `keras_vit.costs.training_memory`, which looks at a built model; what a block
-keeps is the same function there.
+The rules are those of `costs.training_memory`, which looks at a built model; what a block keeps is
+the same function there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_vit.costs import OPTIMIZERS, bytes_of, bytes_of_weight
+from keras_vit.planner.costs import OPTIMIZERS, bytes_of, bytes_of_weight
 from keras_vit.planner.part import Part, total
 
 FLOAT32 = 4  # weights, gradients and what an optimizer keeps, under every dtype policy

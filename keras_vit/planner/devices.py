@@ -10,17 +10,20 @@ from __future__ import annotations
 import dataclasses
 import re
 
-from keras_vit.recipe import check_choice
+from keras_vit.utils.checks import check_choice
 
 _CLOUD_TPU = "https://cloud.google.com/tpu/docs/"
+
 _A100 = (
     "https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/a100/pdf/"
     "nvidia-a100-datasheet-us-nvidia-1758950-r4-web.pdf"
 )
+
 _V100 = (
     "https://images.nvidia.com/content/technologies/volta/pdf/"
     "volta-v100-datasheet-update-us-1165301-r5.pdf"
 )
+
 _T4 = (
     "https://www.nvidia.com/content/dam/en-zz/Solutions/Data-Center/tesla-t4/"
     "t4-tensor-core-datasheet-951643.pdf"

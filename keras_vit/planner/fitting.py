@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_vit.ends import check_counts
+from keras_vit.models import VARIANTS
 from keras_vit.planner.architecture import parts
 from keras_vit.planner.device_memory import memory
 from keras_vit.planner.part import total
-from keras_vit.variants import VARIANTS
+from keras_vit.utils.checks import check_counts
 
 # What a CUDA context, compiled programs and the workspaces of convolutions take beside the model:
 # an assumption, not a measurement.

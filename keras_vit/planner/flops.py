@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from keras_vit import recipe_rows
+from keras_vit.models import VARIANTS
+from keras_vit.models.variants import Config
 from keras_vit.planner.architecture import parts
 from keras_vit.planner.paper_runs import UNRELEASED
 from keras_vit.planner.part import Part, total
-from keras_vit.recipe import check_choice
-from keras_vit.variants import VARIANTS, Config
+from keras_vit.recipes import paper_tables
+from keras_vit.utils.checks import check_choice
 
 # Of the released heads; 18,291 of JFT-300M are in Sun et al., arXiv 1707.02968, section 3.
 CLASSES = {
@@ -51,7 +52,7 @@ def dataset_of(dataset: str) -> tuple[int, int]:
         ValueError: If it is not in the table.
     """
     check_choice("dataset", dataset, CLASSES)
-    rows = {**recipe_rows.FINETUNE, **recipe_rows.PRETRAIN}
+    rows = {**paper_tables.FINETUNE, **paper_tables.PRETRAIN}
     return rows[dataset]["num_examples"], CLASSES[dataset]
 
 

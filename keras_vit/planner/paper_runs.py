@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from keras_vit.resnet import ResNetStem
-from keras_vit.variants import BiTConfig, Config, ViTConfig
+from keras_vit.models import BiTConfig, ResNetStem, ViTConfig
+from keras_vit.models.variants import Config
 
 # Section 4.1: a hybrid of stride 32 takes what stage 4 of a ResNet-50 gives; for stride 16 the
 # units of stage 4 are in stage 3. R200 is He et al.'s ResNet-200 (arXiv 1603.05027).

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable
 
-from keras_vit.costs import bytes_of
+from keras_vit.planner.costs import bytes_of
 
 
 @dataclasses.dataclass(frozen=True)

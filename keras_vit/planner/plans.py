@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from keras_vit.costs import OPTIMIZERS
-from keras_vit.ends import check_counts
+from keras_vit.models import ViTConfig
+from keras_vit.models.variants import Config
 from keras_vit.planner.architecture import parts
+from keras_vit.planner.costs import OPTIMIZERS
 from keras_vit.planner.device_memory import memory
 from keras_vit.planner.devices import Device, device_of
 from keras_vit.planner.flops import config_of, dataset_of, training_flops
 from keras_vit.planner.part import total
 from keras_vit.planner.traffic import communication
-from keras_vit.recipe import check_choice
-from keras_vit.variants import Config, ViTConfig
+from keras_vit.utils.checks import check_choice, check_counts
 
 # Of the paper's own trainings: L/16 for 14 epochs of JFT takes 1,567 exaFLOPs (Table 6) and 680
 # TPUv3-core-days (Table 2), 43 % of the peak; H/14 takes 4,262 and 2,500, 32 %.

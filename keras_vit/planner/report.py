@@ -6,13 +6,13 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from keras_vit.models import BiTConfig
 from keras_vit.planner.devices import DEVICES
 from keras_vit.planner.fitting import Fit
 from keras_vit.planner.flops import config_of, pretraining_exaflops
 from keras_vit.planner.paper_runs import TABLE_6
 from keras_vit.planner.plans import Plan
-from keras_vit.targets import check_target, replacing
-from keras_vit.variants import BiTConfig
+from keras_vit.utils.files import check_target, replacing
 
 
 def plan_lines(plans: Sequence[Plan]) -> list[str]:
@@ -100,7 +100,8 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
         FileExistsError: If there is something already.
         ImportError: If matplotlib is not installed.
     """
-    from keras_vit import charts, plots
+    from keras_vit import plots
+    from keras_vit.plots import charts
 
     target = check_target(path, ".png", overwrite)
     points: dict[str, list[tuple[float, float, str]]] = {}

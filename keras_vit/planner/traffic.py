@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keras_vit.costs import bytes_of
+from keras_vit.planner.costs import bytes_of
 from keras_vit.planner.device_memory import FLOAT32, local_parameters
 from keras_vit.planner.part import Part, total
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.exports.session import SessionModel
+from keras_vit.exports.saved_model.session import SessionModel
 
 
 @dataclasses.dataclass(frozen=True)

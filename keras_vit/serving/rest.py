@@ -26,6 +26,7 @@ from keras_vit.serving.model import Limits, RequestError, ServedModel
 
 _logger = logging.getLogger(__name__)
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/([0-9]{1,18}))?(/metadata|:[a-z]+)?")
+
 _STATUS = {
     "INVALID_ARGUMENT": 400,
     "NOT_FOUND": 404,
@@ -33,6 +34,7 @@ _STATUS = {
     "UNAVAILABLE": 503,
     "INTERNAL": 500,
 }
+
 _CHUNK = 2**16
 
 

@@ -1,0 +1,26 @@
+"""The paper's measurements of a trained model (section 4.5, appendix D): arrays in, arrays out.
+
+Arrays go in from NumPy or from the backend, variables included, and come out as NumPy. Only
+`attention_maps` runs a model. Shape letters: B images, N tokens, P prefix tokens (the class token
+and the registers), D width; rows and columns count patches.
+"""
+
+from keras_vit.analysis.measurements import (
+    attention_maps,
+    attention_masks,
+    attention_rollout,
+    mean_attention_distance,
+    position_similarity,
+    rgb_filters,
+    rollout_grids,
+)
+
+__all__ = [
+    "attention_maps",
+    "attention_masks",
+    "attention_rollout",
+    "mean_attention_distance",
+    "position_similarity",
+    "rgb_filters",
+    "rollout_grids",
+]

@@ -1,0 +1,161 @@
+"""What a named constructor does: finds the weights, checks them against the arguments, builds.
+
+The rules are those of `keras.applications`, which checks the same things in each of its files.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_vit.applications import weights as released_weights
+from keras_vit.applications.released_files import RELEASED, ReleasedFile
+from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.model_info import describe
+from keras_vit.models import VARIANTS
+from keras_vit.models.input_and_head import image_shape
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
+
+
+class _DefaultClasses(int):
+    """1000, as long as the weights do not say otherwise; an int that was typed is not one."""
+
+
+DEFAULT_CLASSES = _DefaultClasses(1000)
+
+
+def build(
+    variant: str,
+    weights: str | os.PathLike[str] | None,
+    classes: int,
+    new_head: bool,
+    *,
+    include_top: bool,
+    input_tensor: Any,
+    input_shape: Any,
+    of_the_weights: dict[str, Any],
+    **options: Any,
+) -> keras.Model:
+    """Builds a variant and loads what `weights` means.
+
+    Args:
+        variant: A key of `VARIANTS`.
+        weights: As in the constructors, like all the rest.
+        classes: Outputs of the head; `DEFAULT_CLASSES` for those of the weights.
+        new_head: Whether to load all but the head.
+        include_top: Whether to end with the head.
+        input_tensor: The image, or `None`.
+        input_shape: Of the image, or `None`.
+        of_the_weights: Options that the weights decide where they are `None`.
+        **options: The other options of the model.
+    """
+    config = VARIANTS[variant]
+    count = int(classes) if isinstance(classes, _DefaultClasses) else classes
+    if include_top and options["pooling"] is not None:
+        options["pooling"] = None  # as in keras.applications, it only counts without the head
+    if input_tensor is None and input_shape is None and not include_top and config.any_size:
+        input_shape = image_shape((None, None), 3)
+    settings: dict[str, Any] = {
+        **options,
+        **{name: value for name, value in of_the_weights.items() if value is not None},
+        "include_top": include_top,
+        "input_tensor": input_tensor,
+        "input_shape": input_shape,
+    }
+    if weights is not None and include_top and not new_head:
+        _check_activation(options["classifier_activation"])
+    if weights is None or _is_keras_file(weights):
+        model = config.build(DEFAULT_IMAGE_SIZE, **config.architecture, **settings, classes=count)
+        if weights is not None:
+            load_weights(model, weights)
+        return model
+
+    path = _resolve(variant, weights, input_tensor, input_shape)
+    if isinstance(path, ReleasedFile):
+        if include_top and not new_head:
+            _check_classes(weights, classes, path.classes)  # before a long download
+        path = released_weights.fetch(path)
+    num_heads = getattr(config, "num_heads", None)
+    with Checkpoint(path) as checkpoint:
+        info = describe(checkpoint, num_heads)
+    if info.architecture != config.architecture:
+        raise ValueError(
+            f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "
+            f"{config.architecture}. Received: {info.architecture}{_same_as(info.architecture)}. "
+            "`keras_vit.from_checkpoint` builds the model that a file describes."
+        )
+    if include_top and not new_head:
+        _check_classes(weights, classes, info.classes)
+    return from_checkpoint(
+        path, classes=count if new_head else None, num_heads=num_heads, **settings
+    )
+
+
+def _resolve(
+    variant: str, weights: Any, input_tensor: Any, input_shape: Any
+) -> Path | ReleasedFile:
+    """What `weights` means: a file that is there, or a released one."""
+    if not isinstance(weights, str | os.PathLike):  # a number would be an open file's
+        raise ValueError(
+            "`weights` must be None, a name or a path. Received: "
+            f"weights={weights!r}; names: {released_weights.available(variant)}"
+        )
+    if isinstance(weights, os.PathLike) or os.path.isfile(weights):
+        path = Path(weights)
+        if not path.is_file():
+            raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
+        return path
+    folders = {"", *(os.path.dirname(path) for file in RELEASED for path in file.paths)}
+    endings = (".h5", ".keras", ".safetensors")
+    if weights.endswith(endings) or os.path.dirname(weights) not in folders:
+        raise ValueError(f"`weights` is a path without a file. Received: weights={weights!r}")
+    shape = input_shape
+    if input_tensor is not None:
+        shape = tuple(input_tensor.shape[1:])
+    channels, size = 3, None
+    if shape is not None and len(shape) == 3:
+        first = keras.config.image_data_format() == "channels_first"
+        channels, size = (shape[0], shape[1:]) if first else (shape[2], shape[:2])
+    released = released_weights.find(
+        variant, weights, None if size is None or None in size else tuple(size)
+    )
+    if channels != 3:
+        raise ValueError(
+            f"The input must have 3 channels for weights={weights!r}; use weights=None for "
+            f"another number. Received: input_shape={shape}"
+        )
+    return released
+
+
+def _check_classes(weights: Any, classes: int, known: int | None) -> None:
+    if known is None or isinstance(classes, _DefaultClasses) or classes == known:
+        return
+    raise ValueError(
+        f"If using `weights={str(weights)!r}` with `include_top=True`, `classes` should be "
+        f"{known}. Received: classes={classes}. For a new head of {classes} classes on these "
+        f"weights pass `classes={classes}, new_head=True`, or `include_top=False` and your own."
+    )
+
+
+def _check_activation(activation: Any) -> None:
+    function = keras.activations.get(activation)
+    if function not in (keras.activations.get(None), keras.activations.get("softmax")):
+        raise ValueError(
+            "`classifier_activation` can only be None or 'softmax' when using a pretrained top "
+            f"layer. Received: classifier_activation={activation!r}"
+        )
+
+
+def _is_keras_file(weights: Any) -> bool:
+    return str(weights).endswith((".h5", ".keras")) and os.path.isfile(weights)
+
+
+def _same_as(architecture: dict[str, Any]) -> str:
+    for variant, config in VARIANTS.items():
+        if config.architecture == architecture:
+            return f", which is keras_vit.{variant}"
+    return ""

@@ -1,0 +1,290 @@
+"""Which released file a name means, and fetching it.
+
+`released.py` has the table of the files; `download.py` moves the bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from pathlib import Path
+
+from keras_vit.applications.download import DownloadError, download
+from keras_vit.applications.released_files import (
+    AUGREG,
+    AUGREG_ROWS,
+    IMAGENET21K_CLASSES,
+    IMAGENET_CLASSES,
+    RELEASED,
+    ROOT,
+    ReleasedFile,
+    url_of,
+)
+from keras_vit.models import VARIANTS, ViTConfig
+from keras_vit.utils.checks import as_pair
+
+# The model in the names of all 50,000 AugReg files -> variant.
+_AUGREG_MODELS = {model: variant for variant, model, *_ in AUGREG_ROWS}
+
+# What `weights=` may say for every variant, and what files it means.
+MEANINGS = {
+    "imagenet21k": "pre-trained on ImageNet-21k",
+    "imagenet": "trained on ImageNet-2012 alone",
+    "imagenet21k+imagenet": "fine-tuned on ImageNet-2012",
+}
+
+_NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
+
+_AUGREG_NAME = re.compile(
+    r"(?P<model>[A-Za-z]\w*_\d+)-(?P<pretraining>i1k|i21k)-\d+ep"
+    rf"-lr_{_NUMBER}-aug_[a-z]+\d?-wd_{_NUMBER}-do_{_NUMBER}-sd_{_NUMBER}"
+    rf"(?:--(?P<dataset>[a-z]\w*)-steps_{_NUMBER}k-lr_{_NUMBER}-res_(?P<image_size>\d+))?",
+    re.ASCII,
+)
+
+_DATASET_CLASSES = {
+    "i21k": IMAGENET21K_CLASSES,
+    "i1k": IMAGENET_CLASSES,
+    "imagenet2012": IMAGENET_CLASSES,
+    "cifar10": 10,
+    "cifar100": 100,
+    "oxford_iiit_pet": 37,
+    "resisc45": 45,
+}
+
+
+def available(variant: str) -> list[str]:
+    """Names of the released files of a variant, the preferred ones first.
+
+    Besides them `find` takes `"imagenet21k"`, `"imagenet"`, `"imagenet21k+imagenet"` and the name
+    of any AugReg file.
+
+    Args:
+        variant: Name of a constructor, `"ViT_B16"` for example.
+
+    Returns:
+        A list such as `["augreg-imagenet21k", "augreg-imagenet-224", ...]`.
+
+    Raises:
+        ValueError: If there is no such variant.
+    """
+    return [file.name for file in _files_of(variant)]
+
+
+def find(
+    variant: str, weights: str, image_size: int | tuple[int, int] | None = None
+) -> ReleasedFile:
+    """The released file that `weights` means for a variant.
+
+    Args:
+        variant: Name of a constructor, `"ViT_B16"` for example.
+        weights: One of
+
+            - `"imagenet21k"`: pre-trained on ImageNet-21k (AugReg; where there is none, the
+              file of the ViT paper, whose head is zero);
+            - `"imagenet21k+imagenet"`: pre-trained on ImageNet-21k and fine-tuned on
+              ImageNet-2012, at the size nearest to `image_size`;
+            - `"imagenet"`: for a ViT the same; for a BiT or a Mixer, trained on ImageNet-2012
+              alone;
+            - a name from `available(variant)`;
+            - the name of any AugReg file, with or without `augreg/` and `.npz`. Whether the
+              file exists shows when it is fetched; `augreg/index.csv` in the bucket lists all.
+        image_size: Pixels, one number or (rows, columns). Default: 224.
+
+    Returns:
+        The row of the table, or a row made up from the name of an AugReg file.
+
+    Raises:
+        ValueError: If there is no such file, or it belongs to another variant.
+        TypeError: If `weights` is not a string.
+    """
+    files = _files_of(variant)
+    if not isinstance(weights, str):
+        raise TypeError(
+            "`weights` must be the name of released weights, a string. "
+            f"Received: weights={weights!r}"
+        )
+    if re.fullmatch(r"jft([-_]?300m)?", weights, re.IGNORECASE):
+        raise ValueError(
+            "Google never released the weights that were trained on JFT-300M. Use "
+            f"weights='imagenet21k', or one of {available(variant)}. "
+            f"Received: weights={weights!r}"
+        )
+    if weights in MEANINGS:
+        return _find_meaning(variant, files, weights, 224 if image_size is None else image_size)
+    for file in files:
+        if file.name == weights:
+            return file
+    found = _find_by_file_name(variant, weights)
+    if found is None:
+        names = available(variant)
+        nearest = difflib.get_close_matches(weights, [*MEANINGS, *names], n=1, cutoff=0.4)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"There are no released weights of that name for {variant}.{hint} There are {names}, "
+            f"and AugReg files by their name. Received: weights={weights!r}"
+        )
+    return found
+
+
+def _files_of(variant: str) -> list[ReleasedFile]:
+    if variant not in VARIANTS:
+        nearest = difflib.get_close_matches(str(variant), VARIANTS, n=1, cutoff=0.4)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise ValueError(
+            f"`variant` must be one of {list(VARIANTS)}.{hint} Received: variant={variant!r}"
+        )
+    return [file for file in RELEASED if file.variant == variant]
+
+
+def _find_meaning(
+    variant: str,
+    files: list[ReleasedFile],
+    weights: str,
+    image_size: int | tuple[int, int],
+) -> ReleasedFile:
+    if not files:
+        raise ValueError(
+            f"Google released no weights for {variant}. Use weights=None, or another variant. "
+            f"Received: weights={weights!r}"
+        )
+    # The ViTs for ImageNet are fine-tuned ones, but for SAM's: those only by their name.
+    is_vit = isinstance(VARIANTS[variant], ViTConfig)
+    trained_on = "imagenet21k+imagenet" if is_vit and weights == "imagenet" else weights
+    fitting = [file for file in files if file.trained_on == trained_on]
+    if not fitting:
+        raise ValueError(
+            f"Google released no {variant} that is {MEANINGS[trained_on]}, only "
+            f"{available(variant)}. Use one of these and fine-tune it, or another variant. "
+            f"Received: weights={weights!r}"
+        )
+    rows, columns = as_pair(image_size, "image_size")
+    return min(fitting, key=lambda file: abs(file.image_size - (rows * columns) ** 0.5))
+
+
+def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
+    """A file of the table by its path, or any AugReg file by its name."""
+    path = weights.removesuffix(".npz") + ".npz"
+    match = _AUGREG_NAME.fullmatch(path.removeprefix("augreg/").removesuffix(".npz"))
+    if match is not None:
+        path = f"augreg/{match[0]}.npz"
+    elif re.search(r"-(i1k|i21k)-", path):
+        raise ValueError(
+            "An AugReg file is named like 'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-"
+            "sd_0.0', and '--imagenet2012-steps_20k-lr_0.03-res_384' may follow; "
+            "augreg/index.csv in the bucket lists all. A file on this computer is given by its "
+            f"path. Received: weights={weights!r}"
+        )
+    for file in RELEASED:
+        if path in file.paths:
+            _check_variant(variant, file.variant, weights)
+            return file
+    if match is None:
+        return None
+
+    _check_variant(variant, _AUGREG_MODELS.get(match["model"]), weights)
+    trained_on = match["dataset"] or match["pretraining"]
+    return ReleasedFile(
+        variant,
+        name=match[0],
+        path=path,
+        classes=_DATASET_CLASSES.get(trained_on),
+        image_size=int(match["image_size"] or 224),
+        source=AUGREG,
+    )
+
+
+def _check_variant(variant: str, owner: str | None, weights: str) -> None:
+    if owner is None:
+        raise ValueError(
+            f"The model of this file is none of {sorted(_AUGREG_MODELS)}, which are those with "
+            f"a constructor here. Received: variant={variant!r}, weights={weights!r}"
+        )
+    if owner != variant:
+        raise ValueError(
+            f"This file holds a {owner}, not a {variant}. Use "
+            f"`keras_vit.{owner}(weights={weights!r})`. Received: variant={variant!r}, "
+            f"weights={weights!r}"
+        )
+
+
+def cache_folder() -> Path:
+    """Where downloaded files are kept.
+
+    The environment variable `KERAS_VIT_CACHE` if it is set; else `models/keras_vit` in the
+    folder of Keras, which is `KERAS_HOME` or `~/.keras`. Read anew at every call.
+    """
+    if folder := os.environ.get("KERAS_VIT_CACHE"):
+        return Path(folder).expanduser()
+    keras_home = os.environ.get("KERAS_HOME") or "~/.keras"
+    return Path(keras_home).expanduser() / "models" / "keras_vit"
+
+
+def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
+    """The path of a released file in the cache, downloading it first if it is not there.
+
+    A mirror takes Google's place when the environment variable `KERAS_VIT_WEIGHTS_URL` is set
+    (`https://` or `http://`, or `file:///folder/`). Below it, as in the cache, the files of ViT
+    have the paths that they have in the bucket `vit_models` (`augreg/...`), those of the other
+    buckets the name of the bucket before it (`bit_models/BiT-M-R50x1.npz`). What arrives must have
+    the announced length and the arrays of the released architecture.
+
+    Args:
+        released: What `find` returned.
+        sha256: Pin of the file, 64 hexadecimal digits; a cached file is checked as well.
+
+    Returns:
+        The path of the file.
+
+    Raises:
+        DownloadError: If it cannot be downloaded (an `OSError`).
+        ValueError: If the file is not what it should be.
+    """
+    # Here, as the reader of checkpoints knows this module too.
+    from keras_vit.applications.manifest import check_released_file
+
+    root = os.environ.get("KERAS_VIT_WEIGHTS_URL") or released.root
+    target = cache_folder() / released.path
+    # An AugReg name says all about its file, so one that somebody put straight into the folder
+    # counts as well. The other names are in several of Google's folders.
+    if _AUGREG_NAME.fullmatch(target.stem) and (cache_folder() / target.name).is_file():
+        target = cache_folder() / target.name
+    try:
+        return download(
+            url_of(root, released.path),
+            target,
+            sha256=sha256 or released.sha256,
+            check=lambda path: check_released_file(path, released),
+        )
+    except DownloadError as error:
+        error.add_note(
+            "The environment variable KERAS_VIT_WEIGHTS_URL names a mirror, KERAS_VIT_CACHE "
+            "another folder. The names of all AugReg files are in "
+            + url_of(ROOT, "augreg/index.csv")
+        )
+        raise
+
+
+def download_weights(
+    variant: str,
+    weights: str,
+    sha256: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+) -> Path:
+    """Downloads released weights into the cache, unless they are there.
+
+    Args:
+        variant: Name of a constructor, `"ViT_B16"` for example.
+        weights: As in `find`.
+        sha256: As in `fetch`.
+        image_size: As in `find`.
+
+    Returns:
+        The path of the `.npz` file.
+
+    Raises:
+        DownloadError: If it cannot be downloaded (an `OSError`).
+        ValueError: If there are no such weights, or the file is not what it should be.
+    """
+    return fetch(find(variant, weights, image_size), sha256)

@@ -1,0 +1,278 @@
+"""From a checkpoint of one library to one of another, checked by running both."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import dataclasses
+import importlib.util
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
+from keras_vit.checkpoints.model_arrays import Arrays
+from keras_vit.checkpoints.model_info import describe
+from keras_vit.checkpoints.model_variables import model_variables
+from keras_vit.checkpoints.save import format_name, save_weights
+from keras_vit.models import VARIANTS
+from keras_vit.models.variants import name_of
+from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import as_pair
+
+# Of the largest output. The weights are the same, so only the order of sums may differ.
+TOLERANCE = 1e-4
+
+
+@dataclasses.dataclass(frozen=True)
+class Move:
+    """What went where.
+
+    Attributes:
+        source, target: Names of the arrays; `source` is `None` for a bias that the source lacks.
+        source_shape, target_shape: Their shapes.
+        variable: Our name of it.
+    """
+
+    source: str | None
+    source_shape: tuple[int, ...] | None
+    target: str
+    target_shape: tuple[int, ...]
+    variable: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Conversion:
+    """What `convert` did.
+
+    Attributes:
+        source_format, target_format: For people.
+        model: Name of the constructor, or a description of what has none.
+        num_parameters: Numbers in the target.
+        image_size: (rows, columns) in pixels of the target.
+        moves: Every variable of the model, in its order.
+        photo: The photo that both models saw.
+        difference: The largest difference of their outputs, as a part of the largest output.
+    """
+
+    source_format: str
+    target_format: str
+    model: str
+    num_parameters: int
+    image_size: tuple[int, int]
+    moves: tuple[Move, ...]
+    photo: Path
+    difference: float
+
+
+def convert(
+    source: str | os.PathLike[str],
+    target: str | os.PathLike[str],
+    *,
+    format: str | None = None,
+    model: str | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    num_heads: int | None = None,
+    photo: str | os.PathLike[str] | None = None,
+    overwrite: bool = False,
+) -> Conversion:
+    """Converts a checkpoint and checks the result.
+
+    The target is written beside its final place, opened again, and run on a photo together with
+    the source; only when both agree it takes its name. Position embeddings are resampled where
+    `image_size` is another than the file's.
+
+    Args:
+        source: Any file that `from_checkpoint` opens.
+        target: Any path that `save_weights` takes.
+        format: As in `save_weights`.
+        model: Name of a constructor; an error if the file holds another model.
+        image_size: Pixels of the target, one number or (rows, columns). Default: the source's.
+        num_heads: As in `from_checkpoint`.
+        photo: A photo. Default: one that comes with scikit-learn or matplotlib.
+        overwrite: Whether a file at `target` may be replaced.
+
+    Returns:
+        What was done.
+
+    Raises:
+        FileNotFoundError: If there is no `source`, or no folder for `target`.
+        FileExistsError: If there is something at `target`, and not `overwrite`.
+        ValueError: If the source cannot be read, is another model, has no place in the format,
+            or if the two models differ. There is no file at `target` then.
+    """
+    target = Path(target)
+    name = format_name(target, format)
+    if target.exists() and (target.is_dir() or not overwrite):
+        raise FileExistsError(
+            f"There is something at {str(target)!r} already. Choose another name"
+            f"{'' if target.is_dir() else ', or say that it may be replaced (--overwrite)'}."
+        )
+    if not target.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(target.parent)!r} to write into.")
+    photo = find_photo(photo)
+    if num_heads is None and model is not None and model in VARIANTS:
+        num_heads = getattr(VARIANTS[model], "num_heads", None)
+    with Checkpoint(source) as checkpoint:
+        info = describe(checkpoint, num_heads)
+        _check_model(info, model, checkpoint.path)
+        source_arrays = {v: checkpoint.array_of(v) for v in checkpoint}
+        source_shapes, source_format = checkpoint.arrays, checkpoint.format.title
+    pair = None if image_size is None else as_pair(image_size, "image_size")
+    converted = from_checkpoint(source, pair, num_heads=num_heads)
+    rows, columns = (int(n) for n in converted.input_shape[1:3])
+    pixels = _pixels(photo, (rows, columns), int(converted.input_shape[3]))
+    expected = _outputs(converted, pixels)
+    arrays = Arrays(converted, name)
+    moves = tuple(_moves(converted, arrays, source_arrays, source_shapes))
+    num_parameters = sum(int(np.prod(shape, dtype="int64")) for shape in arrays.shapes.values())
+    target_format = arrays.format.title
+
+    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        temporary = folder / target.name
+        save_weights(converted, temporary, name)
+        written = temporary / "model.safetensors" if temporary.is_dir() else temporary
+        with Checkpoint(written) as checkpoint:
+            again = describe(checkpoint, getattr(info, "num_heads", None))
+        if again.architecture != info.architecture:
+            raise ValueError(
+                f"The converted file describes another model than {str(source)!r}: "
+                f"{again.architecture}, not {info.architecture}. Nothing was written."
+            )
+        # Into the same model: two large ones need not be in memory at once.
+        _give_memory_back()
+        load_checkpoint(converted, written, image_size=(rows, columns))
+        difference = _difference(_outputs(converted, pixels), expected)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"The converted model differs from {str(source)!r} by {difference:.1e} of the "
+                f"largest output on {photo.name}, more than {TOLERANCE:.0e}. Nothing was written."
+            )
+        os.replace(temporary, target)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Conversion(
+        source_format,
+        target_format,
+        name_of(info.architecture) or f"{info.family.name}, {info.architecture}",
+        num_parameters,
+        (rows, columns),
+        moves,
+        photo,
+        difference,
+    )
+
+
+def _give_memory_back() -> None:
+    """Returns freed memory to the system, where the C library keeps it (glibc does)."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def _check_model(info: Any, model: str | None, path: Path) -> None:
+    if model is None:
+        return
+    if model not in VARIANTS:
+        raise ValueError(f"`model` must be one of {list(VARIANTS)}. Received: model={model!r}")
+    if VARIANTS[model].architecture != info.architecture:
+        found = name_of(info.architecture)
+        raise ValueError(
+            f"{str(path)!r} is not a {model}. Expected: {VARIANTS[model].architecture}. Received: "
+            f"{info.architecture}{f', which is {found}' if found else ''}"
+        )
+
+
+def _moves(
+    model: keras.Model, arrays: Arrays, source_arrays: Any, source_shapes: Any
+) -> Iterator[Move]:
+    for variable in model_variables(model):
+        source = source_arrays.get(variable)
+        target, _ = arrays.format.array_of(variable)  # type: ignore[misc]
+        yield Move(
+            source[0] if source else None,
+            source_shapes[source[0]] if source else None,
+            target,
+            arrays.shapes[target],
+            variable,
+        )
+
+
+def table(moves: tuple[Move, ...], every_block: bool = False) -> list[str]:
+    """The lines of a table of moves; of equal blocks only the first, unless `every_block`."""
+    rows, seen, hidden = [], set(), 0
+    for move in moves:
+        if not every_block:
+            kind = re.sub(r"\d+", "#", move.variable), move.source_shape, move.target_shape
+            if kind in seen:
+                hidden += 1
+                continue
+            seen.add(kind)
+        source = f"{move.source} {move.source_shape}" if move.source else "(absent: zeros)"
+        rows.append((source, f"{move.target} {move.target_shape}"))
+    width = max(len(source) for source, _ in rows)
+    lines = [f"  {source:<{width}}  ->  {target}" for source, target in rows]
+    if hidden:
+        lines.append(f"  and {hidden} more of the same kinds and shapes in the other blocks")
+    return lines
+
+
+def _outputs(model: Any, pixels: np.ndarray) -> list[np.ndarray]:
+    """What the model says, and what its head sees: the head of some released files is zero."""
+    outputs = [model.output]
+    if any(layer.name == "head" for layer in model.layers):
+        outputs.append(model.get_layer("head").input)
+    return [ops.convert_to_numpy(x) for x in keras.Model(model.input, outputs)(pixels)]
+
+
+def _difference(found: list[np.ndarray], expected: list[np.ndarray]) -> float:
+    """The largest difference, as a part of the largest value; infinite for other shapes."""
+    largest = 0.0
+    for ours, theirs in zip(found, expected, strict=True):
+        if ours.shape != theirs.shape or not np.isfinite(ours).all():
+            return float("inf")
+        scale = np.abs(theirs).max()
+        largest = max(largest, float(np.abs(ours - theirs).max() / (scale if scale > 0 else 1)))
+    return largest
+
+
+def find_photo(path: str | os.PathLike[str] | None) -> Path:
+    """The photo to check with: the user's, or one that scikit-learn or matplotlib bring along.
+
+    Raises:
+        FileNotFoundError: If the user's is not there.
+        ImportError: If none is given and neither package is installed.
+    """
+    if path is not None:
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"There is no photo {str(path)!r}.")
+        return Path(path)
+    for package, place in (
+        ("sklearn", "datasets/images/china.jpg"),
+        ("matplotlib", "mpl-data/sample_data/grace_hopper.jpg"),
+    ):
+        found = importlib.util.find_spec(package)
+        for folder in (found.submodule_search_locations or []) if found else []:
+            if Path(folder, place).is_file():
+                return Path(folder, place)
+    raise ImportError(
+        "A photo is needed to check the result with: give one (--photo), or install one that "
+        'comes with scikit-learn: pip install "keras-vit-applications[digits]"'
+    )
+
+
+def _pixels(photo: Path, size: tuple[int, int], channels: int) -> np.ndarray:
+    """A batch of one, in [-1, 1]."""
+    image = keras.utils.img_to_array(
+        keras.utils.load_img(photo, target_size=size), data_format="channels_last"
+    )
+    image = np.take(image, range(channels), axis=-1, mode="wrap")
+    return (image[None] - 127.5) / 127.5

@@ -1,0 +1,1 @@
+"""What a file is: arrays by name, read from what nobody has vouched for."""

@@ -1,0 +1,263 @@
+"""Checkpoints: what a file holds, and how it becomes the variables of a model.
+
+Every array of the file and every variable of the model is accounted for, or nothing is loaded
+and one error lists all that does not fit.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
+from keras_vit.checkpoints.model_info import CheckpointInfo, describe
+from keras_vit.checkpoints.model_variables import (
+    layers_of,
+    model_family,
+    model_variables,
+    number_of_heads,
+)
+from keras_vit.checkpoints.names.keys import MIXER, Key
+from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
+from keras_vit.layers import PositionEmbedding
+from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.models.input_and_head import image_shape
+from keras_vit.utils.checks import as_pair
+
+
+def from_checkpoint(
+    path: str | os.PathLike[str],
+    image_size: int | tuple[int, int] | None = None,
+    *,
+    classes: int | None = None,
+    classifier_activation: Any = None,
+    include_top: bool = True,
+    num_heads: int | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
+
+    Opens every format of `keras_vit.save_weights`, and Google's older and newer spellings:
+    which one it is shows in the names of the arrays. Layer scale, registers, heads on the mean
+    of the tokens, patch size, stem, depth and width are read off the file; the GELU and the
+    epsilon of the norms are those of the library that the format belongs to, unless the file
+    (or a `config.json` of Hugging Face beside it) says otherwise.
+
+    Args:
+        path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
+        image_size: Pixels, one number or (rows, columns). Default: what the file was trained
+            at. At another size the position embedding is resampled (paper, section 3.2).
+        classes: Replace the file's head by a new one of so many outputs, of zeros, and drop
+            its `pre_logits` layer, as the original fine-tuning does (pass
+            `representation_size=` to keep it); a line is printed that says so. Default: the
+            file's own head.
+        classifier_activation: Activation of the head; the default `None` gives logits.
+        include_top: Whether to end with the head. Without it the result is a feature map, or
+            what `pooling=` says.
+        num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
+            without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
+            channels.
+        **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
+            `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
+
+    Returns:
+        A functional `keras.Model`; see `keras_vit.ViT`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it is not the checkpoint of a model that is known here, or is damaged.
+        ImportError: If it is a `.safetensors` and that package is not installed.
+    """
+    with Checkpoint(path) as checkpoint:
+        info = describe(checkpoint, num_heads)
+        pair = None if image_size is None else as_pair(image_size, "image_size")
+        size = info.image_size(pair)
+        include_top = include_top and (info.classes is not None or classes is not None)
+        new_head = include_top and classes is not None
+        settings: dict[str, Any] = {
+            **info.settings(new_head),
+            "input_shape": None if "input_tensor" in options else image_shape(size, info.channels),
+            **options,
+        }
+        with weights_follow():
+            model = info.build(
+                size,
+                **info.architecture,
+                include_top=include_top,
+                classes=classes if new_head else info.classes or 0,
+                classifier_activation=classifier_activation,
+                **settings,
+            )
+        _load(model, checkpoint, info, pair, new_head)
+    if new_head and info.classes is not None:
+        dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
+        if keras.config.is_interactive_logging_enabled():
+            print(
+                f"{checkpoint.path.name}: its head of {info.classes} classes"
+                f"{' and its pre_logits layer are' if dropped else ' is'} left out; the new head "
+                f"of {classes} classes is zero and wants training."
+            )
+    return model
+
+
+def _layer_names(model: keras.Model) -> list[str]:
+    return [layer.name for layer in model.layers]
+
+
+def load_weights(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    new_head: bool = False,
+) -> None:
+    """Loads weights of any supported format into a model.
+
+    The position embedding is resampled to the model's grid. A model without a head ignores the
+    file's head and `pre_logits`; a model without `pre_logits` whose head is new ignores that.
+
+    Args:
+        model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
+            overwritten.
+        path: As in `from_checkpoint`.
+        image_size: Pixels that the file was trained at, where it does not say it and its grid
+            is not a square.
+        new_head: Leave the model's head as it is, and do not read the file's.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If arrays are missing, unexpected or of another shape (all are listed, and
+            nothing is loaded), or if the file is damaged or of an unknown format.
+        ImportError: If it is a `.safetensors` and that package is not installed.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"There is no file {str(path)!r}.")
+    if path.name.endswith((".weights.h5", ".keras")) and not new_head:
+        model.load_weights(path)  # layers of the user's own included
+    else:
+        load_checkpoint(model, path, image_size=image_size, new_head=new_head)
+
+
+def load_checkpoint(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    image_size: int | tuple[int, int] | None = None,
+    new_head: bool = False,
+) -> None:
+    """`load_weights` by our own reader, Keras's files too: of these nothing but the model."""
+    pair = None if image_size is None else as_pair(image_size, "image_size")
+    family = model_family(model)
+    with Checkpoint(path) as checkpoint:
+        if checkpoint.format.family is not family:
+            raise ValueError(
+                f"{str(checkpoint.path)!r} is the checkpoint of a "
+                f"{checkpoint.format.family.name}, and `model` is a {family.name}. "
+                f"Received: model={model.name!r}"
+            )
+        info = describe(checkpoint, number_of_heads(model))
+        _load(model, checkpoint, info, pair, new_head)
+
+
+def _load(
+    model: keras.Model,
+    checkpoint: Checkpoint,
+    info: Any,
+    image_size: tuple[int, int] | None,
+    new_head: bool,
+) -> None:
+    wanted = model_variables(model)
+    left_out = _left_out(wanted, new_head)
+    wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
+    _compare(checkpoint, wanted, left_out, number_of_heads(model))
+    for name, variable in wanted.items():
+        if not checkpoint.has(name):
+            variable.assign(np.zeros(variable.shape, "float32"))  # no bias is one of zeros
+            continue
+        array = checkpoint[name]
+        if isinstance(info, CheckpointInfo) and name == "position_embedding/embedding":
+            layer = layers_of(model, PositionEmbedding)[0]
+            has_class_row, grid = info.grid_size(image_size)
+            if info.class_token and not has_class_row:
+                array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
+            array = resample_position_embedding(
+                array, grid, layer.grid_size, layer.num_prefix_tokens
+            )
+        variable.assign(array)
+        zero_head = name == "head/kernel" and not array.any()
+        del array  # before the next one is read
+        if zero_head:
+            warnings.warn(
+                f"The head in {checkpoint.path.name!r} is all zeros, as in the ImageNet-21k files "
+                "of the ViT paper, which Google released for their features: its class scores mean "
+                "nothing. Use include_top=False or a new head (classes=..., new_head=True) and "
+                "train it; the AugReg files of ImageNet-21k have trained heads.",
+                stacklevel=3,
+            )
+
+
+def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
+    """What the names of the variables begin with that are not loaded."""
+    if not new_head and "head/kernel" in wanted:
+        return ()
+    after_pooling = [f"{layer}/" for layer in ("pre_logits", "pooled_norm")]
+    return ("head/", *(p for p in after_pooling if not any(n.startswith(p) for n in wanted)))
+
+
+def _compare(
+    checkpoint: Checkpoint, wanted: dict[str, Any], left_out: tuple[str, ...], num_heads: int
+) -> None:
+    """Raises one error with everything in which the file differs from the variables wanted."""
+    lines, read = [], set()
+    for name, variable in wanted.items():
+        found = checkpoint.array_of(name)
+        if found is None:
+            lines.append(f"  the format {checkpoint.format.title!r} has no name for: {name}")
+            continue
+        array, key = found
+        shape = checkpoint.arrays.get(array)
+        read.add(array)
+        if shape is None:
+            if not checkpoint.is_absent(key):
+                lines.append(f"  missing from the file: {array}")
+        elif (needed := _needed(key, tuple(variable.shape), shape, num_heads)) is not None:
+            lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
+        elif not is_float(checkpoint.dtype_of(array)):
+            lines.append(
+                f"  expected floating-point numbers: {array} is {checkpoint.dtype_of(array)}"
+            )
+    left = {checkpoint.array_of(name) for name in checkpoint if name.startswith(left_out or "/")}
+    known = read | {found[0] for found in left if found}
+    lines += [f"  unexpected in the file: {a}" for a in checkpoint.arrays if a not in known]
+    if not lines:
+        return
+    hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
+    if checkpoint.format.family is MIXER:
+        hint += " A Mixer is made for one number of patches and cannot be resized."
+    raise ValueError(
+        f"The checkpoint {str(checkpoint.path)!r} does not fit the model, and nothing was loaded. "
+        f"{hint}\n" + "\n".join(sorted(lines))
+    )
+
+
+def _needed(
+    key: Key, variable: tuple[int, ...], shape: tuple[int, ...], num_heads: int
+) -> tuple[int, ...] | None:
+    """The shape that an array must have instead of `shape`, or `None` if that one will do."""
+    needed = shape_written(key.layout, variable, num_heads)
+    if key.part is not None:
+        needed = (needed[0] * key.part[1], *needed[1:])
+    if shape == needed:
+        return None
+    if key.layout in POSITIONS and (shape[:1], shape[2:]) == ((1,), needed[2:]):
+        return None  # another grid, which is resampled
+    if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
+        return None
+    return needed

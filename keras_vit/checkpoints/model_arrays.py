@@ -1,0 +1,171 @@
+"""The arrays of a model in the format of a file: their names, shapes and values."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.checkpoints.model_variables import (
+    layers_of,
+    model_family,
+    model_variables,
+    number_of_heads,
+)
+from keras_vit.checkpoints.names.formats import FORMATS, Format
+from keras_vit.checkpoints.names.keys import VIT, Family, Key
+from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_written
+from keras_vit.layers import PatchEmbed, PositionEmbedding, TokenPooling, TransformerBlock
+from keras_vit.utils.backend import ops
+
+_POSITIONS = "position_embedding/embedding"
+_CLASS_TOKEN = "class_token/token"
+
+
+def format_for(name: str, family: Family, variables: Iterable[str]) -> Format:
+    """The row of `FORMATS` that writes such a model.
+
+    Raises:
+        ValueError: If the format does not know the family, or lacks a part of the model.
+    """
+    variables = list(variables)
+    rows = [f for f in FORMATS if f.name == name and f.family is family]
+    if not rows:
+        known = sorted({f.name for f in FORMATS if f.family is family})
+        raise ValueError(
+            f"The format {name!r} has no {family.name}. Formats that have one: {known}"
+        )
+    stem_only = "stem_root_conv/kernel" in variables and not any(
+        variable.startswith("stem_block") for variable in variables
+    )
+    row = rows[1] if stem_only and len(rows) > 1 else rows[0]
+    homeless = [v for v in variables if (r := row.array_of(v)) is None or r[1].read_only]
+    if homeless:
+        raise ValueError(
+            f"The format {name!r} has no place for these parts of the model: "
+            f"{', '.join(sorted(homeless)[:8])}{', ...' if len(homeless) > 8 else ''}. Save it in "
+            "another format; format='keras' takes every model."
+        )
+    return row
+
+
+class Arrays:
+    """The arrays that a model has in a format, made one at a time.
+
+    Args:
+        model: A model that keras_vit built.
+        name: Of the format, `"google"` for example.
+
+    Attributes:
+        format: The row of the table.
+        shapes: Name -> shape.
+        settings: What the arrays do not say: heads, GELU, epsilon, grid.
+
+    Raises:
+        ValueError: If the format has no place for a part of the model.
+    """
+
+    def __init__(self, model: keras.Model, name: str):
+        family = model_family(model)
+        self.variables = model_variables(model)
+        self.format = format_for(name, family, self.variables)
+        self.num_heads = number_of_heads(model)
+        self.settings = _settings(model)
+        if family is VIT:
+            _check_classifier(self.format, self.settings, _CLASS_TOKEN in self.variables)
+        self._parts: dict[str, list[tuple[Key, str]]] = {}
+        for variable in self.variables:
+            array, key = self.format.array_of(variable)  # type: ignore[misc]
+            self._parts.setdefault(array, []).append((key, variable))
+        layout = self.format.array_of(_POSITIONS)
+        # big_vision has no position for the class token, and timm none where there are registers.
+        self._folds = (
+            _CLASS_TOKEN in self.variables
+            and layout is not None
+            and (
+                layout[1].layout == "patch_positions"
+                or (layout[1].layout == "any_positions" and "registers/token" in self.variables)
+            )
+        )
+        self.shapes = {array: self._shape(parts) for array, parts in self._parts.items()}
+
+    def _shape(self, parts: list[tuple[Key, str]]) -> tuple[int, ...]:
+        key, variable = parts[0]
+        shape = tuple(self.variables[variable].shape)
+        if self._folds and variable == _POSITIONS:
+            return (1, shape[1] - 1, shape[2])
+        shape = shape_written(key.layout, shape, self.num_heads)
+        return (shape[0] * len(parts), *shape[1:]) if key.part else shape
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __getitem__(self, array: str) -> np.ndarray:
+        parts = sorted(self._parts[array], key=lambda part: part[0].part or (0, 1))
+        written = [
+            LAYOUTS[key.layout].write(self._value(variable), self.num_heads)
+            for key, variable in parts
+        ]
+        return np.ascontiguousarray(written[0] if len(written) == 1 else np.concatenate(written))
+
+    def _value(self, variable: str) -> np.ndarray:
+        value = _numpy(self.variables[variable])
+        if not self._folds or variable not in (_CLASS_TOKEN, _POSITIONS):
+            return value
+        if variable == _POSITIONS:
+            return value[:, 1:]
+        row = _numpy(self.variables[_POSITIONS])[:, :1]
+        return value + row if row.any() else value  # -0.0 + 0.0 is not -0.0
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    value = ops.convert_to_numpy(variable)
+    return value if value.dtype.kind == "f" else value.astype("float32")  # bfloat16
+
+
+def _settings(model: keras.Model) -> dict[str, Any]:
+    settings: dict[str, Any] = {}
+    for block in layers_of(model, TransformerBlock)[:1]:
+        settings |= {
+            "num_heads": block.num_heads, "gelu": block.gelu, "norm_epsilon": block.epsilon
+        }  # fmt: skip
+    for cut in layers_of(model, PatchEmbed)[:1]:
+        settings["width"] = cut.width
+    for positions in layers_of(model, PositionEmbedding)[:1]:
+        settings["grid_size"] = list(positions.grid_size)
+    for pooling in layers_of(model, TokenPooling)[:1]:
+        settings["classifier"] = "token" if pooling.pooling == "token" else "gap"
+    return settings
+
+
+def _check_classifier(file_format: Format, settings: dict[str, Any], class_token: bool) -> None:
+    """Raises where a reader of the file would classify from something else than the model."""
+    classifier = settings.get("classifier", "token" if class_token else "gap")
+    needs_token = file_format.name == "huggingface"
+    by_token = file_format.name in ("google", "big_vision") and class_token
+    if classifier == "gap" and (needs_token or by_token):
+        raise ValueError(
+            f"A model in the format {file_format.name!r} that has a class token classifies from "
+            f"it{', and every model has one' if needs_token else ''}; this one takes the mean of "
+            "the patches (classifier='gap'). Save it with format='timm' or 'keras'."
+        )
+
+
+def warn_of_lost_settings(file_format: Format, settings: dict[str, Any], name: str) -> None:
+    """Says what a reader of the file will not find in it."""
+    lost = {
+        key: settings[key]
+        for key, usual in (("gelu", file_format.gelu), ("norm_epsilon", file_format.norm_epsilon))
+        if key in settings and settings[key] != usual
+    }
+    if lost:
+        usual = {key: getattr(file_format, key) for key in lost}
+        warnings.warn(
+            f"The model {name!r} has {lost}, and code that reads the format "
+            f"{file_format.name!r} usually has {usual}: give it there, or its results differ a "
+            "little.",
+            stacklevel=3,
+        )

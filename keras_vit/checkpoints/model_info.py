@@ -1,0 +1,352 @@
+"""What a checkpoint says about its model: the architecture, from names and shapes alone."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family
+from keras_vit.checkpoints.names.templates import numbers_in
+from keras_vit.models import BiT, Mixer, ResNetStem, ViT
+from keras_vit.models.variants import ARCHITECTURE, MIXER_ARCHITECTURE
+
+_POSITIONS = "position_embedding/embedding"
+
+
+@dataclasses.dataclass(frozen=True)
+class CheckpointInfo:
+    """What a file says about a Vision Transformer.
+
+    Attributes:
+        patch_size, width, depth, num_heads, mlp_dim: As in `ViT`.
+        stem: The hybrid's `ResNetStem`, or `None`.
+        classifier: `"token"`, or `"gap"` where the file has no class token or its last norm
+            is that of a mean.
+        class_token, norm_after_pooling, gelu, norm_epsilon: As in `ViT`.
+        has_layer_scale: Whether the blocks have a `LayerScale`.
+        registers: Number of register tokens.
+        representation_size: Width of `pre_logits`, or `None` where there is none.
+        classes: Outputs of the head, or `None` where the file has no head.
+        channels: Of the image.
+        position_layout: Which rows the position embedding has, a layout of `keys.py`.
+        num_positions: Rows of the position embedding.
+        saved_grid: (rows, columns) in patches, where the file says it.
+    """
+
+    patch_size: int
+    width: int
+    depth: int
+    num_heads: int
+    mlp_dim: int
+    stem: ResNetStem | None
+    classifier: str
+    class_token: bool
+    norm_after_pooling: bool
+    gelu: str
+    norm_epsilon: float
+    has_layer_scale: bool
+    registers: int
+    representation_size: int | None
+    classes: int | None
+    channels: int
+    position_layout: str
+    num_positions: int
+    saved_grid: tuple[int, int] | None = None
+
+    family: ClassVar[Family] = VIT
+    build: ClassVar[Any] = staticmethod(ViT)
+
+    @property
+    def stride(self) -> int:
+        """Image pixels per patch, along one side."""
+        return self.patch_size * (self.stem.stride if self.stem else 1)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `ViT` that define the encoder."""
+        return {name: getattr(self, name) for name in ARCHITECTURE}
+
+    def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """(rows, columns) in pixels: what is wanted, or what the file was trained at."""
+        _, (rows, columns) = self.grid_size(wanted)
+        return wanted or (rows * self.stride, columns * self.stride)
+
+    def settings(self, new_head: bool) -> dict[str, Any]:
+        """The other arguments of `ViT`; a new head comes without `pre_logits`."""
+        return {
+            "classifier": self.classifier,
+            "class_token": self.class_token,
+            "norm_after_pooling": self.norm_after_pooling,
+            "registers": self.registers,
+            "layer_scale": 1e-5 if self.has_layer_scale else None,
+            "gelu": self.gelu,
+            "norm_epsilon": self.norm_epsilon,
+            "representation_size": None if new_head else self.representation_size,
+            "name": "vit",
+        }
+
+    def grid_size(self, image_size: tuple[int, int] | None = None) -> tuple[bool, tuple[int, int]]:
+        """Whether the file has a position for the class token, and its (rows, columns).
+
+        The grid is what the file says, or a square, or that of `image_size` if its count fits.
+
+        Raises:
+            ValueError: If the number of positions is no square and `image_size` does not fit.
+        """
+        class_rows = {
+            "positions": [self.class_token],
+            "patch_positions": [False],
+            # timm: DeiT-III and DINOv2 with registers have none, the others have one.
+            "any_positions": [True, False] if self.class_token else [False],
+        }[self.position_layout]
+        wanted = None
+        if image_size is not None:
+            rows, columns = (-(-n // (self.stride // self.patch_size)) for n in image_size)
+            wanted = rows // self.patch_size, columns // self.patch_size
+        counts = [(has_row, self.num_positions - has_row) for has_row in class_rows]
+        for has_row, count in counts:
+            if self.saved_grid is not None and math.prod(self.saved_grid) == count:
+                return has_row, self.saved_grid
+        for has_row, count in counts:
+            if math.isqrt(count) ** 2 == count:
+                return has_row, (math.isqrt(count), math.isqrt(count))
+        for has_row, count in counts:
+            if wanted is not None and math.prod(wanted) == count:
+                return has_row, wanted
+        count = counts[0][1]
+        raise ValueError(
+            f"The file has {count} positions, which is not a square grid, so the "
+            "image size that it was trained at must be given as `image_size=(rows, columns)`, "
+            f"with {count} patches of {self.stride} pixels. Received: "
+            f"image_size={image_size}"
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class BiTInfo:
+    """What a file says about a BiT ResNet.
+
+    Attributes:
+        block_sizes, width_factor: As in `BiT`.
+        classes: Outputs of the head, or `None` where the file has no head.
+        channels: Of the image.
+    """
+
+    block_sizes: tuple[int, ...]
+    width_factor: float
+    classes: int | None
+    channels: int
+
+    family: ClassVar[Family] = BIT
+    build: ClassVar[Any] = staticmethod(BiT)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `BiT` that define the layers."""
+        return {"block_sizes": self.block_sizes, "width_factor": self.width_factor}
+
+    def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """(rows, columns) in pixels: any will do, and the paper pre-trains at 224."""
+        return wanted or (224, 224)
+
+    def settings(self, new_head: bool) -> dict[str, Any]:
+        """The other arguments of `BiT`."""
+        return {"name": "bit"}
+
+
+@dataclasses.dataclass(frozen=True)
+class MixerInfo:
+    """What a file says about an MLP-Mixer.
+
+    Attributes:
+        patch_size, width, depth, tokens_mlp_dim, channels_mlp_dim: As in `Mixer`.
+        num_tokens: Patches that the token MLPs are made for.
+        classes: Outputs of the head, or `None` where the file has no head.
+        channels: Of the image.
+    """
+
+    patch_size: int
+    width: int
+    depth: int
+    tokens_mlp_dim: int
+    channels_mlp_dim: int
+    num_tokens: int
+    classes: int | None
+    channels: int
+
+    family: ClassVar[Family] = MIXER
+    build: ClassVar[Any] = staticmethod(Mixer)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `Mixer` that define the layers."""
+        return {name: getattr(self, name) for name in MIXER_ARCHITECTURE}
+
+    def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """(rows, columns) in pixels: what is wanted if it has the file's patches, or a square.
+
+        Raises:
+            ValueError: If the file is for another number of patches.
+        """
+        side = math.isqrt(self.num_tokens)
+        size = wanted or (side * self.patch_size, side * self.patch_size)
+        if math.prod(n // self.patch_size for n in size) != self.num_tokens:
+            raise ValueError(
+                "A Mixer is made for one number of patches and cannot be resized. The file has "
+                f"{self.num_tokens} patches of {self.patch_size} pixels. Received: "
+                f"image_size={wanted}"
+            )
+        return size
+
+    def settings(self, new_head: bool) -> dict[str, Any]:
+        """The other arguments of `Mixer`."""
+        return {"name": "mixer"}
+
+
+def describe(
+    checkpoint: Checkpoint, num_heads: int | None = None
+) -> CheckpointInfo | BiTInfo | MixerInfo:
+    """Reads the architecture off the names and shapes of a checkpoint.
+
+    Args:
+        checkpoint: An open one.
+        num_heads: Heads of the attention, where the file does not say it.
+
+    Raises:
+        ValueError: If arrays are missing without which it cannot be told.
+    """
+    family = checkpoint.format.family
+    if family is BIT:
+        return _describe_bit(checkpoint)
+    if family is MIXER:
+        return _describe_mixer(checkpoint)
+    return _describe_vit(checkpoint, num_heads)
+
+
+def _check_ranks(
+    checkpoint: Checkpoint, needed: Mapping[str, int], optional: Mapping[str, int]
+) -> None:
+    shapes = checkpoint.shapes
+    # A variable is optional as long as the file has no array for it.
+    ranks = dict(needed) | {name: rank for name, rank in optional.items() if name in checkpoint}
+    if wrong := [name for name, rank in ranks.items() if len(shapes.get(name, ())) != rank]:
+        arrays = [checkpoint.array_of(name) for name in wrong]
+        raise ValueError(
+            f"{str(checkpoint.path)!r} is no complete checkpoint of a "
+            f"{checkpoint.format.family.name}: it lacks "
+            f"{', '.join(repr(array[0]) for array in arrays if array)}, or they have another rank."
+        )
+
+
+def _count(template: str, names: Iterable[str]) -> list[dict[str, int]]:
+    return [numbers for name in names if (numbers := numbers_in(template, name)) is not None]
+
+
+def _block_sizes(template: str, names: Iterable[str]) -> tuple[int, ...]:
+    """Units of every block, from the names of one variable of each unit."""
+    blocks = [numbers["b"] for numbers in _count(template, names)]
+    return tuple(blocks.count(b + 1) for b in range(len(set(blocks))))
+
+
+def _describe_bit(checkpoint: Checkpoint) -> BiTInfo:
+    _check_ranks(checkpoint, {"root_conv/kernel": 4}, {"head/bias": 1})
+    shapes = checkpoint.shapes
+    *_, channels, root_width = shapes["root_conv/kernel"]
+    return BiTInfo(
+        block_sizes=_block_sizes("block{b}_unit{u:02}_a_conv/kernel", checkpoint),
+        width_factor=root_width / 64,
+        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
+        channels=channels,
+    )
+
+
+def _describe_mixer(checkpoint: Checkpoint) -> MixerInfo:
+    patches = "stem/projection/kernel"
+    tokens, channels = (f"mixer_block_0/{m}_mixing/dense_1/kernel" for m in ("token", "channel"))
+    _check_ranks(checkpoint, {patches: 4, tokens: 2, channels: 2}, {"head/bias": 1})
+    shapes = checkpoint.shapes
+    return MixerInfo(
+        patch_size=_square(checkpoint, patches),
+        width=shapes[patches][3],
+        depth=len(_count("mixer_block_{i}/token_norm/gamma", shapes)),
+        tokens_mlp_dim=shapes[tokens][1],
+        channels_mlp_dim=shapes[channels][1],
+        num_tokens=shapes[tokens][0],
+        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
+        channels=shapes[patches][2],
+    )
+
+
+def _square(checkpoint: Checkpoint, kernel: str) -> int:
+    """The side of the patches that a kernel makes tokens of."""
+    rows, columns, *_ = checkpoint.shapes[kernel]
+    if rows != columns:
+        raise ValueError(
+            f"Expected square patches. Received: a kernel of shape {checkpoint.shapes[kernel]} in "
+            f"{str(checkpoint.path)!r}"
+        )
+    return rows
+
+
+def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> CheckpointInfo:
+    patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
+    stem_conv = "stem_root_conv/kernel"
+    _check_ranks(
+        checkpoint,
+        {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
+        {
+            stem_conv: 4, "class_token/token": 3, "registers/token": 3, "pre_logits/bias": 1,
+            "head/bias": 1,
+        },
+    )  # fmt: skip
+    shapes = checkpoint.shapes
+    patch_size = _square(checkpoint, patches)
+    channels, width = shapes[patches][2:]
+    stem = None
+    if stem_conv in shapes:
+        channels, root_width = shapes[stem_conv][2:]
+        units = _block_sizes("stem_block{b}_unit{u}_conv1/kernel", checkpoint)
+        stem = ResNetStem(units, root_width / 64)
+    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
+    said = checkpoint.metadata
+    class_token = "class_token/token" in shapes
+    norm_after_pooling = "pooled_norm/gamma" in shapes
+    by_mean = norm_after_pooling or not class_token
+    gelu, epsilon = said.get("gelu"), said.get("norm_epsilon")
+    return CheckpointInfo(
+        patch_size=patch_size,
+        width=width,
+        depth=len(_count("block_{i}/attention_norm/gamma", shapes)),
+        num_heads=checkpoint.num_heads(num_heads),
+        mlp_dim=shapes[hidden][1],
+        stem=stem,
+        classifier="gap" if by_mean or said.get("classifier") == "gap" else "token",
+        class_token=class_token,
+        norm_after_pooling=norm_after_pooling,
+        gelu=gelu if gelu in ("tanh", "exact") else checkpoint.format.gelu,
+        norm_epsilon=(
+            epsilon
+            if isinstance(epsilon, float) and 0 < epsilon < 1
+            else checkpoint.format.norm_epsilon
+        ),
+        has_layer_scale="block_0/attention_scale/gamma" in shapes,
+        registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
+        representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
+        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
+        channels=channels,
+        position_layout=positions_key.layout,
+        num_positions=shapes[_POSITIONS][1],
+        saved_grid=_saved_grid(said, patch_size * (stem.stride if stem else 1)),
+    )
+
+
+def _saved_grid(said: Mapping[str, Any], stride: int) -> tuple[int, int] | None:
+    """(rows, columns) in patches, from what the file says besides its arrays."""
+    for name, unit in (("grid_size", 1), ("image_size", stride)):
+        size = said.get(name)
+        if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size):
+            return size[0] // unit, size[1] // unit
+    return None

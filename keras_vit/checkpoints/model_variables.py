@@ -1,0 +1,57 @@
+"""The variables of a model under the names that the tables of keys have."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_vit.checkpoints.names.formats import FORMATS
+from keras_vit.checkpoints.names.keys import FAMILIES, Family
+from keras_vit.layers import ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock
+
+
+def model_family(model: keras.Model) -> Family:
+    """The family that a model belongs to.
+
+    Raises:
+        ValueError: If it has the layers of none.
+    """
+    names = {layer.name for layer in getattr(model, "layers", [])}
+    for family in FAMILIES:
+        if family.layer in names:
+            return family
+    raise ValueError(
+        "`model` must have the layers of a model that keras_vit built, itself and not inside "
+        f"another layer. Received: model={getattr(model, 'name', model)!r}"
+    )
+
+
+def model_variables(model: keras.Model) -> dict[str, Any]:
+    """Name -> variable, `"block_0/mlp_norm/gamma"` for example.
+
+    Layers before and after it, of the user's own, are left out.
+    """
+    family = model_family(model)
+    own = next(f for f in FORMATS if f.name == "keras" and f.family is family)
+    ours = (ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock)
+    variables = {}
+    for layer in model.layers:
+        for variable in layer.weights:
+            path = variable.path.split("/")
+            name = "/".join(path[path.index(layer.name) :]) if layer.name in path else variable.path
+            if own.array_of(name) is not None:
+                variables[name] = variable
+            elif isinstance(layer, ours) and "seed_generator" not in name:
+                raise ValueError(f"No format of checkpoints has a name for the variable {name!r}.")
+    return variables
+
+
+def layers_of(model: keras.Model, kind: type) -> list[Any]:
+    """All layers of one kind in the model, in order."""
+    return [layer for layer in model.layers if isinstance(layer, kind)]
+
+
+def number_of_heads(model: keras.Model) -> int:
+    """Attention heads of a block; 1 in a model without attention."""
+    return next((block.num_heads for block in layers_of(model, TransformerBlock)), 1)

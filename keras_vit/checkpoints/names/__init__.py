@@ -1,0 +1,1 @@
+"""What the arrays of a file are called, in each library."""

@@ -1,0 +1,46 @@
+"""Names: which array of a file is which variable of ours, and the families of models."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Key:
+    """One kind of variable.
+
+    Attributes:
+        variable: Our name of it; `{i}` and its like stand for a number (`templates.py`).
+        array: The released name of it.
+        layout: How the array's shape differs from the variable's, a key of
+            `layouts.LAYOUTS`.
+        part: (index, count) where the array holds several variables along its first axis.
+        zero_if_absent: Whether a file may lack all such arrays, which are then zero.
+        read_only: Whether only older files have it, so that none is written.
+    """
+
+    variable: str
+    array: str
+    layout: str = "same"
+    part: tuple[int, int] | None = None
+    zero_if_absent: bool = False
+    read_only: bool = False
+
+
+@dataclasses.dataclass(frozen=True)
+class Family:
+    """A kind of model.
+
+    Attributes:
+        name: For people.
+        layer: Name of a layer that every model of the family has, and none of another.
+    """
+
+    name: str
+    layer: str
+
+
+VIT = Family("Vision Transformer", "patch_embed")
+BIT = Family("BiT ResNet", "root_conv")
+MIXER = Family("MLP-Mixer", "stem")
+FAMILIES = (VIT, BIT, MIXER)

@@ -1,0 +1,1 @@
+"""The commands: `keras-vit predict`, `keras-vit finetune`, ..."""

@@ -1,0 +1,99 @@
+"""What is done to training images beyond the crop: AugReg's rows by name, or one's own.
+
+Source: "How to train your ViT?" (AugReg, arXiv 2106.10270), section 3.3: RandAugment with a number
+of layers and a magnitude, and MixUp with its alpha.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from keras_vit.data.augment.randaugment import check_randaugment
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    """How strongly training images are changed.
+
+    Attributes:
+        name: For people to read.
+        layers: Number of RandAugment operations, one after the other; 0 for none.
+        magnitude: Of all of them, in [0, 30].
+        mixup: Alpha of MixUp's Beta distribution; 0 for no MixUp.
+        cutmix: Alpha of CutMix's; 0 for none. With both, each batch gets the one or the other.
+        erasing: Probability that a part of an image is erased, in [0, 1].
+    """
+
+    name: str
+    layers: int
+    magnitude: float
+    mixup: float
+    cutmix: float = 0.0
+    erasing: float = 0.0
+
+    def __post_init__(self) -> None:
+        check_randaugment(self.layers, self.magnitude)
+        for field in ("mixup", "cutmix"):
+            alpha = getattr(self, field)
+            if not (math.isfinite(alpha) and alpha >= 0):
+                raise ValueError(
+                    f"`{field}` must be a number, 0 for none or positive. "
+                    f"Received: {field}={alpha!r}"
+                )
+        if not 0 <= self.erasing <= 1:
+            raise ValueError(
+                f"`erasing` must be a probability in [0, 1]. Received: erasing={self.erasing!r}"
+            )
+
+    def __str__(self) -> str:
+        parts = [f"RandAugment({self.layers}, {self.magnitude:g})"] if self.layers else []
+        for field in ("mixup", "cutmix", "erasing"):
+            if getattr(self, field):
+                parts.append(f"{field} {getattr(self, field):g}")
+        return f"{self.name}: {', '.join(parts)}" if parts else self.name
+
+    @property
+    def mixes(self) -> bool:
+        """Whether images are mixed, so that labels have to be shares of classes."""
+        return self.mixup > 0 or self.cutmix > 0
+
+    @property
+    def distorts(self) -> bool:
+        """Whether single images are changed, in uint8."""
+        return self.layers > 0 or self.erasing > 0
+
+
+# Source: AugReg, section 3.3 (big_vision, vit_i1k.py); the last is not AugReg's but what the BiT
+# HyperRule adds for all but small sets.
+AUGMENTATIONS = {
+    row.name: row
+    for row in (
+        Augmentation("none", 0, 0, 0.0),
+        Augmentation("light1", 2, 0, 0.0),
+        Augmentation("light2", 2, 10, 0.2),
+        Augmentation("medium1", 2, 15, 0.2),
+        Augmentation("medium2", 2, 15, 0.5),
+        Augmentation("strong1", 2, 20, 0.5),
+        Augmentation("strong2", 2, 20, 0.8),
+        Augmentation("mixup", 0, 0, 0.1),
+    )
+}
+
+
+def as_augmentation(given: str | Augmentation | None) -> Augmentation:
+    """An augmentation by its name; None is "none".
+
+    Raises:
+        ValueError: If there is no such name.
+    """
+    if given is None:
+        return AUGMENTATIONS["none"]
+    if isinstance(given, Augmentation):
+        return given
+    if given not in AUGMENTATIONS:
+        raise ValueError(
+            f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}, or a "
+            f"keras_vit.data.augment.augmentation.Augmentation. Received: augmentation={given!r}"
+        )
+    return AUGMENTATIONS[given]

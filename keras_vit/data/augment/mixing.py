@@ -1,0 +1,174 @@
+"""MixUp, CutMix and random erasing inside a `tf.data` pipeline; the same seed does the same.
+
+Pixels are in [0, 255]. As mixing is linear, it does not matter that big_vision mixes after it has
+brought them to [-1, 1].
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from keras_vit.data.seeds import fold
+
+
+def mixup(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
+    """Fades every image of a batch into the one before it.
+
+    One share a ~ Beta(alpha, alpha), a = max(a, 1 - a), for the batch; the first image meets the
+    last. Source: `get_mixup` of big_vision (`big_vision/utils.py`); paper arXiv 1710.09412.
+
+    Args:
+        images: float32 `[B, H, W, 3]`.
+        labels: float32 `[B, classes]`, shares of the classes (one-hot).
+        seed: int `[2]`.
+        alpha: Positive; .2 mixes a little most of the time, 1 anything alike.
+
+    Returns:
+        Images and labels, of the same shapes: `a` times its own and `1 - a` times the other's.
+    """
+    import tensorflow as tf
+
+    _check(images, labels, alpha)
+    share = _beta(seed, alpha)
+    share = tf.maximum(share, 1.0 - share)
+    return (
+        share * images + (1.0 - share) * tf.roll(images, 1, 0),
+        share * labels + (1.0 - share) * tf.roll(labels, 1, 0),
+    )
+
+
+def cutmix(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
+    """Puts a box of the image before it into every image of a batch.
+
+    One share a ~ Beta(alpha, alpha) and one box for the batch, with the proportions of the
+    image, 1 - a of its area, and its middle anywhere, so that some of it may lie outside; labels
+    are mixed by the area that is left. Source: paper arXiv 1905.04899, whose partner is drawn;
+    here it is the one before, as in `mixup`.
+
+    Args:
+        images: float32 `[B, H, W, 3]`.
+        labels: float32 `[B, classes]`, shares of the classes (one-hot).
+        seed: int `[2]`.
+        alpha: Positive; 1 in the paper.
+
+    Returns:
+        Images and labels, of the same shapes.
+    """
+    import tensorflow as tf
+
+    _check(images, labels, alpha)
+    rows, columns = tf.unstack(tf.shape(images)[1:3])
+    height = tf.cast(rows, tf.float32)
+    width = tf.cast(columns, tf.float32)
+    half = tf.sqrt(1.0 - _beta(fold(seed, 0), alpha)) / 2.0
+    middle = tf.random.stateless_uniform((2,), fold(seed, 1))
+    inside = _inside(rows, middle[0] * height, half * height)[:, None]
+    inside &= _inside(columns, middle[1] * width, half * width)[None, :]  # [H, W]
+    share = 1.0 - tf.reduce_mean(tf.cast(inside, tf.float32))
+    return (
+        tf.where(inside[None, :, :, None], tf.roll(images, 1, 0), images),
+        share * labels + (1.0 - share) * tf.roll(labels, 1, 0),
+    )
+
+
+def mix(
+    images: Any, labels: Any, seed: Any, mixup_alpha: float, cutmix_alpha: float
+) -> tuple[Any, Any]:
+    """MixUp, CutMix, or with both one of them for every batch, each half of the time."""
+    import tensorflow as tf
+
+    if not cutmix_alpha:
+        return mixup(images, labels, seed, mixup_alpha) if mixup_alpha else (images, labels)
+    if not mixup_alpha:
+        return cutmix(images, labels, seed, cutmix_alpha)
+    return tf.cond(
+        tf.random.stateless_uniform((), fold(seed, 2)) < 0.5,
+        lambda: mixup(images, labels, seed, mixup_alpha),
+        lambda: cutmix(images, labels, seed, cutmix_alpha),
+    )
+
+
+def random_erasing(
+    image: Any,
+    seed: Any,
+    probability: float = 0.25,
+    area: tuple[float, float] = (0.02, 1 / 3),
+    aspect: float = 0.3,
+) -> Any:
+    """Replaces a rectangle of one image by noise.
+
+    Source: paper arXiv 1708.04896, filled with random values, which it finds best. Where the
+    rectangle drawn is larger than the image, it is cut to it; the paper draws again.
+
+    Args:
+        image: uint8 or float32 `[H, W, 3]` in [0, 255].
+        seed: int `[2]`.
+        probability: Share of the images of which something is erased, in [0, 1].
+        area: Least and largest share of the image's area.
+        aspect: The rectangle's height over its width is between this and its inverse, evenly on
+            a logarithmic scale.
+
+    Returns:
+        An image of the same shape and dtype.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+    import tensorflow as tf
+
+    if not 0 <= probability <= 1:
+        raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability!r}")
+    if not 0 < area[0] <= area[1] <= 1:
+        raise ValueError(
+            "`area` must be a pair (least, largest) of shares with 0 < least <= largest <= 1. "
+            f"Received: area={area!r}"
+        )
+    if not 0 < aspect <= 1:
+        raise ValueError(f"`aspect` must be in (0, 1]. Received: aspect={aspect!r}")
+    image = tf.convert_to_tensor(image)
+    uniform = tf.random.stateless_uniform((5,), fold(seed, 0))
+
+    def erased() -> Any:
+        size = tf.cast(tf.shape(image)[:2], tf.float32)
+        pixels = (area[0] + uniform[1] * (area[1] - area[0])) * size[0] * size[1]
+        ratio = tf.exp((2.0 * uniform[2] - 1.0) * math.log(1.0 / aspect))
+        sides = tf.sqrt(tf.stack([pixels * ratio, pixels / ratio]))  # height, width
+        # One pixel at least, also of an image that is tiny.
+        sides = tf.clip_by_value(tf.round(sides), 1.0, size)
+        begin = tf.floor(uniform[3:] * (size - sides + 1.0))
+        middle, half = begin + sides / 2.0, sides / 2.0
+        rows, columns = tf.unstack(tf.shape(image)[:2])
+        inside = _inside(rows, middle[0], half[0])[:, None, None]
+        inside &= _inside(columns, middle[1], half[1])[None, :, None]
+        noise = tf.random.stateless_uniform(tf.shape(image), fold(seed, 1), 0, 256, dtype=tf.int32)
+        return tf.where(inside, tf.cast(noise, image.dtype), image)
+
+    result = tf.cond(uniform[0] < probability, erased, lambda: image)
+    return tf.ensure_shape(result, image.shape)
+
+
+def _inside(count: Any, middle: Any, half: Any) -> Any:
+    """Which of `count` pixels have their centre within `half` of `middle`; bool `[count]`."""
+    import tensorflow as tf
+
+    return tf.abs(tf.cast(tf.range(count), tf.float32) + 0.5 - middle) < half
+
+
+def _beta(seed: Any, alpha: Any) -> Any:
+    """A float32 scalar from Beta(alpha, alpha)."""
+    import tensorflow as tf
+
+    # In float64: with a small alpha both numbers are often too small for float32.
+    pair = tf.random.stateless_gamma((2,), seed, alpha, dtype=tf.float64)
+    return tf.cast(pair[0] / tf.reduce_sum(pair), tf.float32)
+
+
+def _check(images: Any, labels: Any, alpha: float) -> None:
+    if not (math.isfinite(alpha) and alpha > 0):
+        raise ValueError(f"`alpha` must be positive. Received: alpha={alpha!r}")
+    if len(images.shape) != 4 or len(labels.shape) != 2:
+        raise ValueError(
+            "Expected images [B, H, W, 3] and one-hot labels [B, classes]. Received: shapes "
+            f"{tuple(images.shape)} and {tuple(labels.shape)}"
+        )

@@ -1,0 +1,88 @@
+"""What a data set is once it is ready to train on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageData:
+    """Images to train on and images to validate on.
+
+    Attributes:
+        train: Batches of (`[B, rows, columns, 3]` float32 in [0, 255], `[B]` int32 labels),
+            cropped at random and shuffled, in another way each epoch. An incomplete batch is
+            left out at the end of an epoch. Where images are mixed, labels are shares of the
+            classes, `[B, classes]` float32, here and in the others.
+        validation: The same without anything random, all of the images in a fixed order.
+        train_as_validation: The training images, prepared as those of `validation`; shuffled once.
+        class_names: Names of the labels 0, 1, ...
+        num_train: Number of training images.
+        num_validation: Number of validation images.
+        image_size: (rows, columns) in pixels.
+        batch_size: Images per batch.
+        name: Where the data come from, for people to read.
+        resize: How `validation` brings an image to its size: `"squash"` or `"crop"`.
+        unreadable: Files left out because they cannot be read, relative to the folder.
+        one_hot: Whether labels are `[B, classes]` float32.
+        make_training: What `training` calls.
+        find_damage: Looks at all files anew and gives the first that cannot be read, and why, or
+            `None`. For an error in the middle of a run.
+        train_in_order: The same as `train_as_validation`, in the order of the files; for what
+            draws images by their place.
+    """
+
+    train: tf.data.Dataset
+    validation: tf.data.Dataset
+    train_as_validation: tf.data.Dataset
+    class_names: tuple[str, ...]
+    num_train: int
+    num_validation: int
+    image_size: tuple[int, int]
+    batch_size: int
+    name: str
+    resize: str = "squash"
+    unreadable: tuple[str, ...] = ()
+    one_hot: bool = False
+    make_training: Callable[[int], tf.data.Dataset] | None = None
+    find_damage: Callable[[], tuple[str, str] | None] | None = None
+    train_in_order: tf.data.Dataset | None = None
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches that one pass over the training images gives; at least 1."""
+        return max(1, self.num_train // self.batch_size)
+
+    def training(self, start_step: int = 0) -> tf.data.Dataset:
+        """Batches like those of `train`, without an end, from any step of a run on.
+
+        The order and all that is random are a function of the seed and the step: from step N on
+        come the same batches, to the bit, as a run that was not interrupted gets. Nothing is
+        decoded that was before. They are other batches than those of `train`.
+
+        Args:
+            start_step: Number of batches to pass over, 0 or more.
+
+        Raises:
+            ValueError: If `start_step` is negative, or the data were put together by hand.
+        """
+        if isinstance(start_step, bool) or not isinstance(start_step, (int, np.integer)):
+            start_step = -1
+        if start_step < 0:
+            raise ValueError(
+                "`start_step` must be an integer, 0 or more: the number of steps made so far. "
+                f"Received: start_step={start_step!r}"
+            )
+        if self.make_training is None:
+            raise ValueError(
+                "These data cannot be taken up in the middle; use data of keras_vit.data. "
+                f"Received: name={self.name!r}, make_training=None"
+            )
+        return self.make_training(int(start_step))

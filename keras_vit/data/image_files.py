@@ -1,0 +1,223 @@
+"""From image files to tensors: find, check, decode, turn upright, and cut to the model's size.
+
+TensorFlow decodes, as it does so in parallel without Python's lock. Two things it does not do
+are found beforehand by looking at every file once: the EXIF orientation that phones write, and
+the few files that only Pillow reads (an AVIF picture named `.jpg`, for example).
+
+Images are RGB, float32 in [0, 255], `[H, W, 3]`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import os
+import sys
+import warnings
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL import Image
+
+from keras_vit.data.image_ops import fit_to_size, turn_upright
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp")
+# Pictures that people have and that are not read; anything else is no picture at all.
+UNSUPPORTED_ENDINGS = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".raw")
+_ORIENTATION_TAG = 0x0112
+
+
+@dataclasses.dataclass(frozen=True)
+class Photo:
+    """An image file that can be read, and how.
+
+    Attributes:
+        path: The file.
+        orientation: EXIF orientation, 1 (upright) to 8.
+        by_pillow: Whether Pillow has to decode it.
+    """
+
+    path: Path
+    orientation: int = 1
+    by_pillow: bool = False
+
+
+def find_images(folder: Path) -> list[Path]:
+    """The image files in `folder` and below, sorted; hidden files and folders are left out.
+
+    Warns of pictures of a kind that is not read, which would be missing silently.
+    """
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    )
+    left_out = [path for path in files if path.suffix.lower() in UNSUPPORTED_ENDINGS]
+    if left_out:
+        endings = ", ".join(sorted({path.suffix.lower() for path in left_out}))
+        warnings.warn(
+            f"{len(left_out)} files in {folder} are left out, as {endings} files are not read. "
+            f"Convert them to JPEG. The first: {left_out[0].name}",
+            stacklevel=2,
+        )
+    return [path for path in files if path.suffix.lower() in ENDINGS]
+
+
+def check_images(
+    paths: Sequence[Path], *, progress: bool | None = None
+) -> tuple[list[Photo], dict[Path, str]]:
+    """Decodes every file once, in parallel threads.
+
+    Args:
+        paths: Files to look at.
+        progress: Whether to show a progress bar. Default: when the output is a terminal.
+
+    Returns:
+        The photos that can be read, in the order given, and for each other file the reason.
+    """
+    import keras
+
+    show = sys.stdout.isatty() if progress is None else progress
+    bar = keras.utils.Progbar(len(paths), verbose=int(show), unit_name="photo")
+    photos: list[Photo] = []
+    unreadable: dict[Path, str] = {}
+    with contextlib.closing(_checks(paths)) as checks:
+        for i, (path, found) in enumerate(zip(paths, checks, strict=True)):
+            if isinstance(found, Photo):
+                photos.append(found)
+            else:
+                unreadable[path] = found
+            bar.update(i + 1)
+    return photos, unreadable
+
+
+def first_damaged(photos: Sequence[Photo]) -> tuple[str, str] | None:
+    """Looks at photos anew that could all be read; at those first that were changed last.
+
+    Returns:
+        The first file found that cannot be read as before, and why; `None` if all can.
+    """
+    photos = sorted(photos, key=_time_of_change, reverse=True)
+    with contextlib.closing(_checks([photo.path for photo in photos])) as checks:
+        for photo, found in zip(photos, checks, strict=True):
+            if isinstance(found, str):
+                return str(photo.path), found
+            if found.by_pillow != photo.by_pillow:
+                return str(photo.path), "it is another kind of file than before"
+    return None
+
+
+def _time_of_change(photo: Photo) -> float:
+    try:
+        return photo.path.stat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _checks(paths: Sequence[Path]) -> Generator[Photo | str]:
+    """`_check` of each in parallel threads; close it in order not to wait for those left over."""
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        yield from pool.map(_check, paths)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _check(path: Path) -> Photo | str:
+    """A photo, or why the file is none."""
+    import tensorflow as tf
+
+    orientation, palette_bmp = _look_at_header(path)
+    if not palette_bmp:
+        try:
+            _decode_by_tensorflow(path.read_bytes())
+            return Photo(path, orientation)
+        except (tf.errors.OpError, OSError):
+            pass
+    try:
+        decode_by_pillow(str(path))
+        return Photo(path, orientation, by_pillow=True)
+    except Exception as error:  # Pillow's decoders raise all sorts
+        if path.is_file() and path.stat().st_size == 0:
+            return "the file is empty"
+        reason = getattr(error, "strerror", None) or str(error)  # without the path
+        return reason.replace(f" '{path}'", "")
+
+
+def _look_at_header(path: Path) -> tuple[int, bool]:
+    """EXIF orientation, and whether it is a BMP with a palette.
+
+    TensorFlow takes the indices into such a palette for grey levels.
+    """
+    try:
+        with Image.open(path) as image:
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            palette_bmp = image.format == "BMP" and image.mode in ("1", "P")
+    except Exception:  # Pillow raises all sorts; whether the file is good is for the decoder
+        return 1, False
+    return (orientation if orientation in range(1, 9) else 1), palette_bmp
+
+
+def _decode_by_tensorflow(data: Any) -> Any:
+    import tensorflow as tf
+
+    # One, two and four channels, palettes and CMYK become RGB; of an animation, the first frame.
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+
+
+def decode_by_pillow(path: str | bytes) -> np.ndarray:
+    with Image.open(os.fsdecode(path)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
+    """Reads one photo inside a `tf.data` pipeline; the arguments are the fields of a `Photo`.
+
+    Returns:
+        uint8 `[H, W, 3]`, upright.
+    """
+    import tensorflow as tf
+
+    image = tf.cond(
+        by_pillow,
+        lambda: tf.numpy_function(decode_by_pillow, [path], tf.uint8),
+        lambda: _decode_by_tensorflow(tf.io.read_file(path)),
+    )
+    image.set_shape((None, None, 3))
+    return turn_upright(image, orientation)
+
+
+def photo_arrays(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tuple[Any, ...]:
+    """Arrays `(path, orientation, by_pillow, label)`; what `read_photo` reads, and a label."""
+    return (
+        [str(photo.path) for photo in photos],
+        np.array([photo.orientation for photo in photos], "int32"),
+        np.array([photo.by_pillow for photo in photos], bool),
+        np.array(labels if labels is not None else [0] * len(photos), "int32"),
+    )
+
+
+def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tf.data.Dataset:
+    """A dataset of `photo_arrays`."""
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(photo_arrays(photos, labels))
+
+
+def fitted_photos(
+    photos: Sequence[Photo], image_size: tuple[int, int], resize: str = "squash"
+) -> tf.data.Dataset:
+    """Photos read and brought to the model's size, one by one; see `fit_to_size`."""
+    return photo_dataset(photos).map(
+        lambda path, orientation, by_pillow, _: fit_to_size(
+            read_photo(path, orientation, by_pillow), image_size, resize
+        )
+    )

@@ -1,0 +1,107 @@
+"""Tensors of one image: turned upright, resized, cropped."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+RESIZES = ("squash", "crop")
+# Of the short side, what a centre crop keeps: 224 of 256 pixels.
+CENTRE_FRACTION = 0.875
+
+
+def turn_upright(image: Any, orientation: Any) -> Any:
+    """Undoes an EXIF orientation, 1 to 8, of `[H, W, 3]`: a transposition, then mirrorings."""
+    import tensorflow as tf
+
+    def when(values: Iterable[int], change: Any, image: Any) -> Any:
+        hit = tf.reduce_any(tf.equal(orientation, tf.constant(list(values), orientation.dtype)))
+        return tf.cond(hit, lambda: change(image), lambda: image)
+
+    orientation = tf.convert_to_tensor(orientation)
+    image = when((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), image)
+    image = when((2, 3, 6, 7), lambda x: tf.reverse(x, [1]), image)
+    image = when((3, 4, 7, 8), lambda x: tf.reverse(x, [0]), image)
+    image.set_shape((None, None, 3))
+    return image
+
+
+def fit_to_size(
+    image: Any,
+    image_size: tuple[int, int],
+    resize: str = "squash",
+    centre: float = CENTRE_FRACTION,
+) -> tf.Tensor:
+    """Brings an image to the model's size, to predict.
+
+    Bilinear, with antialiasing: the original resizes without, which for a photo many times
+    larger than the model's input picks single pixels. Where nothing shrinks both agree.
+
+    Args:
+        image: `[H, W, 3]` in [0, 255].
+        image_size: (rows, columns) in pixels.
+        resize: `"squash"` ignores the proportions, as the original evaluation does; `"crop"`
+            keeps them and cuts out the middle.
+        centre: Of the short side, what the latter keeps, in (0, 1]: 224 of 256 pixels.
+
+    Returns:
+        float32 `[rows, columns, 3]` in [0, 255].
+    """
+    import tensorflow as tf
+
+    rows, columns = image_size
+    if resize == "crop":
+        size = tf.cast(tf.shape(image)[:2], "float32")
+        # The largest window with the model's proportions, less its border.
+        scale = tf.reduce_min(size / tf.constant([rows, columns], "float32")) * centre
+        window = tf.cast(tf.maximum(tf.round(scale * [float(rows), float(columns)]), 1), "int32")
+        top, left = tf.unstack((tf.shape(image)[:2] - window) // 2)
+        image = tf.slice(image, tf.stack([top, left, 0]), tf.stack([window[0], window[1], 3]))
+    return _resize(image, image_size)
+
+
+def random_crop(
+    image: Any,
+    seed: Any,
+    image_size: tuple[int, int],
+    crop_area: tuple[float, float] = (0.05, 1.0),
+    flip: bool = True,
+) -> tf.Tensor:
+    """The training crop of the paper: a random part of the image ("inception crop"), mirrored
+    half of the time.
+
+    Args:
+        image: `[H, W, 3]` in [0, 255].
+        seed: int `[2]`; the same seed cuts the same crop.
+        image_size: (rows, columns) of the result in pixels.
+        crop_area: Least and largest share of the image's area; (.05, 1) in the original. Its
+            proportions are stretched by 3/4 to 4/3.
+        flip: Whether to mirror left and right.
+
+    Returns:
+        float32 `[rows, columns, 3]` in [0, 255].
+    """
+    import tensorflow as tf
+
+    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
+        tf.shape(image),
+        tf.zeros((0, 0, 4)),
+        seed=seed,
+        min_object_covered=0.0,
+        aspect_ratio_range=(3 / 4, 4 / 3),
+        area_range=crop_area,
+        use_image_if_no_bounding_boxes=True,
+    )
+    image = _resize(tf.slice(image, begin, size), image_size)
+    return tf.image.stateless_random_flip_left_right(image, seed + 1) if flip else image
+
+
+def _resize(image: Any, image_size: tuple[int, int]) -> tf.Tensor:
+    import tensorflow as tf
+
+    image = tf.image.resize(image, image_size, method="bilinear", antialias=True)
+    image.set_shape((*image_size, 3))
+    return image

@@ -1,0 +1,209 @@
+"""The `tf.data` pipelines that make a data set ready to train on."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from keras_vit.data import image_ops
+from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation, as_augmentation
+from keras_vit.data.augment.custom_transform import as_step, random_states, takes_labels
+from keras_vit.data.augment.mixing import mix, random_erasing
+from keras_vit.data.augment.randaugment import randaugment
+from keras_vit.data.image_data import ImageData
+from keras_vit.data.seeds import fold
+from keras_vit.data.shuffling import SHUFFLE_BUFFER, Source
+from keras_vit.utils.checks import as_pair
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+# Ends the datasets that have no end.
+_LAST = 2**62
+
+
+@dataclasses.dataclass(frozen=True)
+class Pipeline:
+    """How images are cut, batched and shuffled: the options that all sources share."""
+
+    image_size: tuple[int, int]
+    batch_size: int
+    crop_area: tuple[float, float]
+    flip: bool
+    resize: str
+    seed: int
+    augmentation: Augmentation = AUGMENTATIONS["none"]
+    transform: Any = None
+
+    @classmethod
+    def checked(
+        cls,
+        image_size: Any,
+        batch_size: Any,
+        crop_area: Any,
+        flip: Any,
+        resize: Any,
+        seed: Any,
+        augmentation: Any = None,
+        transform: Any = None,
+    ) -> Pipeline:
+        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
+            raise ValueError(
+                f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
+            )
+        if resize not in image_ops.RESIZES:
+            raise ValueError(
+                f"`resize` must be one of {image_ops.RESIZES}. Received: resize={resize!r}"
+            )
+        try:
+            least, largest = (float(share) for share in crop_area)
+        except (TypeError, ValueError):
+            least, largest = 0.0, 0.0
+        if not 0 < least <= largest <= 1:
+            raise ValueError(
+                "`crop_area` must be a pair (least, largest) of shares of the image's area, "
+                f"with 0 < least <= largest <= 1. Received: crop_area={crop_area!r}"
+            )
+        size = as_pair(image_size, "image_size")
+        takes_labels(transform)  # refuses what cannot be called
+        return cls(
+            size,
+            int(batch_size),
+            (least, largest),
+            bool(flip),
+            resize,
+            int(seed),
+            as_augmentation(augmentation),
+            transform,
+        )
+
+    @property
+    def one_hot(self) -> bool:
+        """Whether something mixes images, so that labels are shares of the classes."""
+        return self.augmentation.mixes or takes_labels(self.transform)
+
+    def training(self, source: Source, read: Callable, classes: int) -> tf.data.Dataset:
+        """One epoch: shuffled batches; `read` turns an element into (image, label)."""
+        import tensorflow as tf
+
+        count = source.count
+        elements = source.dataset.shuffle(min(count, SHUFFLE_BUFFER), seed=self.seed)
+        # A number of its own for every image of every epoch: the crops do not depend on which
+        # thread is first.
+        numbers = tf.data.Dataset.random(seed=self.seed, rerandomize_each_iteration=True)
+        numbered = tf.data.Dataset.zip(elements, numbers)
+        return self._batches(numbered, read, classes, self.batch_size, count >= self.batch_size)
+
+    def steps_from(
+        self, start_step: int, source: Source, read: Callable, classes: int
+    ) -> tf.data.Dataset:
+        """The batches of a run from a step on; see `ImageData.training`."""
+        import tensorflow as tf
+
+        batch_size = min(self.batch_size, source.count)
+        in_epoch = source.count // batch_size * batch_size  # what is left over is left out
+        first, done = divmod(start_step * batch_size, in_epoch)
+
+        def epoch(number: Any) -> tf.data.Dataset:
+            seed = self._seed(number)
+            elements = source.epoch(fold(seed, 1)).take(in_epoch)
+            return elements.skip(tf.where(number == first, tf.constant(done, tf.int64), 0))
+
+        elements = tf.data.Dataset.range(first, _LAST).flat_map(epoch)
+        # An image's place in the run is the number that all of its randomness comes from.
+        numbers = tf.data.Dataset.range(start_step * batch_size, _LAST)
+        numbered = tf.data.Dataset.zip(elements, numbers)
+        return self._batches(numbered, read, classes, batch_size, True)
+
+    def _batches(
+        self, numbered: tf.data.Dataset, read: Callable, classes: int, batch_size: int, full: bool
+    ) -> tf.data.Dataset:
+        """Reads, cuts and augments images of their own, then batches, then mixes."""
+        import tensorflow as tf
+
+        row = self.augmentation
+        mixed = self.one_hot or self.transform is not None
+
+        def prepare(element: Any, number: Any) -> Any:
+            image, label = read(*element)
+            seed = self._seed(number)
+            image = image_ops.random_crop(image, seed, self.image_size, self.crop_area, self.flip)
+            if row.distorts:
+                image = tf.saturate_cast(tf.round(image), tf.uint8)
+                image = randaugment(image, fold(seed, 2), row.layers, row.magnitude)
+                if row.erasing:
+                    image = random_erasing(image, fold(seed, 3), row.erasing)
+                image = tf.cast(image, tf.float32)
+            return (image, label, number) if mixed else (image, label)
+
+        step = None if self.transform is None else as_step(self.transform)
+
+        def finish(pixels: Any, labels: Any, numbers: Any) -> Any:
+            seed = self._seed(numbers[0])
+            if self.one_hot:
+                labels = tf.one_hot(labels, classes)
+            if step is not None:
+                pixels, labels = step(pixels, labels, fold(seed, 4))
+            return mix(pixels, labels, fold(seed, 5), row.mixup, row.cutmix)
+
+        batches = numbered.map(prepare, tf.data.AUTOTUNE).batch(batch_size, drop_remainder=full)
+        if mixed:
+            # What a layer draws is kept in variables: then one batch after the other.
+            parallel = None if random_states(self.transform) else tf.data.AUTOTUNE
+            batches = batches.map(finish, parallel)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def _seed(self, number: Any) -> Any:
+        import tensorflow as tf
+
+        return tf.stack([tf.constant(self.seed, tf.int64), number])
+
+    def validation(self, source: tf.data.Dataset, read: Callable, classes: int) -> tf.data.Dataset:
+        """Batches in the order of `source`."""
+        import tensorflow as tf
+
+        def fit(*element: Any) -> Any:
+            image, label = read(*element)
+            if self.one_hot:
+                label = tf.one_hot(label, classes)
+            return image_ops.fit_to_size(image, self.image_size, self.resize), label
+
+        batches = source.map(fit, tf.data.AUTOTUNE).batch(self.batch_size)
+        return batches.prefetch(tf.data.AUTOTUNE)
+
+    def data(
+        self,
+        train: Source,
+        validation: Source,
+        read: Callable,
+        class_names: tuple[str, ...],
+        **facts: Any,
+    ) -> ImageData:
+        classes = len(class_names)
+        return ImageData(
+            train=self.training(train, read, classes),
+            validation=self.validation(validation.dataset, read, classes),
+            # Shuffled, once: some of it is then a fair sample of all.
+            train_as_validation=self.validation(
+                train.dataset.shuffle(
+                    min(train.count, SHUFFLE_BUFFER),
+                    seed=self.seed,
+                    reshuffle_each_iteration=False,
+                ),
+                read,
+                classes,
+            ),
+            class_names=class_names,
+            num_train=train.count,
+            num_validation=validation.count,
+            image_size=self.image_size,
+            batch_size=self.batch_size,
+            resize=self.resize,
+            one_hot=self.one_hot,
+            train_in_order=self.validation(train.dataset, read, classes),
+            make_training=lambda step: self.steps_from(step, train, read, classes),
+            **facts,
+        )

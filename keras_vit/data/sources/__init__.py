@@ -1,0 +1,1 @@
+"""Where images come from: folders, TensorFlow Datasets, TFRecords, arrays."""

@@ -1,0 +1,38 @@
+"""Training on several devices and machines: `strategy`, `fit`; on JAX `data_parallel`.
+
+What works, and how far it was tried, is in docs/distribution.md. On TensorFlow:
+
+    strategy = keras_vit.distribution.strategy("mirrored")
+    with strategy.scope():
+        model = keras_vit.ViT_B16(dtype=keras_vit.distribution.default_precision(strategy))
+        model.compile(**recipe.compile_args())
+    keras_vit.distribution.fit(model, batches, steps=recipe.total_steps, strategy=strategy)
+
+On JAX the plain `model.fit` trains, under a distribution that is set first:
+
+    keras.distribution.set_distribution(keras_vit.distribution.data_parallel())
+"""
+
+from keras_vit.distribution.defaults import default_jit, default_precision
+from keras_vit.distribution.evaluation import Evaluation
+from keras_vit.distribution.fit_loop import fit
+from keras_vit.distribution.jax_sharding import data_parallel, model_parallel, shard_shapes
+from keras_vit.distribution.processes import any_process, is_chief
+from keras_vit.distribution.strategies import STRATEGIES, automatic, strategy
+from keras_vit.distribution.train_step import TrainStep
+
+__all__ = [
+    "Evaluation",
+    "STRATEGIES",
+    "TrainStep",
+    "any_process",
+    "automatic",
+    "data_parallel",
+    "default_jit",
+    "default_precision",
+    "fit",
+    "is_chief",
+    "model_parallel",
+    "shard_shapes",
+    "strategy",
+]

@@ -1,0 +1,86 @@
+"""What a run runs on: strategy, devices, precision and XLA, chosen where that is left open."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import keras
+
+from keras_vit.distribution import defaults, processes, strategies
+from keras_vit.utils.checks import check_choice
+
+XLA = ("auto", "on", "off")
+
+
+@dataclasses.dataclass(frozen=True)
+class Hardware:
+    """What a run runs on.
+
+    Attributes:
+        strategy: Of `tf.distribute`; `None` for one device and Keras's own step.
+        name: Of the strategy; `"one"` for none.
+        devices: How many train.
+        dtype: Dtype policy of the model.
+        xla: Whether XLA compiles the steps.
+    """
+
+    strategy: Any
+    name: str
+    devices: int
+    dtype: str
+    xla: bool
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What takes the place of `"auto"` in the settings that a run records and compares."""
+        xla = "on" if self.xla else "off"
+        return {"strategy": self.name, "devices": self.devices, "dtype": self.dtype, "xla": xla}
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.strategy is None or processes.is_chief(self.strategy)
+
+    def wait(self) -> None:
+        """Until all processes are here."""
+        processes.any_process(self.strategy, False)
+
+
+def choose(
+    strategy: str = "auto", devices: Any = None, dtype: str = "auto", xla: str = "auto"
+) -> Hardware:
+    """What there is to run on.
+
+    To be called before TensorFlow runs anything: `"cpu"` divides the processor.
+
+    Args:
+        strategy: One of `keras_vit.distribution.STRATEGIES`.
+        devices: As for `keras_vit.distribution.strategy`.
+        dtype: A dtype policy, or `"auto"` for `keras_vit.distribution.default_precision`.
+        xla: `"on"`, `"off"`, or `"auto"` for `keras_vit.distribution.default_jit`.
+
+    Raises:
+        ValueError: If there is no such thing.
+    """
+    check_choice("strategy", strategy, strategies.STRATEGIES)
+    check_choice("xla", xla, XLA)
+    jax = keras.backend.backend() == "jax"
+    if jax and xla == "off":
+        raise ValueError("On JAX everything is compiled with XLA. Received: xla='off'")
+    name = strategy
+    if name == "auto":
+        name = "one" if jax else strategies.automatic()
+    # JAX and one device know no `devices`: the error of `strategy` says what to do.
+    made = None
+    if name != "one" or devices is not None:
+        made = strategies.strategy(strategy, devices)
+    if dtype == "auto":
+        dtype = defaults.default_precision(made)
+    return Hardware(
+        strategy=made,
+        name=name,
+        devices=1 if made is None else made.num_replicas_in_sync,
+        dtype=dtype,
+        xla=defaults.default_jit(made, dtype) if xla == "auto" else xla == "on",
+    )

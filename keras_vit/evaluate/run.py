@@ -1,0 +1,101 @@
+"""An evaluation from names to files: what `tools/evaluate.py` does."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_vit.distribution import hardware
+from keras_vit.evaluate.accuracy import accuracy, image_size_of
+from keras_vit.evaluate.evaluation_data import open_data
+from keras_vit.evaluate.report import Report
+from keras_vit.predict import load_classifier
+from keras_vit.training import engine as device_scopes
+from keras_vit.utils.files import new_folder
+
+
+def run(
+    data: str | Path,
+    model: str | Path,
+    *,
+    weights: str | None = None,
+    class_names: Sequence[str] | str | Path | None = None,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    batch_size: int = 32,
+    resize: str | None = None,
+    restrict: bool = False,
+    strategy: str = "auto",
+    devices: Any = None,
+    xla: str = "auto",
+    progress: bool | None = None,
+    **options: Any,
+) -> Report:
+    """Loads a model, opens the data, evaluates, and writes the report.
+
+    Args:
+        data: As in `open_data`.
+        model: As in `keras_vit.predict.load_classifier`.
+        weights: Likewise.
+        class_names: Of the model's outputs, or a file with a line for each. Default: what lies
+            beside the model, or ImageNet's.
+        out: Folder to write, as `Report.save` does; it is refused before any work if it is there.
+            Default: none.
+        overwrite: Whether it may be there.
+        batch_size: Images of a batch, on all devices together.
+        resize: `"squash"` or `"crop"`. Default: as the run folder says, else `"squash"`.
+        restrict: As in `accuracy`.
+        strategy: One of `keras_vit.distribution.STRATEGIES`.
+        devices: As in `keras_vit.distribution.strategy`.
+        xla: As in `keras_vit.distribution.hardware.choose`.
+        progress: As in `accuracy`.
+        **options: Of `open_data`.
+
+    Returns:
+        The report. On several machines all have it, and one writes it.
+
+    Raises:
+        ValueError: If something is not there or does not fit.
+    """
+    machine = hardware.choose(strategy, devices, "float32", xla)
+    folder = contextlib.nullcontext()
+    if out is not None and machine.is_chief:
+        folder = new_folder(out, overwrite)
+    with folder as place:
+        with device_scopes.scope(machine.strategy):
+            classifier = load_classifier(model, weights)
+        opened = open_data(
+            data,
+            image_size_of(classifier.model),
+            resize=resize or classifier.resize,
+            progress=progress,
+            **options,
+        )
+        report = accuracy(
+            classifier,
+            opened,
+            class_names=_names(class_names),
+            batch_size=batch_size,
+            restrict=restrict,
+            strategy=machine.strategy,
+            jit_compile=machine.xla,
+            progress=progress,
+        )
+        if place is not None:
+            report.write(place)
+    return report
+
+
+def _names(class_names: Sequence[str] | str | Path | None) -> Sequence[str] | None:
+    """The lines of a file, if it is one."""
+    if not isinstance(class_names, (str, Path)):
+        return class_names
+    path = Path(class_names)
+    if not path.is_file():
+        raise ValueError(
+            "`class_names` must be a file with a line for each output of the model. Received: "
+            f"{str(class_names)!r}"
+        )
+    return path.read_text("utf-8").splitlines()

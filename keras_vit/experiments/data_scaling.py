@@ -1,0 +1,344 @@
+"""Accuracy against data and against compute, families of models side by side (paper, 4.3 and 4.4).
+
+The paper asks two things of ViT and BiT: what more data are worth, and what more compute is worth.
+Here is the experiment for sets of any size: each family is trained from random weights on growing
+subsets of one set of images, with the same floating-point operations, and judged on images that it
+has not seen. Every training is a cell of a table, and a cell that is in the table is not run again.
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit import data, planner, plots
+from keras_vit.models.variants import Config
+from keras_vit.plots import charts
+from keras_vit.recipes import from_scratch_recipe
+from keras_vit.training import fine_tune
+from keras_vit.training.fine_tuning import EVALUATIONS
+from keras_vit.utils.checks import check_counts
+from keras_vit.utils.files import check_writable, replacing
+
+TABLE_FILE, SETTINGS_FILE, PICTURE_FILE = "data_scaling.csv", "settings.json", "data_scaling.png"
+Arrays = tuple[np.ndarray, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """One training.
+
+    Attributes:
+        family: Name of the family.
+        images: Of the subset.
+        teraflops: Compute asked for, in 1e12 operations.
+        learning_rate: The highest.
+    """
+
+    family: str
+    images: int
+    teraflops: float
+    learning_rate: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row(Cell):
+    """One training that was done: a line of the table.
+
+    Attributes:
+        steps: Made, of `Experiment.batch_size` images.
+        exaflops: Spent, three times the forward pass of all images seen, in 1e18 operations.
+        passes: Over the subset.
+        train_accuracy: Of the subset (2,000 of its images), without crops; in [0, 1].
+        accuracy: Of the images held out, in [0, 1].
+        seconds: Of the training, evaluations included.
+    """
+
+    steps: int
+    exaflops: float
+    passes: float
+    train_accuracy: float
+    accuracy: float
+    seconds: float
+
+    @property
+    def cell(self) -> Cell:
+        return Cell(self.family, self.images, self.teraflops, self.learning_rate)
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is compared.
+
+    Attributes:
+        families: Name -> configuration, a row of `keras_vit.VARIANTS` or one like them.
+        counts: Images of the subsets, ascending. They are nested, and of equal shares of the
+            classes.
+        teraflops: Operations of a training in 1e12, ascending; the number of steps follows.
+        learning_rates: The best of them is chosen for each family, by the held-out images, with
+            the least compute and the middle subset.
+        image_size: Pixels that the images are brought to.
+        batch_size: Images of a step.
+        crop_area: Least and largest share of an image's area that a random crop has.
+        seed: Of the weights, the crops and the order.
+
+    Raises:
+        ValueError: If a number is not possible.
+    """
+
+    families: Mapping[str, Config]
+    counts: Sequence[int]
+    teraflops: Sequence[float]
+    learning_rates: Sequence[float]
+    image_size: int = 64
+    batch_size: int = 64
+    crop_area: tuple[float, float] = (0.5, 1.0)
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_counts(1, **{f"counts[{i}]": count for i, count in enumerate(self.counts)})
+        for name in ("families", "counts", "teraflops", "learning_rates"):
+            values = getattr(self, name)
+            numbers = [] if name == "families" else values
+            if not values or any(not value > 0 for value in numbers):
+                raise ValueError(
+                    f"`{name}` must have at least one entry, and positive ones. Received: "
+                    f"{name}={values!r}"
+                )
+
+    def flops(self, family: str, classes: int) -> int:
+        """Operations to train on one image once."""
+        parts = planner.parts(self.families[family], self.image_size, classes)
+        return planner.training_flops(parts)
+
+    def steps(self, family: str, teraflops: float, classes: int) -> int:
+        """Steps for so much compute, to the next ten."""
+        steps = teraflops * 1e12 / self.flops(family, classes) / self.batch_size
+        return max(1, round(steps / EVALUATIONS)) * EVALUATIONS
+
+    def as_json(self) -> dict[str, Any]:
+        """What must be the same for a table to be gone on with."""
+        families = {name: row.architecture for name, row in self.families.items()}
+        kept = ("image_size", "batch_size", "crop_area", "seed")
+        rest = {name: getattr(self, name) for name in kept}
+        return json.loads(json.dumps({"families": families, **rest}))  # tuples become lists
+
+
+def run(
+    experiment: Experiment,
+    train: Arrays,
+    held_out: Arrays,
+    class_names: Sequence[str],
+    folder: str | Path,
+    *,
+    verbose: str | int = "auto",
+    report: Callable[[str], None] = print,
+) -> list[Row]:
+    """Trains what is not in the table yet, and writes the table and the picture after each.
+
+    A process that is killed loses no more than the steps since the last of ten checkpoints of a
+    training; called again with the same arguments it goes on. More subsets, compute or rates may be
+    asked for later.
+
+    Args:
+        experiment: What is compared.
+        train: Images, uint8 `[N, rows, columns, 3]`, and labels, integers `[N]`.
+        held_out: The same to judge on.
+        class_names: Names of the labels 0, 1, ...
+        folder: Gets `data_scaling.csv`, `data_scaling.png` and `settings.json`.
+        verbose: As for `fine_tune`.
+        report: Takes a line of text before and after each training.
+
+    Returns:
+        The rows of the experiment, those of the choice of the rate included.
+
+    Raises:
+        ValueError: If a subset is larger than the set, or the folder holds another experiment.
+    """
+    folder = Path(folder)
+    if max(experiment.counts) > len(train[1]):
+        raise ValueError(
+            f"`counts` may not be more than the {len(train[1])} training images. Received: "
+            f"counts={tuple(experiment.counts)}"
+        )
+    rows = _begin(folder, experiment)
+    order = nested_order(train[1])
+    asked: list[Cell] = []
+
+    def done(cell: Cell, number: int, of: int) -> Row:
+        asked.append(cell)
+        if cell not in rows:
+            report(f"[{number}/{of}] {cell}")
+            chosen = order[: cell.images]
+            subset = train[0][chosen], train[1][chosen]
+            rows[cell] = _train(experiment, cell, subset, held_out, class_names, folder, verbose)
+            _write_table(folder / TABLE_FILE, list(rows.values()))
+            if len({row.images for row in rows.values()}) > 1:
+                _draw(folder / PICTURE_FILE, list(rows.values()), len(held_out[1]))
+            report(f"{100 * rows[cell].accuracy:.1f} % after {rows[cell].seconds:.0f} s")
+        return rows[cell]
+
+    # Which rate: the paper's way, a few values tried on images that are held out.
+    middle = experiment.counts[len(experiment.counts) // 2]
+    tried = [(family, rate) for family in experiment.families for rate in experiment.learning_rates]
+    rest = len(experiment.families) * (len(experiment.counts) * len(experiment.teraflops) - 1)
+    of = len(tried) + rest
+    best: dict[str, Row] = {}
+    for number, (family, rate) in enumerate(tried, start=1):
+        cell = Cell(family, middle, experiment.teraflops[0], rate)
+        row = done(cell, number, of)
+        if family not in best or row.accuracy > best[family].accuracy:
+            best[family] = row
+
+    number = len(tried)
+    for budget in experiment.teraflops:
+        for count in experiment.counts:
+            for family in experiment.families:
+                rate = best[family].learning_rate
+                cell = Cell(family, count, budget, rate)
+                number += cell not in asked
+                done(cell, number, of)
+    _draw(folder / PICTURE_FILE, list(rows.values()), len(held_out[1]))
+    return [rows[cell] for cell in dict.fromkeys(asked)]
+
+
+def nested_order(labels: np.ndarray) -> np.ndarray:
+    """Places of all images, such that the first of them have equal shares of the classes.
+
+    Args:
+        labels: Integers `[N]`.
+
+    Returns:
+        A permutation `[N]`: the first image of each class, then the second of each, ...
+    """
+    rank = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        rank[members] = np.arange(len(members))
+    return np.lexsort((labels, rank))
+
+
+def chosen_rows(rows: Sequence[Row]) -> list[Row]:
+    """Without the trainings whose rate was not the best of those that were tried."""
+    best: dict[tuple[str, int, float], Row] = {}
+    for row in rows:
+        key = row.family, row.images, row.teraflops
+        if key not in best or row.accuracy > best[key].accuracy:
+            best[key] = row
+    return list(best.values())
+
+
+def read_table(path: str | Path) -> list[Row]:
+    """The rows of a `data_scaling.csv`.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    kinds: dict[str, Any] = {"family": str, "images": int, "steps": int}
+    with open(path, encoding="utf-8", newline="") as file:
+        try:
+            return [
+                Row(**{name: kinds.get(name, float)(value) for name, value in line.items()})
+                for line in csv.DictReader(file)
+            ]
+        except (TypeError, ValueError) as error:
+            names = ", ".join(field.name for field in dataclasses.fields(Row))
+            raise ValueError(
+                f"{path} must be a table with the columns {names}. Received: {error}"
+            ) from error
+
+
+def _train(
+    experiment: Experiment,
+    cell: Cell,
+    subset: Arrays,
+    held_out: Arrays,
+    class_names: Sequence[str],
+    folder: Path,
+    verbose: str | int,
+) -> Row:
+    keras.utils.set_random_seed(experiment.seed)
+    steps = experiment.steps(cell.family, cell.teraflops, len(class_names))
+    config = experiment.families[cell.family]
+    model = config.build(
+        image_size=experiment.image_size,
+        classes=len(class_names),
+        include_preprocessing=True,
+        **config.architecture,
+    )
+    images = data.from_arrays(
+        subset,
+        held_out,
+        class_names,
+        experiment.image_size,
+        experiment.batch_size,
+        crop_area=experiment.crop_area,
+        seed=experiment.seed,
+    )
+    checkpoints = folder / "unfinished" / "-".join(map(str, dataclasses.astuple(cell)))
+    result = fine_tune(
+        model,
+        images,
+        steps=steps,
+        learning_rate=cell.learning_rate,
+        recipe=from_scratch_recipe,
+        checkpoints=checkpoints,
+        verbose=verbose,
+    )
+    shutil.rmtree(checkpoints)
+    seen = steps * experiment.batch_size
+    return Row(
+        **dataclasses.asdict(cell),
+        steps=steps,
+        exaflops=seen * experiment.flops(cell.family, len(class_names)) / 1e18,
+        passes=seen / cell.images,
+        train_accuracy=result.train_accuracy,
+        accuracy=result.validation_accuracy,
+        seconds=result.seconds,
+    )
+
+
+def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
+    """What is done already; an experiment of its own must not be mixed with another."""
+    check_writable(folder)
+    settings, table = folder / SETTINGS_FILE, folder / TABLE_FILE
+    asked = experiment.as_json()
+    if not settings.exists():
+        if table.exists():
+            raise ValueError(
+                f"{folder} holds a table but not its {SETTINGS_FILE}: choose another folder"
+            )
+        with replacing(settings) as temporary:
+            temporary.write_text(json.dumps(asked, indent=1) + "\n", "utf-8")
+    held = json.loads(settings.read_text("utf-8"))
+    if held != asked:
+        raise ValueError(
+            f"{folder} holds an experiment with other settings: choose another folder, or the "
+            f"settings that it has. Expected: {held}. Received: {asked}"
+        )
+    return {row.cell: row for row in read_table(table)} if table.exists() else {}
+
+
+def _write_table(path: Path, rows: Sequence[Row]) -> None:
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
+        writer.writeheader()
+        writer.writerows(
+            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in vars(row).items()}
+            for row in rows
+        )
+
+
+def _draw(path: Path, rows: Sequence[Row], held_out: int) -> None:
+    label = f"accuracy on {held_out:,} images held out, in %"
+    figure = charts.data_scaling([vars(row) for row in chosen_rows(rows)], label)
+    with replacing(path) as temporary:
+        plots.save(figure, temporary)

@@ -1,0 +1,33 @@
+"""VTAB-1k: a model fine-tuned on 1,000 images of each of 19 tasks, and tested on all of them.
+
+    from keras_vit import vtab
+
+    vtab.available(data_dir)  # which of the data sets are there
+    summary = vtab.run(vtab.Settings(), "runs/vtab", data_dir=data_dir)
+    print("\n".join(vtab.report_lines(summary)))
+
+The 19 tasks of arXiv 1910.04867 are the rows of `TASKS`; how the ViT paper trains is in `Settings`.
+"""
+
+from keras_vit.experiments.vtab.data import Availability, available, load, splits
+from keras_vit.experiments.vtab.labels import Label
+from keras_vit.experiments.vtab.report import list_lines, picture, report_lines, scores
+from keras_vit.experiments.vtab.runner import Settings, run
+from keras_vit.experiments.vtab.tasks import GROUPS, TASKS, Task
+
+__all__ = [
+    "GROUPS",
+    "TASKS",
+    "Availability",
+    "Label",
+    "Settings",
+    "Task",
+    "available",
+    "list_lines",
+    "load",
+    "picture",
+    "report_lines",
+    "run",
+    "scores",
+    "splits",
+]

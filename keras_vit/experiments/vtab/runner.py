@@ -1,0 +1,343 @@
+"""The protocol of VTAB-1k, a task after the other, each kept as soon as it is done."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_vit import distribution, plots, recipes, runs, training
+from keras_vit.data.damage import data_errors
+from keras_vit.distribution.hardware import XLA
+from keras_vit.experiments.vtab import data as vtab_data
+from keras_vit.experiments.vtab.report import picture, scores
+from keras_vit.experiments.vtab.tasks import TASKS, Task
+from keras_vit.models import VARIANTS
+from keras_vit.recipes import Recipe
+from keras_vit.runs import from_settings, resume
+from keras_vit.runs.settings import SMALL
+from keras_vit.training import fine_tuning
+from keras_vit.training.engine import OneDevice
+from keras_vit.training.run_checkpoints import check_same_run
+from keras_vit.utils.checks import check_choice
+from keras_vit.utils.files import check_writable, replacing, set_aside
+
+SETTINGS_FILE, SUMMARY_FILE, PICTURE_FILE = "settings.json", "summary.json", "vtab.png"
+
+_WHY_SKIPPED = {
+    "download": "data not there: pass download=True (--download), or another data_dir",
+    "manual": "data not there, to be downloaded by hand (see --list)",
+    "unknown": "data not there: {}",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How to train; the defaults are those of the ViT paper (appendix B.1.1 and Table 4).
+
+    One setting for all tasks, as there: its authors chose it once, among two learning rates and
+    two schedules, by the mean of all tasks on the 200 images. So by default nothing is tuned here.
+
+    Attributes:
+        model: A constructor of `keras_vit`, or `"small"`, as in `keras_vit.runs.Settings`.
+        weights: What it takes as `weights`.
+        image_size: Pixels of a side.
+        steps: Updates. Default: 2,500, for another batch size as many as make the same number of
+            images.
+        batch_size: Images of an update.
+        accumulate: In how many parts they are taken; saves memory.
+        learning_rate: The highest. Default: .01, in proportion to the batch size.
+        sweep: Learning rates to choose from, for each task the one that is best on its 200 images
+            after training on its 800 (of equal ones the first), as VTAB allows. One value only
+            records what it gives there. Default: none, and that phase is left out.
+        seed: Of everything that happens at random.
+        dtype: Dtype policy; `"auto"` as in `keras_vit.runs.Settings`.
+        xla: Likewise.
+        save_every: Batches between checkpoints.
+    """
+
+    model: str = "ViT_B16"
+    weights: str | None = "imagenet21k"
+    image_size: int = 384
+    steps: int | None = None
+    batch_size: int = 512
+    accumulate: int = 1
+    learning_rate: float | None = None
+    sweep: tuple[float, ...] = ()
+    seed: int = 0
+    dtype: str = "auto"
+    xla: str = "auto"
+    save_every: int = 500
+
+    def recipe(self) -> Recipe:
+        """The ViT paper's recipe for VTAB, for this batch size, learning rate and these steps.
+
+        Raises:
+            ValueError: If a field is out of its range.
+        """
+        for name in ("batch_size", "accumulate", "steps", "save_every"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
+                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+        if self.batch_size % self.accumulate:
+            raise ValueError(
+                "The batches of a step must be of one size: `accumulate` must divide "
+                f"`batch_size`. Received: accumulate={self.accumulate}, "
+                f"batch_size={self.batch_size}"
+            )
+        if any(not rate > 0 for rate in self.sweep):
+            raise ValueError(f"`sweep` must hold positive rates. Received: sweep={self.sweep!r}")
+        recipe = recipes.get("vit-finetune", "vtab", image_size=self.image_size)
+        return fine_tuning.adapted(
+            recipe.scaled_to(self.batch_size), self.steps, self.learning_rate, None
+        )
+
+
+def run(
+    settings: Settings,
+    out: str | Path,
+    *,
+    tasks: Iterable[str | Task] | None = None,
+    data_dir: str | Path | None = None,
+    download: bool = False,
+    overwrite: bool = False,
+    verbose: str | int = "auto",
+) -> dict[str, Any]:
+    """Runs the protocol on all tasks whose data are there.
+
+    For each: with a `sweep`, trainings on 800 images, of which the learning rate that is best on
+    200 others is taken; then a training on those 1,000, and the share of all test images that are
+    right. A task's result is a file `TASK.json` in the folder, written under another name and
+    renamed; `summary.json` holds them all, `vtab.png` shows them. When the process ends before its
+    time, at whatever moment, the same call goes on: with the tasks that have no file yet, and in
+    the middle of one from the newest of its checkpoints (`TASK.training`). The result is that of a
+    run that was not interrupted. More tasks may be asked for later, in the same folder.
+
+    Args:
+        settings: How to train.
+        out: The folder.
+        tasks: Names of `keras_vit.experiments.vtab.TASKS`, or rows like those. Default: all 19.
+        data_dir: Where TFDS keeps its files. Default: its own choice.
+        download: Whether TFDS may download what is not there.
+        overwrite: Whether to begin anew; what is there is kept as `OUT.old`.
+        verbose: As in `keras_vit.training.fine_tune`; with 0 nothing is said of the tasks either.
+
+    Returns:
+        `results` by task, those of earlier calls included; `skipped`: tasks and why; `scores` as
+        `keras_vit.experiments.vtab.scores` gives them; `settings`.
+
+    Raises:
+        ValueError: If the folder holds something else, or a run with other settings; if there is
+            no such task; if settings are out of their range, or the training diverges.
+        OSError: If the disk is full, or a data file is damaged; checkpoints are kept.
+        ImportError: If tensorflow-datasets or matplotlib is not installed.
+        keras_vit.training.PreemptedError: After a SIGTERM; checkpoints are kept.
+    """
+    out, chosen = Path(out), vtab_data.as_tasks(tasks)
+    settings = _resolved(settings)
+    recipe = settings.recipe()
+    recorded = _recorded(settings, recipe)
+    _open_folder(out, recorded, overwrite)
+    plots.require_matplotlib()  # now, not after the trainings
+    states = vtab_data.available(data_dir, chosen)
+    skipped: dict[str, str] = {}
+    say = print if verbose != 0 else lambda *_, **__: None
+    for task in chosen:
+        path = out / f"{task.name}.json"
+        one = _Task(task, settings, recipe, out, data_dir, verbose)
+        if path.exists():
+            resume.remove(one.checkpoints)  # where it was killed between the two
+            continue
+        state = states[task.name]
+        if state.state != "prepared":
+            reason = _prepare(task, state, data_dir) if download else _why(state)
+            if reason is not None:
+                say(f"{task.name}: skipped, {reason}", flush=True)
+                skipped[task.name] = reason
+                continue
+        say(f"{task.name}:", flush=True)
+        _write(path, one.result())
+        resume.remove(one.checkpoints)
+    results = _results(out)
+    summary = {
+        "results": results,
+        "skipped": skipped,
+        "scores": scores(results),
+        "settings": recorded,
+    }
+    if results:
+        with replacing(out / PICTURE_FILE) as temporary:
+            plots.save(picture(summary), temporary)
+    _write(out / SUMMARY_FILE, summary)
+    return summary
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """One task, from its data to its result."""
+
+    task: Task
+    settings: Settings
+    recipe: Recipe
+    out: Path
+    data_dir: str | Path | None
+    verbose: str | int
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.out / f"{self.task.name}.training"
+
+    def result(self) -> dict[str, Any]:
+        rates = self.settings.sweep
+        tuned = {rate: self._tune(rate) for rate in rates}
+        best = max(rates, key=lambda rate: tuned[rate]) if rates else self.recipe.learning_rate
+        data, model, result = self._train("final", best)
+        # The test images are looked at once, when all is decided.
+        with data_errors(data):
+            test = OneDevice(model).evaluate(data.validation, data.batch_size)
+        return {
+            "title": self.task.title,
+            "group": self.task.group,
+            "stand_in": self.task.stand_in,
+            "tfds": self.task.tfds,
+            "test_accuracy": test["accuracy"],
+            "test_loss": test["loss"],
+            "test_images": data.num_validation,
+            "train_images": data.num_train,
+            "train_accuracy": result.train_accuracy,
+            "learning_rate": best,
+            "tuned": [[rate, accuracy] for rate, accuracy in tuned.items()],
+            "steps": result.steps,
+            "seconds": result.seconds,
+        }
+
+    def _tune(self, rate: float) -> float:
+        """Accuracy on the 200 images; kept in a file, as the next training may be killed."""
+        path = self.checkpoints / f"tune-{rate:g}.json"
+        if not path.exists():
+            _, _, result = self._train("tune", rate)
+            _write(path, result.validation_accuracy)
+        return json.loads(path.read_text("utf-8"))
+
+    def _train(self, phase: str, rate: float) -> tuple[Any, keras.Model, training.TrainingResult]:
+        settings = self.settings
+        # Each training starts like the first of a process, in which it may be taken up.
+        keras.utils.clear_session()
+        keras.utils.set_random_seed(settings.seed)
+        data = vtab_data.load(
+            self.task,
+            phase,
+            settings.image_size,
+            settings.batch_size // settings.accumulate,
+            data_dir=self.data_dir,
+            seed=settings.seed,
+        )
+        built = runs.Settings(
+            self.task.name,
+            settings.model,
+            settings.weights,
+            settings.image_size,
+            dtype=settings.dtype,
+        )
+        model = from_settings.build(built, len(data.class_names), self.recipe)
+        # On the way a sample of the training images is looked at, not those to test on.
+        watched = data
+        if phase == "final":
+            watched = dataclasses.replace(
+                data,
+                validation=data.train_as_validation.take(1),
+                num_validation=min(data.batch_size, data.num_train),
+            )
+        result = training.fine_tune(
+            model,
+            watched,
+            recipe=self.recipe.replace(learning_rate=rate),
+            checkpoints=self.checkpoints / f"{phase}-{rate:g}",
+            save_every=settings.save_every,
+            accumulate=settings.accumulate,
+            jit_compile=settings.xla == "on",
+            facts={"phase": phase, "rate": rate},
+            verbose=self.verbose,
+        )
+        return data, model, result
+
+
+def _resolved(settings: Settings) -> Settings:
+    """With what `"auto"` comes to on one device; several are not used."""
+    check_choice("model", settings.model, (SMALL, *VARIANTS))
+    check_choice("xla", settings.xla, XLA)
+    dtype, xla = settings.dtype, settings.xla
+    if dtype == "auto":
+        dtype = distribution.default_precision(None)
+    if xla == "auto":
+        xla = "on" if distribution.default_jit(None, dtype) else "off"
+    return dataclasses.replace(settings, dtype=dtype, xla=xla)
+
+
+def _recorded(settings: Settings, recipe: Recipe) -> dict[str, Any]:
+    """What the results depend on, for JSON."""
+    fields = dataclasses.asdict(settings) | {
+        "weights": settings.weights and Path(settings.weights).name,
+        "steps": recipe.total_steps,
+        "warmup_steps": recipe.warmup_steps,
+        "learning_rate": recipe.learning_rate,
+    }
+    del fields["save_every"]  # it changes nothing
+    return json.loads(json.dumps(fields))
+
+
+def _open_folder(out: Path, recorded: dict[str, Any], overwrite: bool) -> None:
+    """Makes the folder of a run, or checks that it is that of this one."""
+    if out.exists() and overwrite:
+        set_aside(out)
+    there = {"a file"} if out.is_file() else set()
+    if out.is_dir():  # without what a process was writing when it was killed
+        there = {path.name for path in out.iterdir() if not path.name.startswith(".")}
+    if there and SETTINGS_FILE not in there:
+        raise ValueError(
+            f"{out} exists already, and is no run of VTAB. Choose another name, or pass "
+            "overwrite=True (--overwrite): it is then kept under another name"
+        )
+    # Settings with which nothing was ever done bind nobody.
+    if any(name.endswith((".json", ".training")) for name in there - {SETTINGS_FILE, SUMMARY_FILE}):
+        check_same_run(recorded, json.loads((out / SETTINGS_FILE).read_text("utf-8")), out)
+        return
+    check_writable(out)
+    _write(out / SETTINGS_FILE, recorded)
+
+
+def _why(state: vtab_data.Availability) -> str:
+    return _WHY_SKIPPED[state.state].format(state.detail)
+
+
+def _prepare(task: Task, state: vtab_data.Availability, data_dir: Any) -> str | None:
+    """Downloads and prepares; why not, if that fails: other tasks are to go on."""
+    from keras_vit.data.sources.tfds import open_builder
+
+    if state.state == "unknown":
+        return _why(state)
+    try:
+        open_builder(task.tfds, data_dir).download_and_prepare()
+    except Exception as error:  # of the network, of the archive, of TFDS's own assertions
+        line = next(iter(str(error).strip().splitlines()), "")
+        return f"TFDS could not prepare it: {type(error).__name__}: {line}"
+    return None
+
+
+def _results(out: Path) -> dict[str, Any]:
+    """The results that are there, in the order of the tasks; what stands in comes last."""
+    known = [f"{name}.json" for name in TASKS]
+    others = (SETTINGS_FILE, SUMMARY_FILE, *known)
+    rest = sorted(path.name for path in out.glob("*.json") if path.name not in others)
+    names: Sequence[str] = [name for name in (*known, *rest) if (out / name).exists()]
+    return {name.removesuffix(".json"): json.loads((out / name).read_text()) for name in names}
+
+
+def _write(path: Path, content: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")

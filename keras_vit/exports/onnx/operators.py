@@ -1,0 +1,294 @@
+"""Our layers as ONNX operators: one function for each layer, in the order of the image's way.
+
+Written by hand because a traced graph has a LayerNorm as nine operators and a GELU as eight; here
+each is one, so that every runtime has its own fast kernel for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit import layers as ours
+from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first
+from keras_vit.layers.standardized_conv import StandardizedConv2D
+from keras_vit.utils.backend import ops
+
+
+def _numpy(variable: Any) -> np.ndarray:
+    return np.asarray(ops.convert_to_numpy(variable)).astype("float32")
+
+
+def _activation(graph: Graph, x: str, function: Any) -> str:
+    name = getattr(function, "__name__", str(function))
+    if name == "linear" or function is None:
+        return x
+    kinds = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax"}
+    if name not in kinds:
+        raise ValueError(
+            f"The activation {name!r} has no ONNX operator here. Expected one of {list(kinds)}, "
+            "or none: export the model with logits and apply it afterwards."
+        )
+    return graph.op(kinds[name], x, **({"axis": -1} if name == "softmax" else {}))
+
+
+def _dense(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
+    """`x W + b`; `scale` multiplies the outputs, and goes into the weights."""
+    kernel, bias = _numpy(layer.kernel), layer.bias
+    bias = np.zeros(kernel.shape[1], "float32") if bias is None else _numpy(bias)
+    if scale is not None:
+        kernel, bias = kernel * scale, bias * scale
+    product = graph.op("MatMul", x, graph.weight(f"{name}/kernel", kernel))
+    return graph.op("Add", product, graph.weight(f"{name}/bias", bias))
+
+
+def _layer_norm(graph: Graph, x: str, layer: Any, name: str) -> str:
+    gamma = graph.weight(f"{name}/gamma", _numpy(layer.gamma))
+    beta = graph.weight(f"{name}/beta", _numpy(layer.beta))
+    return graph.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=layer.epsilon)
+
+
+def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
+    hidden = _dense(graph, x, layer.dense_1, f"{name}/dense_1")
+    approximate = "tanh" if layer.gelu == "tanh" else "none"
+    hidden = graph.op("Gelu", hidden, approximate=approximate)
+    return _dense(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
+
+
+# Image to tokens.
+
+
+def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
+    conv = layer.projection
+    x = graph.op(
+        "Conv",
+        channels_first(graph, image),
+        graph.weight("kernel", _numpy(conv.kernel).transpose(3, 2, 0, 1)),
+        graph.weight("bias", _numpy(conv.bias)),
+        strides=[layer.patch_size] * 2,
+        auto_pad="SAME_UPPER" if layer.border == "pad" else "VALID",
+    )
+    flat = graph.op("Reshape", x, graph.ints(0, layer.width, -1))
+    tokens = Value(graph.op("Transpose", flat, perm=[0, 2, 1]))
+    return [tokens, Value(x, channels_first=True)] if layer.return_grid else tokens
+
+
+def class_token(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    learned = _numpy(layer.token)
+    batch = graph.op("Shape", tokens.name, start=0, end=1)
+    shape = graph.op("Concat", batch, graph.ints(*learned.shape[1:]), axis=0)
+    learned = graph.op("Expand", graph.weight("token", learned), shape)
+    if layer.position == 0:
+        return Value(graph.op("Concat", learned, tokens.name, axis=1))
+    before = _tokens(graph, tokens.name, 0, layer.position)
+    after = _tokens(graph, tokens.name, layer.position, 2**31)
+    return Value(graph.op("Concat", before, learned, after, axis=1))
+
+
+def _tokens(graph: Graph, x: str, start: int, end: int) -> str:
+    return graph.op("Slice", x, graph.ints(start), graph.ints(end), graph.ints(1))
+
+
+def position_embedding(
+    graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value | None = None
+) -> Value:
+    if grid is not None and tuple(shapes[1][1:3]) != layer.grid_size:
+        raise ValueError(
+            "The model takes images of any size, and an ONNX graph is made for one. Use "
+            "`keras_vit.resize_model(model, (rows, columns))` first."
+        )
+    return Value(graph.op("Add", tokens.name, graph.weight("embedding", _numpy(layer.embedding))))
+
+
+# The encoder.
+
+
+def transformer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    """The whole block; of the last one only the class token, where nothing else is wanted."""
+    scales = (None, None)
+    if layer.layer_scale is not None:
+        scales = (_numpy(layer.attention_scale.gamma), _numpy(layer.mlp_scale.gamma))
+    x = tokens.name
+    h = _layer_norm(graph, x, layer.attention_norm, "attention_norm")
+    asking = h
+    if layer.name == graph.last_block:  # the class token asks all, and nobody asks the others
+        x, asking = _tokens(graph, x, 0, 1), _tokens(graph, h, 0, 1)
+    x = graph.op("Add", x, _attention(graph, asking, h, layer.attention, scales[0]))
+    h = _layer_norm(graph, x, layer.mlp_norm, "mlp_norm")
+    return Value(graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp", scales[1])))
+
+
+def _attention(graph: Graph, asking: str, asked: str, layer: Any, scale: Any) -> str:
+    width = int(layer.out.kernel.shape[0])
+    head_dim = width // layer.num_heads
+    heads = []
+    for name, order in (("query", (0, 2, 1, 3)), ("key", (0, 2, 3, 1)), ("value", (0, 2, 1, 3))):
+        factor = np.float32(1 / math.sqrt(head_dim)) if name == "query" else None
+        x = asking if name == "query" else asked
+        rows = _dense(graph, x, getattr(layer, name), f"attention/{name}", factor)
+        split = graph.op("Reshape", rows, graph.ints(0, 0, layer.num_heads, head_dim))
+        heads.append(graph.op("Transpose", split, perm=order))
+    query, key, value = heads  # [B, H, N, d], [B, H, d, N], [B, H, N, d]
+    weights = graph.op("Softmax", graph.op("MatMul", query, key), axis=-1)
+    mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
+    mixed = graph.op("Reshape", mixed, graph.ints(0, 0, width))
+    return _dense(graph, mixed, layer.out, "attention/out", scale)
+
+
+def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    x = tokens.name
+    h = _layer_norm(graph, x, layer.token_norm, "token_norm")
+    h = graph.op("Transpose", h, perm=[0, 2, 1])
+    h = graph.op("Transpose", _mlp(graph, h, layer.token_mixing, "token_mixing"), perm=[0, 2, 1])
+    x = graph.op("Add", x, h)
+    h = _layer_norm(graph, x, layer.channel_norm, "channel_norm")
+    return Value(graph.op("Add", x, _mlp(graph, h, layer.channel_mixing, "channel_mixing")))
+
+
+def layer_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return Value(_layer_norm(graph, x.name, layer, "norm"))
+
+
+# Tokens to what was asked for.
+
+
+def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    if layer.pooling == "token":
+        first = _tokens(graph, tokens.name, 0, 1)
+        return Value(graph.op("Squeeze", first, graph.ints(1)))
+    patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
+    kind = "ReduceMean" if layer.pooling == "avg" else "ReduceMax"
+    return Value(graph.op(kind, patches, graph.ints(1), keepdims=0))
+
+
+def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value) -> Value:
+    patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
+    _, rows, columns, width = shapes[1]
+    return Value(graph.op("Reshape", patches, graph.ints(0, rows, columns, width)))
+
+
+def dense(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return Value(_activation(graph, _dense(graph, x.name, layer, "dense"), layer.activation))
+
+
+# The ResNets.
+
+
+def standardized_conv(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    kernel = _numpy(layer.kernel).astype("float64")
+    mean, variance = kernel.mean((0, 1, 2)), kernel.var((0, 1, 2))
+    root = np.sqrt(variance + 1e-10) if layer.epsilon_in_root else np.sqrt(variance) + 1e-5
+    kernel = ((kernel - mean) / root).transpose(3, 2, 0, 1)
+    return Value(
+        graph.op(
+            "Conv",
+            channels_first(graph, x),
+            graph.weight("kernel", kernel),
+            strides=list(layer.strides),
+            auto_pad="SAME_UPPER" if layer.padding == "same" else "VALID",
+        ),
+        channels_first=True,
+    )
+
+
+def group_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    gamma = graph.weight("gamma", _numpy(layer.gamma))
+    beta = graph.weight("beta", _numpy(layer.beta))
+    y = graph.op(
+        "GroupNormalization", channels_first(graph, x), gamma, beta,
+        num_groups=layer.groups, epsilon=layer.epsilon,
+    )  # fmt: skip
+    return Value(y, channels_first=True)
+
+
+def relu(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return Value(graph.op("Relu", x.name), x.channels_first)
+
+
+def add(graph: Graph, layer: Any, shapes: Any, values: Any) -> Value:
+    first = any(value.channels_first for value in values)
+    names = [channels_first(graph, v) if first else v.name for v in values]
+    total = names[0]
+    for name in names[1:]:
+        total = graph.op("Add", total, name)
+    return Value(total, first)
+
+
+def max_pooling(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    y = graph.op(
+        "MaxPool",
+        channels_first(graph, x),
+        kernel_shape=list(layer.pool_size),
+        strides=list(layer.strides),
+        auto_pad="SAME_UPPER" if layer.padding == "same" else "VALID",
+    )
+    return Value(y, channels_first=True)
+
+
+def zero_padding(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    (top, bottom), (left, right) = layer.padding
+    pads = graph.ints(0, 0, top, left, 0, 0, bottom, right)
+    return Value(graph.op("Pad", channels_first(graph, x), pads), channels_first=True)
+
+
+def global_pooling(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
+    kind = "ReduceMean" if mean else "ReduceMax"
+    return Value(graph.op(kind, channels_first(graph, x), graph.ints(2, 3), keepdims=0))
+
+
+# What Keras and its users put around.
+
+
+def rescaling(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    scaled = graph.op("Mul", x.name, graph.weight("scale", np.asarray(layer.scale)))
+    offset = graph.weight("offset", np.asarray(layer.offset))
+    return Value(graph.op("Add", scaled, offset), x.channels_first)
+
+
+def permute(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return Value(graph.op("Transpose", as_keras_has_it(graph, x), perm=[0, *layer.dims]))
+
+
+def activation(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    function = getattr(layer, "activation", keras.activations.softmax)
+    return Value(_activation(graph, as_keras_has_it(graph, x), function))
+
+
+def identity(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return x
+
+
+def flatten(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
+    return Value(graph.op("Flatten", as_keras_has_it(graph, x), axis=1))
+
+
+OPERATORS: dict[type, Callable[..., Any]] = {
+    ours.PatchEmbed: patch_embed,
+    ours.ClassToken: class_token,
+    ours.PositionEmbedding: position_embedding,
+    ours.TransformerBlock: transformer_block,
+    ours.MixerBlock: mixer_block,
+    ours.TokenPooling: token_pooling,
+    ours.FeatureMap: feature_map,
+    StandardizedConv2D: standardized_conv,
+    keras.layers.LayerNormalization: layer_norm,
+    keras.layers.GroupNormalization: group_norm,
+    keras.layers.Dense: dense,
+    keras.layers.ReLU: relu,
+    keras.layers.Add: add,
+    keras.layers.MaxPooling2D: max_pooling,
+    keras.layers.ZeroPadding2D: zero_padding,
+    keras.layers.GlobalAveragePooling2D: global_pooling,
+    keras.layers.GlobalMaxPooling2D: global_pooling,
+    keras.layers.Rescaling: rescaling,
+    keras.layers.Permute: permute,
+    keras.layers.Activation: activation,
+    keras.layers.Softmax: activation,
+    keras.layers.Dropout: identity,
+    keras.layers.Flatten: flatten,
+}

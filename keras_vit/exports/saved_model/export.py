@@ -1,0 +1,265 @@
+"""A SavedModel that takes image files and gives names, for TF Serving and whatever loads one.
+
+    models/vit/1/
+        saved_model.pb
+        variables/                                  each weight once, float32
+        assets/labels.txt                           the names of the classes, one a line
+        assets.extra/tf_serving_warmup_requests
+
+Signatures (B is any batch size, k is `top_k` or the number of classes if that is less):
+
+    serving_default  image_bytes string [B]
+                     -> class_ids int32 [B, k], labels string [B, k], scores float32 [B, k],
+                        status string [B]
+    predict_pixels   pixels uint8 [B, rows, columns, channels]
+                     -> class_ids, labels, scores, and outputs float32 [B, classes], what the
+                        Keras model gives
+    features         pixels uint8 [B, rows, columns, channels]
+                     -> features float32 [B, D], what the head sees
+
+An image file is a JPEG, PNG, BMP, GIF (its first frame) or WebP (not animated) of any size and
+colour mode; one with an EXIF orientation is turned upright first. A bad image has the class ids
+-1, empty labels, scores of 0 and a `status` other than "ok" that says why; it does not harm the
+others of its batch.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_vit.data.image_ops import RESIZES
+from keras_vit.exports.classifier import PixelClassifier, check_top_k
+from keras_vit.exports.saved_model.decoding import MAX_PIXELS, decode_batch
+from keras_vit.exports.saved_model.session import SessionModel
+from keras_vit.exports.saved_model.warmup import write_warmup
+from keras_vit.utils.backend import ops
+
+# Of the largest output; the sums are the same, their order may differ.
+TOLERANCE = 1e-4
+
+
+def export_saved_model(
+    model: keras.Model,
+    path: str | os.PathLike[str],
+    *,
+    class_names: Sequence[str] | None = None,
+    top_k: int = 5,
+    image_size: int | tuple[int, int] | None = None,
+    resize: str = "squash",
+    strict: bool = False,
+    xla: bool = False,
+    max_pixels: int = MAX_PIXELS,
+    warmup: Iterable[bytes] | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Writes a SavedModel and checks it against the model, in the loader that TF Serving uses.
+
+    It needs neither Keras nor keras_vit to run. It is written beside its final place and takes
+    its name when it is complete and right.
+
+    Args:
+        model: A classifier that keras_vit built: any family, head, dtype policy, data format,
+            with or without `include_preprocessing`. It is left as it is; a mixed-precision one
+            is exported in float32.
+        path: The folder to make. For TF Serving its name is a version: `models/vit/1`.
+        class_names: One per class, in order. Default: those of ImageNet for heads of 1,000 and
+            21,843 classes, else `"class 0"` and so on.
+        top_k: How many classes to name per image; all if there are fewer.
+        image_size: Pixels, one number or (rows, columns). Default: the model's. For another, or
+            where the model leaves it open, position embeddings are resampled.
+        resize: How an image file gets this size: `"squash"` ignores the proportions, `"crop"`
+            keeps them and cuts out the middle 224/256.
+        strict: Whether a bad image fails the whole request.
+        xla: Compile the model with XLA, for each batch size on its first request. Decoding is
+            not compiled.
+        max_pixels: Larger images are refused before they are decoded.
+        warmup: Image files, as bytes, for the warm-up requests. Default: a generated image.
+            `()` for no such file.
+        overwrite: Whether a SavedModel at `path` may be replaced.
+
+    Returns:
+        `path`.
+
+    Raises:
+        FileExistsError: If there is something at `path`; with `overwrite`, if it is no
+            SavedModel.
+        FileNotFoundError: If the folder of `path` does not exist.
+        ValueError: If the model or an argument does not fit, or the result differs from the
+            model. Nothing is written then.
+    """
+    path = Path(path)
+    _check_path(path, overwrite)
+    if resize not in RESIZES:
+        raise ValueError(f"`resize` must be one of {RESIZES}. Received: resize={resize!r}")
+    classifier = PixelClassifier(model, image_size, class_names)
+    files = _warmup_files(warmup, classifier.image_size)
+    with _new_folder(path) as folder:
+        signatures = _signatures(
+            classifier,
+            check_top_k(top_k, len(classifier.class_names)),
+            resize=resize,
+            strict=strict,
+            xla=xla,
+            max_pixels=max_pixels,
+        )
+        # TensorFlow's own variables and not the Keras model: the session loader does not find
+        # variables behind that, and `model.export` stores them twice.
+        module: Any = tf.Module()
+        module.variables_of_the_model = [v.value for v in classifier.model.variables]
+        saved = folder / path.name
+        options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+        tf.saved_model.save(module, str(saved), signatures, options)
+        lines = "".join(f"{name}\n" for name in classifier.class_names)
+        (saved / "assets" / "labels.txt").write_text(lines, "utf-8")
+        pixels = _example_pixels(classifier)
+        if files:
+            requests = [("serving_default", {"image_bytes": [file]}) for file in files]
+            requests += [(name, {"pixels": pixels}) for name in ("predict_pixels", "features")]
+            write_warmup(saved, path.parent.name, requests)
+        _check_result(saved, classifier, pixels, files)
+    return path
+
+
+def _signatures(
+    classifier: PixelClassifier,
+    top_k: int,
+    *,
+    resize: str,
+    strict: bool,
+    xla: bool,
+    max_pixels: int,
+) -> dict[str, Any]:
+    """The computation: a concrete function per signature."""
+    rows, columns = classifier.image_size
+    pixels = tf.TensorSpec((None, rows, columns, classifier.channels), tf.uint8, "pixels")
+    files = tf.TensorSpec((None,), tf.string, "image_bytes")
+    # Of float32 only: another dtype would put the whole computation into the file once more.
+    run = tf.function(classifier, jit_compile=xla or None, autograph=False)
+
+    @tf.function(input_signature=[tf.TensorSpec((None, None), tf.int32)], autograph=False)
+    def label_of(ids: Any) -> Any:  # a function, so that the names are in the file once
+        return tf.gather(tf.constant(["", *classifier.class_names]), ids + 1)
+
+    def classify(probabilities: Any, good: Any) -> dict[str, Any]:
+        """Names and scores [B, k] of `probabilities` [B, classes]; rows not `good` empty."""
+        scores, ids = tf.math.top_k(probabilities, top_k)
+        ids = tf.where(good[:, None], ids, -1)
+        return {
+            "class_ids": ids,
+            "labels": label_of(ids),
+            "scores": tf.where(good[:, None], scores, 0.0),
+        }
+
+    @tf.function(input_signature=[files], autograph=False)
+    def serving_default(image_bytes: Any) -> dict[str, Any]:
+        images, status = decode_batch(
+            image_bytes, classifier.image_size, classifier.channels, resize, max_pixels
+        )
+        good = status == "ok"
+        if strict:
+            message = ["Images of the request are bad (strict), status: ", status]
+            with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(good), message)]):
+                images = tf.identity(images)
+        _, _, probabilities = run(images)
+        return {**classify(probabilities, good), "status": status}
+
+    @tf.function(input_signature=[pixels], autograph=False)
+    def predict_pixels(pixels: Any) -> dict[str, Any]:
+        _, outputs, probabilities = run(tf.cast(pixels, tf.float32))
+        good = tf.ones(tf.shape(pixels)[:1], tf.bool)
+        return {**classify(probabilities, good), "outputs": outputs}
+
+    @tf.function(input_signature=[pixels], autograph=False)
+    def features(pixels: Any) -> dict[str, Any]:
+        return {"features": run(tf.cast(pixels, tf.float32))[0]}
+
+    functions = (serving_default, predict_pixels, features)
+    return {f.__name__: f.get_concrete_function() for f in functions}
+
+
+def _check_path(path: Path, overwrite: bool) -> None:
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write into.")
+    if not path.exists() and not path.is_symlink():
+        return
+    if not overwrite:
+        raise FileExistsError(
+            f"There is something at {str(path)!r} already. Choose another folder (for TF Serving "
+            "the next number), or pass overwrite=True."
+        )
+    if not (path / "saved_model.pb").is_file() or path.is_symlink():
+        raise FileExistsError(
+            f"{str(path)!r} is no SavedModel, and is not replaced. Choose another folder."
+        )
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A temporary folder beside `path`; what is made in it as `path.name` becomes `path`."""
+    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    try:
+        yield folder
+        if path.exists():
+            os.replace(path, folder / "replaced")
+        os.replace(folder / path.name, path)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _example_pixels(classifier: PixelClassifier) -> np.ndarray:
+    """uint8 [1, rows, columns, channels]: colours that run across the image."""
+    rows, columns = classifier.image_size
+    across, down = np.linspace(0, 255, columns), np.linspace(0, 255, rows)[:, None]
+    image = np.stack(np.broadcast_arrays(across, down, (across + down) / 2), axis=-1)
+    return image[None, ..., : classifier.channels].astype("uint8")
+
+
+def _warmup_files(files: Iterable[bytes] | None, image_size: tuple[int, int]) -> list[bytes]:
+    if files is None:
+        noise = np.random.default_rng(0).integers(0, 256, (*image_size, 3), "uint8")
+        return [tf.io.encode_jpeg(noise).numpy()]
+    if isinstance(files, bytes):  # one of them
+        files = (files,)
+    files = list(files)
+    for i, file in enumerate(files):
+        if not isinstance(file, bytes):
+            raise TypeError(
+                "`warmup` must be image files as bytes, `Path(...).read_bytes()`. Received: "
+                f"warmup[{i}] of type {type(file).__name__}"
+            )
+    return files
+
+
+def _check_result(
+    folder: Path, classifier: PixelClassifier, pixels: np.ndarray, files: list[bytes]
+) -> None:
+    """Raises unless the session loader reads the folder and gives what the model gives."""
+    _, expected, _ = (ops.convert_to_numpy(x) for x in classifier(pixels))
+    with SessionModel(folder) as session:
+        found = session.run({"pixels": pixels}, "predict_pixels", ("outputs",))["outputs"]
+        largest = np.abs(expected).max() or 1.0
+        difference = float(np.abs(found - expected).max() / largest)
+        if not difference <= TOLERANCE:
+            raise ValueError(
+                f"The SavedModel differs from the model by {difference:.1e} of the largest output, "
+                f"more than {TOLERANCE:.0e}. Nothing was written."
+            )
+        if not files:
+            return
+        status = session.run({"image_bytes": files}, outputs=("status",))["status"]
+    for i, text in enumerate(status):
+        if text != b"ok":
+            raise ValueError(
+                f"`warmup` must be image files that can be read. Received: warmup[{i}]: "
+                f"{text.decode()}"
+            )

@@ -1,0 +1,174 @@
+"""The forward pass of a folded ViT, in the operations that TFLite runs fastest.
+
+Shape letters: B images, H heads, N tokens, P prefix tokens (the class token and the registers),
+D width, d = D / H. A block is 30 operations (43 as Keras's own layers convert), and XNNPACK takes
+all of them: a slice that drops an axis, `x[:, 0]`, would end its partition, and so would a
+split. Rows `[B * N, D]` make every product a FULLY_CONNECTED with its weights laid out for it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import keras
+import tensorflow as tf
+
+from keras_vit.exports.tflite.fold import Arrays, blocks_of
+
+ACTIVATIONS = {"linear": tf.identity, "softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldedConfig:
+    """What the arrays of a ViT do not say.
+
+    Attributes:
+        patch_size: Pixels of a side (of the stem's output, where there is one).
+        num_heads: Of every block.
+        gelu: `"tanh"` or `"exact"`.
+        epsilon: Of the layer norms.
+        pooling: `"token"` or `"avg"`.
+        norm_after_pooling: Whether the last norm follows the pooling.
+        padding: Of the patch projection, `"VALID"` or `"SAME"`.
+        activation: Of the head, a key of `ACTIVATIONS`.
+        stem: What makes of images what is cut into patches; `None` for the images.
+        tail: What makes scores of the normalised features, in place of the arrays' own head.
+    """
+
+    patch_size: int
+    num_heads: int
+    gelu: str
+    epsilon: float
+    pooling: str
+    norm_after_pooling: bool
+    padding: Literal["VALID", "SAME"]
+    activation: str
+    stem: keras.Model | None = None
+    tail: keras.Model | None = None
+
+
+class FoldedViT(tf.Module):
+    """A ViT of folded arrays, for images of one size.
+
+    Args:
+        arrays: From `keras_vit.exports.tflite.fold.merge_tokens(fold(...))`.
+        config: The rest of it.
+    """
+
+    def __init__(self, arrays: Arrays, config: FoldedConfig):
+        super().__init__()
+        self.config = config
+        self._blocks = blocks_of(arrays)
+        # Variables for the converter to find and the signatures to share.
+        self._weights: dict[str, Any] = {
+            name: tf.Variable(tf.constant(array), trainable=False) for name, array in arrays.items()
+        }
+
+    def __call__(self, images: Any) -> Any:
+        """float32 `[B, rows, columns, C]`, B known, to `[B, classes]`."""
+        config = self.config
+        batch = images.shape[0]
+
+        # Image to tokens.
+        if config.stem is not None:
+            images = config.stem(images, training=False)
+        patches = self._patches(images)  # [B * N, p * p * C]
+        width = self._weights["patches"].shape[-1]
+        tokens: Any = tf.reshape(
+            self.dense("patch_embed/projection", patches), (batch, -1, width)
+        )  # [B, N, D]
+        tokens += self._weights["patches"]
+        num_prefix_tokens = 0
+        if "prefix" in self._weights:
+            prefix = self._weights["prefix"]  # [1, P, D]
+            num_prefix_tokens = prefix.shape[1]
+            tokens = tf.concat([tf.repeat(prefix, batch, axis=0), tokens], axis=1)
+        # What the pooling reads: behind the attention of the last block nothing else is needed.
+        first, count = 0, 1
+        if config.pooling == "avg":
+            first, count = num_prefix_tokens, tokens.shape[1] - num_prefix_tokens
+
+        # The encoder, on rows.
+        rows = tf.reshape(tokens, (-1, width))  # [B * N, D]
+        for block in self._blocks:
+            queries = normed = _normalise(rows, config.epsilon)
+            if block == self._blocks[-1]:
+                queries, rows = (_cut(x, batch, first, count) for x in (queries, rows))
+            rows = rows + self._attention(f"{block}/attention", queries, normed, batch)
+            hidden = self.dense(f"{block}/mlp/dense_1", _normalise(rows, config.epsilon))
+            hidden = tf.nn.gelu(hidden, approximate=config.gelu == "tanh")
+            rows = rows + self.dense(f"{block}/mlp/dense_2", hidden)
+        if not self._blocks:
+            rows = _cut(rows, batch, first, count)
+
+        # Tokens to scores.
+        if not config.norm_after_pooling:
+            rows = self._last_norm("encoder_norm", rows)
+        if config.pooling == "avg":
+            rows = tf.reduce_mean(tf.reshape(rows, (batch, count, width)), axis=1)  # [B, D]
+        if config.norm_after_pooling:
+            rows = self._last_norm("pooled_norm", rows)
+        if config.tail is not None:
+            return config.tail(rows, training=False)
+        if "pre_logits/kernel" in self._weights:
+            rows = tf.tanh(self.dense("pre_logits", rows))
+        return ACTIVATIONS[config.activation](self.dense("head", rows))
+
+    def _patches(self, images: Any) -> Any:
+        """`[B, rows, columns, C]` to rows `[B * N, p * p * C]`, a patch each.
+
+        A dense layer of patches, not the convolution that it is: in 8 bits each patch has a scale
+        of its own then, where one scale for the image leaves few steps for the plain ones.
+        """
+        patch = self.config.patch_size
+        rows, columns = images.shape[1:3]
+        if self.config.padding == "SAME":
+            top, left = ((-side % patch) // 2 for side in (rows, columns))
+            bottom, right = -rows % patch - top, -columns % patch - left
+            images = tf.pad(images, ((0, 0), (top, bottom), (left, right), (0, 0)))
+        elif rows % patch or columns % patch:
+            images = images[:, : rows - rows % patch, : columns - columns % patch]
+        if patch > 1:
+            images = tf.nn.space_to_depth(images, patch)
+        return tf.reshape(images, (-1, images.shape[-1]))
+
+    def _attention(self, name: str, queries: Any, rows: Any, batch: int) -> Any:
+        """Rows `[B * M, D]` ask rows `[B * N, D]`; the queries come scaled from their weights."""
+        heads = self.config.num_heads
+        width = rows.shape[-1]
+
+        def split_heads(x: Any) -> Any:  # [B * N, D] -> [B, H, N, d]
+            return tf.transpose(tf.reshape(x, (batch, -1, heads, width // heads)), (0, 2, 1, 3))
+
+        query = split_heads(self.dense(f"{name}/query", queries))
+        key = split_heads(self.dense(f"{name}/key", rows))
+        value = split_heads(self.dense(f"{name}/value", rows))
+        weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # [B, H, M, N]
+        mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))  # [B, M, H, d]
+        return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
+
+    def dense(self, name: str, rows: Any) -> Any:
+        """`[R, in]` to `[R, out]`; every product with weights goes through it."""
+        product = tf.matmul(rows, self._weights[f"{name}/kernel"])
+        bias = f"{name}/bias"
+        return product + self._weights[bias] if bias in self._weights else product
+
+    def _last_norm(self, name: str, rows: Any) -> Any:
+        normed = _normalise(rows, self.config.epsilon)
+        if f"{name}/gamma" not in self._weights:  # the head has them
+            return normed
+        return normed * self._weights[f"{name}/gamma"] + self._weights[f"{name}/beta"]
+
+
+def _normalise(rows: Any, epsilon: float) -> Any:
+    """The layer norm of centred rows, whose gamma and beta are elsewhere."""
+    # `x * x`: the 16-bit kernels of TFLite have no SQUARE.
+    return rows * tf.math.rsqrt(tf.reduce_mean(rows * rows, axis=-1, keepdims=True) + epsilon)
+
+
+def _cut(rows: Any, batch: int, first: int, count: int) -> Any:
+    """Of `[B * N, D]`, `count` tokens of every image: `[B * count, D]`."""
+    width = rows.shape[-1]
+    tokens = tf.reshape(rows, (batch, -1, width))
+    return tf.reshape(tokens[:, first : first + count], (-1, width))

@@ -1,0 +1,24 @@
+"""The public layers, in the order in which an image meets them."""
+
+from keras_vit.layers.mixer_block import MixerBlock
+from keras_vit.layers.norm import LayerNorm
+from keras_vit.layers.patch_embed import PatchEmbed
+from keras_vit.layers.position_embedding import PositionEmbedding
+from keras_vit.layers.residual import LayerScale, StochasticDepth
+from keras_vit.layers.tokens import ClassToken, FeatureMap, TokenPooling
+from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, TransformerBlock
+
+__all__ = [
+    "ClassToken",
+    "FeatureMap",
+    "LayerNorm",
+    "LayerScale",
+    "MLPBlock",
+    "MixerBlock",
+    "MultiHeadSelfAttention",
+    "PatchEmbed",
+    "PositionEmbedding",
+    "StochasticDepth",
+    "TokenPooling",
+    "TransformerBlock",
+]

@@ -1,0 +1,199 @@
+"""Layer norm, GELU and attention with the backward pass written out.
+
+TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
+writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
+backward pass has fewer operations and keeps less: two tensors of a layer norm instead of four,
+two of a GELU instead of five, the attention weights once. JAX's compiler fuses them by itself,
+and a function with a gradient of its own has no forward-mode derivative there, so it gets the
+plain function.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import math
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from keras_vit.utils.backend import ops
+
+GELUS = ("tanh", "exact")
+
+_recordings: contextvars.ContextVar[tuple[list[Any], ...]] = contextvars.ContextVar(
+    "attention_recordings", default=()
+)
+
+_training: contextvars.ContextVar[bool] = contextvars.ContextVar("gelu_in_training", default=False)
+
+
+@contextlib.contextmanager
+def record_attention() -> Iterator[list[Any]]:
+    """Collects the attention weights of every block that runs eagerly inside the `with`.
+
+    Yields:
+        A list that grows by one `[B, H, N, N]` float32 tensor per attention layer, in the
+        order in which they run. A compiled function that was traced before adds nothing.
+    """
+    recording: list[Any] = []
+    token = _recordings.set((*_recordings.get(), recording))
+    try:
+        yield recording
+    finally:
+        _recordings.reset(token)
+
+
+@contextlib.contextmanager
+def gelu_in_training(training: bool | None) -> Iterator[None]:
+    """Inside the `with`, `gelu` is prepared for a backward pass.
+
+    A gradient of its own would keep TensorFlow from fusing the GELU with the product before it,
+    which is what makes inference fast; in training its input is needed again, and nothing fuses.
+    """
+    token = _training.set(bool(training))
+    try:
+        yield
+    finally:
+        _training.reset(token)
+
+
+def _with_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
+    """Calls a function that returns its result and the function of its gradient."""
+    if keras.backend.backend() == "tensorflow":
+        return ops.custom_gradient(function)(*inputs)
+    return function(*inputs)[0]
+
+
+def gelu(x: Any, kind: str) -> Any:
+    """GELU, x Phi(x).
+
+    Args:
+        x: Any shape.
+        kind: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form.
+    """
+    if keras.backend.backend() == "tensorflow" and not _training.get():
+        # As Keras writes it, which TensorFlow knows and fuses.
+        if kind == "tanh":
+            return ops.gelu(x, approximate=True)
+        return 0.5 * x * (1 + _erf_of_phi(x))
+    return _with_gradient(lambda x: _gelu_and_gradient(x, kind), x)
+
+
+_SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
+
+
+def _gelu_and_gradient(x: Any, kind: str) -> Any:
+    # In float32: compilers and kernels round to bfloat16 after every operation, which takes longer.
+    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+    square = ops.square(wide)
+    if kind == "tanh":  # (1 + tanh(u)) / 2 = sigmoid(2 u)
+        phi = ops.sigmoid(wide * (_SLOPE + _SLOPE * _CUBE * square))
+        density = _sigmoid_gradient(phi, _SLOPE + 3 * _SLOPE * _CUBE * square)
+    else:
+        phi = 0.5 * (1 + _erf_of_phi(wide))
+        density = ops.exp(-0.5 * square) * (1 / math.sqrt(2 * math.pi))
+    # All that the backward pass needs is kept as one tensor, not those it is made of.
+    slope = ops.cast(phi + wide * density, x.dtype)
+    return ops.cast(wide * phi, x.dtype), lambda upstream: upstream * slope
+
+
+def _erf_of_phi(x: Any) -> Any:
+    """2 Phi(x) - 1; written out because Keras's own exact GELU has an op that ONNX has not."""
+    return ops.erf(x / math.sqrt(2))
+
+
+def _sigmoid_gradient(sigmoid: Any, upstream: Any) -> Any:
+    """`upstream * sigmoid * (1 - sigmoid)`, by TensorFlow in one pass over the tensors."""
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        return tf.raw_ops.SigmoidGrad(y=sigmoid, dy=upstream)
+    return upstream * sigmoid * (1 - sigmoid)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    """Layer norm over the last axis, in float32 at least.
+
+    Args:
+        x: `[..., D]`.
+        gamma: `[D]`.
+        beta: `[D]`.
+        epsilon: Added to the variance.
+
+    Returns:
+        `[..., D]` in the dtype of `x`.
+    """
+    dtype = keras.backend.result_type(x.dtype, "float32")
+    sums = tuple(range(len(x.shape) - 1))
+
+    def mean(values: Any) -> Any:
+        return ops.mean(values, axis=-1, keepdims=True)
+
+    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+        wide = ops.cast(x, dtype)
+        centre = mean(wide)
+        centred = wide - centre
+        scale = ops.rsqrt(mean(ops.square(centred)) + epsilon)
+        normed = centred * scale
+
+        def gradient(upstream: Any) -> Any:
+            upstream = ops.cast(upstream, dtype)
+            of_normed = upstream * gamma
+            # What changes the mean or the variance has no effect.
+            of_x = of_normed - mean(of_normed) - normed * mean(of_normed * normed)
+            of_gamma = ops.sum(upstream * normed, axis=sums)
+            return ops.cast(scale * of_x, x.dtype), of_gamma, ops.sum(upstream, axis=sums)
+
+        return ops.cast(normed * gamma + beta, x.dtype), gradient
+
+    return _with_gradient(norm, x, ops.cast(gamma, dtype), ops.cast(beta, dtype))
+
+
+def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
+    """softmax(Q K^T) V, the softmax in float32 (paper, appendix A).
+
+    Args:
+        query: `[B, H, N, d]`, scaled.
+        key: `[B, H, N, d]`.
+        value: `[B, H, N, d]`.
+        mask: `[B, H, N, N]` factors of the attention weights (dropout), or `None`.
+
+    Returns:
+        `[B, H, N, d]`.
+    """
+
+    def attend(query: Any, key: Any, value: Any) -> Any:
+        scores = ops.matmul(query, _transposed(key))  # [B, H, N, N]
+        weights = ops.softmax(ops.cast(scores, "float32"))
+        for recording in _recordings.get():
+            recording.append(weights)
+        weights = ops.cast(weights, value.dtype)
+        kept = weights if mask is None else weights * mask
+        mixed = ops.matmul(kept, value)
+
+        def gradient(upstream: Any) -> Any:
+            # The softmax subtracts the mean of its gradient, weighted by `weights`, for every
+            # query; that is the product of the output and its gradient, over d channels and
+            # not N keys (FlashAttention, Dao et al. 2022, appendix B).
+            product = ops.cast(upstream, "float32") * ops.cast(mixed, "float32")
+            mean = ops.cast(ops.sum(product, axis=-1, keepdims=True), value.dtype)
+            of_weights = ops.matmul(upstream, _transposed(value))
+            if mask is not None:
+                of_weights = of_weights * mask
+            of_scores = weights * (of_weights - mean)
+            return (
+                ops.matmul(of_scores, key),
+                ops.matmul(_transposed(of_scores), query),
+                ops.matmul(_transposed(kept), upstream),
+            )
+
+        return mixed, gradient
+
+    return _with_gradient(attend, query, key, value)
+
+
+def _transposed(x: Any) -> Any:
+    """[B, H, N, M] -> [B, H, M, N]; TensorFlow does it inside the product."""
+    return ops.transpose(x, (0, 1, 3, 2))

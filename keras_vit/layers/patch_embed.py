@@ -1,0 +1,123 @@
+"""Cutting an image into patches, and projecting each onto a token."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import keras
+
+from keras_vit.layers.initializers import random_start
+from keras_vit.utils.backend import ops
+
+BORDERS = ("drop", "pad", "error")
+
+
+def patches_along(pixels: Any, patch_size: int, border: str = "drop") -> Any:
+    """How many patches fit along a side: whole ones, or one more for the rest with `"pad"`."""
+    return -(-pixels // patch_size) if border == "pad" else pixels // patch_size
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class PatchEmbed(keras.layers.Layer):
+    """Cuts an image into patches and projects each to a token, as one strided convolution.
+
+    Args:
+        patch_size: Side of a patch in pixels.
+        width: Channels of a token, `D`.
+        border: What to do with a border that the patches do not cover: `"drop"` it (the
+            original), `"pad"` the image with zeros evenly around, or `"error"`.
+        return_grid: Also return the patches as they lie in the image, for the layers that
+            must know the number of rows and columns.
+
+    Input: `[B, H, W, C]`, float.
+    Output: `[B, N, D]`; with `return_grid`, a pair of it and `[B, rows, columns, D]`.
+
+    Raises:
+        ValueError: If the image is smaller than a patch, or not a multiple of it when
+            `border="error"`.
+    """
+
+    def __init__(
+        self,
+        patch_size: int,
+        width: int,
+        border: str = "drop",
+        return_grid: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if border not in BORDERS:
+            raise ValueError(f"`border` must be one of {BORDERS}. Received: border={border!r}")
+        self.patch_size = patch_size
+        self.width = width
+        self.border = border
+        self.return_grid = return_grid
+        self.projection = keras.layers.Conv2D(
+            width,
+            patch_size,
+            strides=patch_size,
+            padding="same" if border == "pad" else "valid",
+            data_format="channels_last",
+            kernel_initializer=random_start("lecun_normal"),
+            dtype=self.dtype_policy,
+            name="projection",
+        )
+
+    def build(self, input_shape: Any) -> None:
+        check_image_size(input_shape[1:3], self.patch_size, self.border)
+        self.projection.build(input_shape)
+
+    def call(self, images: Any) -> Any:
+        grid = self.projection(images)  # [B, rows, columns, D]
+        _, rows, columns, _ = ops.shape(grid)
+        tokens = ops.reshape(grid, (-1, rows * columns, self.width))  # [B, N, D]
+        return (tokens, grid) if self.return_grid else tokens
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        rows, columns = (
+            None if side is None else patches_along(side, self.patch_size, self.border)
+            for side in input_shape[1:3]
+        )
+        num_patches = None if rows is None or columns is None else rows * columns
+        tokens = (input_shape[0], num_patches, self.width)
+        grid = (input_shape[0], rows, columns, self.width)
+        return (tokens, grid) if self.return_grid else tokens
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "patch_size": self.patch_size,
+            "width": self.width,
+            "border": self.border,
+            "return_grid": self.return_grid,
+        }
+
+
+def check_image_size(image_size: Any, patch_size: int, border: str) -> None:
+    """Refuses an image without a whole patch; says what happens to a border that is left over."""
+    rest = False
+    for side in image_size:
+        if side is None:
+            continue
+        if side < patch_size and border != "pad":
+            raise ValueError(
+                f"The image must be at least one patch ({patch_size} pixels) on each side. "
+                f"Received: image size={tuple(image_size)}"
+            )
+        rest = rest or side % patch_size != 0
+    if not rest or border == "pad":
+        return
+    smaller = tuple(s and s // patch_size * patch_size for s in image_size)
+    larger = tuple(s and -(-s // patch_size) * patch_size for s in image_size)
+    message = (
+        f"The image size {tuple(image_size)} is not a multiple of the patch size {patch_size}; "
+        f"the nearest sizes that are: {smaller} and {larger}."
+    )
+    if border == "error":
+        raise ValueError(f'{message} Use one of them, or border="drop" or border="pad".')
+    warnings.warn(
+        f"{message} The border is dropped, as the original implementation does. Use one of "
+        'these sizes, or border="pad", to keep all of the image.',
+        stacklevel=2,
+    )

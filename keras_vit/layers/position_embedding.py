@@ -1,0 +1,177 @@
+"""Position embeddings: the layer, and their resampling to another size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.layers.initializers import random_start
+from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import as_pair
+
+
+def interpolation_matrix(old: int, new: Any, xp: Any, dtype: str) -> Any:
+    """Linear interpolation with aligned corners from `old` to `new` points, as a matrix.
+
+    Output point i lies at `i * (old - 1) / (new - 1)` of the old points, and takes each old
+    point by how near it is: `max(0, 1 - distance)`.
+
+    Args:
+        old: Number of old points.
+        new: Number of new points; may be a tensor when `xp` is `keras.ops`.
+        xp: `numpy` or `keras.ops`.
+        dtype: Floating-point dtype of the result.
+
+    Returns:
+        A `[new, old]` matrix whose rows sum to 1.
+    """
+    target = xp.arange(new, dtype=dtype)
+    span = xp.maximum(xp.cast(new, dtype) if xp is ops else new, 2) - 1  # new = 1 reads point 0
+    position = target * ((old - 1) / span)
+    distance = xp.abs(position[:, None] - xp.arange(old, dtype=dtype)[None, :])
+    return xp.maximum(1 - distance, 0)
+
+
+def resample_position_embedding(
+    embedding: Any,
+    old_grid: tuple[int, int],
+    new_grid: tuple[int, int],
+    num_prefix_tokens: int = 1,
+) -> np.ndarray:
+    """Resamples a position embedding to another grid, as the original loader does.
+
+    Source: `interpolate_posembed` of google-research/vision_transformer, which takes square
+    grids; this takes any.
+
+    Args:
+        embedding: `[1, num_prefix_tokens + rows * columns, D]`, floating point.
+        old_grid: (rows, columns) of `embedding`, in patches.
+        new_grid: (rows, columns) wanted.
+        num_prefix_tokens: How many leading positions belong to no patch (the class token);
+            they are kept as they are.
+
+    Returns:
+        A NumPy array `[1, num_prefix_tokens + new_rows * new_columns, D]` of the same dtype.
+
+    Raises:
+        ValueError: If `embedding` does not have the positions that `old_grid` says.
+    """
+    array = np.asarray(embedding)
+    (rows, columns), (new_rows, new_columns) = (
+        as_pair(old_grid, "old_grid"),
+        as_pair(new_grid, "new_grid"),
+    )
+    if array.ndim != 3 or array.shape[1] != num_prefix_tokens + rows * columns:
+        raise ValueError(
+            f"Expected a position embedding of shape [1, {num_prefix_tokens} + {rows} * "
+            f"{columns}, D] for old_grid={(rows, columns)}. Received: shape={array.shape}"
+        )
+    if (rows, columns) == (new_rows, new_columns):
+        return array
+    prefix, grid = array[:, :num_prefix_tokens], array[:, num_prefix_tokens:]
+    grid = grid.reshape(rows, columns, -1).astype("float64")
+    vertical = interpolation_matrix(rows, new_rows, np, "float64")
+    horizontal = interpolation_matrix(columns, new_columns, np, "float64")
+    grid = np.einsum("Rr,rcd,Cc->RCd", vertical, grid, horizontal, optimize=True)
+    grid = grid.reshape(1, new_rows * new_columns, -1).astype(array.dtype)
+    return np.concatenate([prefix, grid], axis=1)
+
+
+def resample_in_graph(grid: Any, new_rows: Any, new_columns: Any) -> Any:
+    """The same for a `[rows, columns, D]` tensor inside a model; the new size may be a tensor.
+
+    Returns:
+        `[1, new_rows * new_columns, D]`.
+    """
+    rows, columns, width = grid.shape
+    vertical = interpolation_matrix(rows, new_rows, ops, "float32")  # [R, r]
+    horizontal = interpolation_matrix(columns, new_columns, ops, "float32")  # [C, c]
+    grid = ops.matmul(vertical, ops.reshape(grid, (rows, columns * width)))  # [R, c * D]
+    grid = ops.matmul(horizontal, ops.reshape(grid, (-1, columns, width)))  # [R, C, D]
+    return ops.reshape(grid, (1, -1, width))
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class PositionEmbedding(keras.layers.Layer):
+    """Adds a learned position to every token.
+
+    The weight covers one grid of patches. For another grid it is resampled on the way
+    (bilinear, aligned corners; paper section 3.2): in the graph when an image of another size
+    arrives, or once when weights of another size are loaded from a Keras file.
+
+    Args:
+        grid_size: (rows, columns) of the weight, in patches.
+        num_prefix_tokens: Leading tokens that are no patches (1 for the class token).
+        initializer: Initial value; normal with standard deviation .02 in the original.
+
+    Input: tokens `[B, P + N, D]`, and optionally the `[B, rows, columns, D]` grid of
+    `PatchEmbed`, which says what size has arrived.
+    Output: `[B, P + N, D]`.
+    """
+
+    def __init__(
+        self,
+        grid_size: int | tuple[int, int],
+        num_prefix_tokens: int = 1,
+        initializer: Any = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.grid_size = as_pair(grid_size, "grid_size")
+        self.num_prefix_tokens = num_prefix_tokens
+        self.initializer = keras.initializers.get(
+            keras.initializers.RandomNormal(stddev=0.02) if initializer is None else initializer
+        )
+
+    def build(self, tokens_shape: Any, grid_shape: Any = None) -> None:
+        rows, columns = self.grid_size
+        length = self.num_prefix_tokens + rows * columns
+        if grid_shape is None and tokens_shape[1] not in (None, length):
+            raise ValueError(
+                f"Expected {self.num_prefix_tokens} + {rows} * {columns} = {length} tokens for "
+                f"grid_size={self.grid_size}. Received: tokens_shape={tuple(tokens_shape)}"
+            )
+        self.embedding = self.add_weight(
+            name="embedding",
+            shape=(1, length, tokens_shape[-1]),
+            initializer=random_start(self.initializer),
+        )
+
+    def call(self, tokens: Any, grid: Any = None) -> Any:
+        embedding = ops.convert_to_tensor(self.embedding)
+        if grid is None or tuple(grid.shape[1:3]) == self.grid_size:
+            return tokens + embedding
+        _, rows, columns, width = ops.shape(grid)
+        prefix = embedding[:, : self.num_prefix_tokens]
+        patches = ops.reshape(embedding[:, self.num_prefix_tokens :], (*self.grid_size, width))
+        patches = resample_in_graph(ops.cast(patches, "float32"), rows, columns)
+        patches = ops.cast(patches, tokens.dtype)
+        return tokens + ops.concatenate([prefix, patches], axis=1)
+
+    def compute_output_shape(self, tokens_shape: Any, grid_shape: Any = None) -> Any:
+        return tokens_shape
+
+    def save_own_variables(self, store: Any) -> None:
+        store["embedding"] = self.embedding
+        store["grid_size"] = np.array(self.grid_size, "int32")
+
+    def load_own_variables(self, store: Any) -> None:
+        rows, columns = (int(n) for n in np.asarray(store["grid_size"]))
+        self.embedding.assign(
+            resample_position_embedding(
+                np.asarray(store["embedding"]),
+                (rows, columns),
+                self.grid_size,
+                self.num_prefix_tokens,
+            )
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "grid_size": self.grid_size,
+            "num_prefix_tokens": self.num_prefix_tokens,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }

@@ -1,0 +1,127 @@
+"""Tokens that are added to the patches, and what becomes of them at the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from keras_vit.utils.backend import ops
+
+POOLINGS = ("token", "avg", "max")
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class ClassToken(keras.layers.Layer):
+    """Puts learned tokens before the others: the class token, or registers after it.
+
+    Args:
+        num_tokens: How many; 1 is the paper's class token.
+        position: Where they go. Registers follow the class token, at 1.
+        initializer: Initial value; zeros in the original.
+
+    Input: `[B, N, D]`. Output: `[B, N + num_tokens, D]`.
+    """
+
+    def __init__(
+        self,
+        num_tokens: int = 1,
+        position: int = 0,
+        initializer: Any = "zeros",
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_tokens = num_tokens
+        self.position = position
+        self.initializer = keras.initializers.get(initializer)
+
+    def build(self, input_shape: Any) -> None:
+        self.token = self.add_weight(
+            name="token",
+            shape=(1, self.num_tokens, input_shape[-1]),
+            initializer=self.initializer,
+        )
+
+    def call(self, tokens: Any) -> Any:
+        learned = ops.convert_to_tensor(self.token)
+        learned = ops.broadcast_to(
+            learned, (ops.shape(tokens)[0], self.num_tokens, tokens.shape[-1])
+        )
+        if self.position == 0:
+            return ops.concatenate([learned, tokens], axis=1)
+        before, after = tokens[:, : self.position], tokens[:, self.position :]
+        return ops.concatenate([before, learned, after], axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        batch, length, width = input_shape
+        return (batch, None if length is None else length + self.num_tokens, width)
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_tokens": self.num_tokens,
+            "position": self.position,
+            "initializer": keras.initializers.serialize(self.initializer),
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class FeatureMap(keras.layers.Layer):
+    """Lays the patch tokens out as they lie in the image; the prefix tokens are left out.
+
+    Args:
+        num_prefix_tokens: Leading tokens that are no patches.
+
+    Input: tokens `[B, P + N, D]` and the `[B, rows, columns, D]` grid of `PatchEmbed`.
+    Output: `[B, rows, columns, D]`.
+    """
+
+    def __init__(self, num_prefix_tokens: int = 1, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def call(self, tokens: Any, grid: Any) -> Any:
+        _, rows, columns, width = ops.shape(grid)
+        return ops.reshape(tokens[:, self.num_prefix_tokens :], (-1, rows, columns, width))
+
+    def compute_output_shape(self, tokens_shape: Any, grid_shape: Any) -> Any:
+        return grid_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "num_prefix_tokens": self.num_prefix_tokens}
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class TokenPooling(keras.layers.Layer):
+    """One vector for the image: the class token, or the mean or maximum of the patch tokens.
+
+    Args:
+        pooling: `"token"`, `"avg"` or `"max"`.
+        num_prefix_tokens: Leading tokens that are no patches.
+
+    Input: `[B, P + N, D]`. Output: `[B, D]`.
+    """
+
+    def __init__(self, pooling: str = "token", num_prefix_tokens: int = 1, **kwargs: Any):
+        super().__init__(**kwargs)
+        if pooling not in POOLINGS:
+            raise ValueError(f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}")
+        self.pooling = pooling
+        self.num_prefix_tokens = num_prefix_tokens
+
+    def call(self, tokens: Any) -> Any:
+        if self.pooling == "token":
+            # A slice and a reshape: TFLite delegates cannot take a slice that drops an axis.
+            return ops.reshape(tokens[:, 0:1], (-1, tokens.shape[-1]))
+        patches = tokens[:, self.num_prefix_tokens :]
+        return ops.mean(patches, axis=1) if self.pooling == "avg" else ops.max(patches, axis=1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return (input_shape[0], input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "pooling": self.pooling,
+            "num_prefix_tokens": self.num_prefix_tokens,
+        }

@@ -1,0 +1,286 @@
+"""The Transformer encoder block (paper, eq. 2 and 3): attention, MLP, and what joins them.
+
+Shape letters: B images, N tokens, D width, H heads, d = D / H.
+
+Tokens travel as rows, `[B * N, D]`, through norms, projections and the MLP, and open up to
+`[B, H, N, N]` only inside attention. Nothing in those layers looks at which image a token
+belongs to, and a plain 2-D product followed by its bias and GELU is what TensorFlow fuses into
+one kernel; with `[B, N, D]` a reshape stands between them and nothing is fused.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any
+
+import keras
+
+from keras_vit.layers.functional import GELUS, attention, gelu, gelu_in_training
+from keras_vit.layers.initializers import random_start
+from keras_vit.layers.norm import LayerNorm
+from keras_vit.layers.rematerialise import rematerialised
+from keras_vit.layers.residual import LayerScale, StochasticDepth
+from keras_vit.utils.backend import ops
+
+
+def to_rows(tokens: Any) -> Any:
+    """[B, N, D] -> [B * N, D]."""
+    return ops.reshape(tokens, (-1, tokens.shape[-1]))
+
+
+def to_tokens(rows: Any, num_tokens: Any) -> Any:
+    """[B * N, D] -> [B, N, D]."""
+    return ops.reshape(rows, (-1, num_tokens, rows.shape[-1]))
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class MultiHeadSelfAttention(keras.layers.Layer):
+    """Multi-head self-attention (paper, appendix A).
+
+    The queries are scaled by 1/sqrt(d) before the product, the softmax is in float32.
+
+    Args:
+        num_heads: Number of heads; divides the width.
+        dropout_rate: Dropout of the attention weights, in [0, 1).
+
+    Input: `[B, N, D]`. Output: `[B, N, D]`.
+
+    Raises:
+        ValueError: If the width is not a multiple of `num_heads`.
+    """
+
+    def __init__(self, num_heads: int, dropout_rate: float = 0.0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.dropout_rate = dropout_rate
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        if width % self.num_heads != 0:
+            raise ValueError(
+                f"The width must be a multiple of `num_heads`. Received: width={width}, "
+                f"num_heads={self.num_heads}"
+            )
+        for name in ("query", "key", "value", "out"):
+            dense = keras.layers.Dense(
+                width,
+                kernel_initializer=random_start("glorot_uniform"),
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            dense.build((None, width))
+            setattr(self, name, dense)
+
+    def call(self, tokens: Any, training: bool | None = None) -> Any:
+        num_tokens = ops.shape(tokens)[1]
+        return to_tokens(self.attend(to_rows(tokens), num_tokens, training), num_tokens)
+
+    def attend(self, rows: Any, num_tokens: Any, training: bool | None = None) -> Any:
+        """`call` on rows: `[B * N, D]` -> `[B * N, D]`."""
+        query, key, value = (
+            self._split_heads(project(rows), num_tokens)
+            for project in (self.query, self.key, self.value)
+        )  # each [B, H, N, d]
+        query = query * (1 / math.sqrt(query.shape[-1]))
+        mixed = attention(query, key, value, self._dropout_mask(query, training))
+        mixed = ops.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, d]
+        return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
+
+    def _dropout_mask(self, query: Any, training: bool | None) -> Any:
+        """[B, H, N, N]: what dropout multiplies the attention weights by, or `None`."""
+        if not training or self.dropout_rate == 0:
+            return None
+        images, heads, tokens, _ = ops.shape(query)
+        ones = ops.ones((images, heads, tokens, tokens), query.dtype)
+        return self.dropout(ones, training=True)
+
+    def _split_heads(self, rows: Any, num_tokens: Any) -> Any:
+        """[B * N, D] -> [B, H, N, d]."""
+        head_dim = rows.shape[-1] // self.num_heads
+        heads = ops.reshape(rows, (-1, num_tokens, self.num_heads, head_dim))
+        return ops.transpose(heads, (0, 2, 1, 3))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "dropout_rate": self.dropout_rate,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class MLPBlock(keras.layers.Layer):
+    """The MLP of a block: D -> mlp_dim, GELU, -> D, with dropout after each.
+
+    Args:
+        mlp_dim: Hidden channels.
+        dropout_rate: In [0, 1).
+        gelu: `"tanh"` (the original) or `"exact"`.
+
+    Input: `[..., D]`: tokens `[B, N, D]` or their rows. Output: the same shape.
+    """
+
+    def __init__(self, mlp_dim: int, dropout_rate: float = 0.0, gelu: str = "tanh", **kwargs: Any):
+        super().__init__(**kwargs)
+        if gelu not in GELUS:
+            raise ValueError(f"`gelu` must be one of {GELUS}. Received: gelu={gelu!r}")
+        self.mlp_dim = mlp_dim
+        self.dropout_rate = dropout_rate
+        self.gelu = gelu
+        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+
+    def build(self, input_shape: Any) -> None:
+        width = input_shape[-1]
+        bias_initializer = random_start(keras.initializers.RandomNormal(stddev=1e-6))
+        # The GELU is inside the first layer, not behind it: TensorFlow fuses it with the product
+        # only when all of them are in one name scope.
+        for name, before, after, activation in (
+            ("dense_1", width, self.mlp_dim, functools.partial(gelu, kind=self.gelu)),
+            ("dense_2", self.mlp_dim, width, None),
+        ):
+            dense = keras.layers.Dense(
+                after,
+                activation=activation,
+                kernel_initializer=random_start("glorot_uniform"),
+                bias_initializer=bias_initializer,
+                dtype=self.dtype_policy,
+                name=name,
+            )
+            dense.build((None, before))
+            setattr(self, name, dense)
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        rows = to_rows(x)
+        with gelu_in_training(training):
+            hidden = self.dense_1(rows)
+        hidden = self.dropout(hidden, training=training)
+        rows = self.dropout(self.dense_2(hidden), training=training)
+        return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "mlp_dim": self.mlp_dim,
+            "dropout_rate": self.dropout_rate,
+            "gelu": self.gelu,
+        }
+
+
+@keras.saving.register_keras_serializable(package="keras_vit")
+class TransformerBlock(keras.layers.Layer):
+    """One encoder block: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
+
+    Args:
+        num_heads: Attention heads; divides the width.
+        mlp_dim: Hidden channels of the MLP.
+        dropout_rate: Dropout after the attention's output, after the GELU, and after the
+            MLP's output; in [0, 1).
+        attention_dropout_rate: Dropout of the attention weights; in [0, 1).
+        stochastic_depth_rate: Probability of dropping a branch, per image; in [0, 1).
+        gelu: `"tanh"` (the original) or `"exact"`.
+        epsilon: Of the layer norms; 1e-6 in the original.
+        layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
+        rematerialise: Whether training keeps the block's input alone and computes the rest again
+            in the backward pass. May be set on a model that is built, before it is
+            compiled.
+
+    Input: `[B, N, D]`. Output: `[B, N, D]`.
+    """
+
+    def __init__(
+        self,
+        num_heads: int,
+        mlp_dim: int,
+        dropout_rate: float = 0.0,
+        attention_dropout_rate: float = 0.0,
+        stochastic_depth_rate: float = 0.0,
+        gelu: str = "tanh",
+        epsilon: float = 1e-6,
+        layer_scale: float | None = None,
+        rematerialise: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.mlp_dim = mlp_dim
+        self.dropout_rate = dropout_rate
+        self.attention_dropout_rate = attention_dropout_rate
+        self.stochastic_depth_rate = stochastic_depth_rate
+        self.gelu = gelu
+        self.epsilon = epsilon
+        self.layer_scale = layer_scale
+        self.rematerialise = rematerialise
+        common: dict[str, Any] = {"dtype": self.dtype_policy}
+        layers = keras.layers
+        self.attention_norm = LayerNorm(epsilon=epsilon, name="attention_norm", **common)
+        self.attention = MultiHeadSelfAttention(
+            num_heads, attention_dropout_rate, name="attention", **common
+        )
+        self.dropout = layers.Dropout(dropout_rate, name="dropout", **common)
+        self.mlp_norm = LayerNorm(epsilon=epsilon, name="mlp_norm", **common)
+        self.mlp = MLPBlock(mlp_dim, dropout_rate, gelu, name="mlp", **common)
+        self.stochastic_depth = StochasticDepth(
+            stochastic_depth_rate, name="stochastic_depth", **common
+        )
+        if layer_scale is not None:
+            self.attention_scale = LayerScale(layer_scale, name="attention_scale", **common)
+            self.mlp_scale = LayerScale(layer_scale, name="mlp_scale", **common)
+
+    def build(self, input_shape: Any) -> None:
+        rows_shape = (None, input_shape[-1])
+        for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
+            layer.build(rows_shape)
+        if self.layer_scale is not None:
+            self.attention_scale.build(rows_shape)
+            self.mlp_scale.build(rows_shape)
+
+    def call(self, tokens: Any, training: bool | None = None) -> Any:
+        if self.rematerialise and training:
+            return rematerialised(self, lambda x: self._encode(x, training), tokens)
+        return self._encode(tokens, training)
+
+    def _encode(self, tokens: Any, training: bool | None) -> Any:
+        num_tokens = ops.shape(tokens)[1]
+        rows = to_rows(tokens)
+
+        branch = self.attention.attend(self.attention_norm(rows), num_tokens, training)
+        branch = self.dropout(branch, training=training)
+        if self.layer_scale is not None:
+            branch = self.attention_scale(branch)
+        rows = rows + self._drop_branch(branch, num_tokens, training)
+
+        branch = self.mlp(self.mlp_norm(rows), training=training)
+        if self.layer_scale is not None:
+            branch = self.mlp_scale(branch)
+        rows = rows + self._drop_branch(branch, num_tokens, training)
+        return to_tokens(rows, num_tokens)
+
+    def _drop_branch(self, rows: Any, num_tokens: Any, training: bool | None) -> Any:
+        if not training or self.stochastic_depth_rate == 0:
+            return rows
+        return to_rows(self.stochastic_depth(to_tokens(rows, num_tokens), training=True))
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "mlp_dim": self.mlp_dim,
+            "dropout_rate": self.dropout_rate,
+            "attention_dropout_rate": self.attention_dropout_rate,
+            "stochastic_depth_rate": self.stochastic_depth_rate,
+            "gelu": self.gelu,
+            "epsilon": self.epsilon,
+            "layer_scale": self.layer_scale,
+            "rematerialise": self.rematerialise,
+        }

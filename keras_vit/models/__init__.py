@@ -1,0 +1,20 @@
+"""Architectures: functional models of the layers, and the table of the papers' variants."""
+
+from keras_vit.models.bit import BiT
+from keras_vit.models.mixer import Mixer
+from keras_vit.models.resize import resize_model
+from keras_vit.models.resnet_stem import ResNetStem
+from keras_vit.models.variants import VARIANTS, BiTConfig, MixerConfig, ViTConfig
+from keras_vit.models.vit import ViT
+
+__all__ = [
+    "BiT",
+    "BiTConfig",
+    "Mixer",
+    "MixerConfig",
+    "ResNetStem",
+    "VARIANTS",
+    "ViT",
+    "ViTConfig",
+    "resize_model",
+]

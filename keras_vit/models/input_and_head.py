@@ -1,0 +1,96 @@
+"""The two ends of every model: the image that comes in, and what comes out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+
+def image_input(
+    image_size: tuple[int, int],
+    input_shape: Any,
+    input_tensor: Any,
+    include_preprocessing: bool,
+    policy: Any,
+) -> tuple[Any, Any]:
+    """The input of a model, and the image `[B, H, W, C]` in [-1, 1] that its layers take.
+
+    In the data format of the Keras configuration, as `keras.applications` has it: with
+    `"channels_first"` the image is turned round once, here.
+    """
+    inputs = _input(image_size, input_shape, input_tensor)
+    x = inputs
+    if keras.config.image_data_format() == "channels_first":
+        x = keras.layers.Permute((2, 3, 1), dtype=policy, name="channels_last")(x)
+    if include_preprocessing:
+        # In float32: bfloat16 has no room for all of the 256 values after the scaling.
+        x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(x)
+    return inputs, x
+
+
+def _input(image_size: tuple[int, int], input_shape: Any, input_tensor: Any) -> Any:
+    if input_tensor is not None:
+        if not keras.utils.is_keras_tensor(input_tensor):
+            raise ValueError(
+                "`input_tensor` must be a Keras tensor, the output of `keras.Input(...)` or of "
+                f"a layer called on one. Received: input_tensor={input_tensor!r}"
+            )
+        return input_tensor
+    if input_shape is None:
+        input_shape = image_shape(image_size, 3)
+    if not isinstance(input_shape, (tuple, list)) or len(input_shape) != 3:
+        raise ValueError(
+            "`input_shape` must be a tuple of three, (rows, columns, channels); rows and "
+            f"columns may be None. Received: input_shape={input_shape!r}"
+        )
+    return keras.Input(tuple(input_shape), name="image")
+
+
+def image_shape(size: tuple[Any, Any], channels: int) -> tuple[Any, Any, Any]:
+    """The shape of an image in the data format of the Keras configuration."""
+    if keras.config.image_data_format() == "channels_first":
+        return (channels, *size)
+    return (*size, channels)
+
+
+def classification_head(x: Any, classes: int, activation: Any, policy: Any) -> Any:
+    """`[B, D]` to `[B, classes]`; a new head is zero, as the papers fine-tune."""
+    return keras.layers.Dense(
+        classes,
+        activation=activation,
+        kernel_initializer="zeros",
+        # Probabilities and the loss want more digits than a 16-bit float has.
+        dtype="float32" if policy.name.startswith("mixed_") else policy,
+        name="head",
+    )(x)
+
+
+def feature_output(x: Any, policy: Any) -> Any:
+    """A feature map `[B, rows, columns, D]`, in the data format of the Keras configuration."""
+    if keras.config.image_data_format() == "channels_first":
+        x = keras.layers.Permute((3, 1, 2), dtype=policy, name="channels_first")(x)
+    return x
+
+
+def check_takes_pixels(model: keras.Model) -> None:
+    """Refuses a Vision Transformer for images in [-1, 1]; of other models nothing is known."""
+    names = {layer.name for layer in model.layers}
+    if "patch_embed" in names and "preprocessing" not in names:
+        raise ValueError(
+            "The model expects pixels in [-1, 1], the images are in [0, 255]. Build the model "
+            f"with `include_preprocessing=True`. Received: model={model.name!r}"
+        )
+
+
+def ends_in_softmax(model: keras.Model) -> bool:
+    """Whether a model gives probabilities; else its outputs are taken for logits."""
+    last = model.layers[-1]
+    activation = getattr(last, "activation", None)
+    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+
+
+def ends_in_probabilities(model: keras.Model) -> bool:
+    """`ends_in_softmax`, or in the sigmoid that goes with the loss of that name."""
+    activation = getattr(model.layers[-1], "activation", None)
+    return ends_in_softmax(model) or activation is keras.activations.sigmoid

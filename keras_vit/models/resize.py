@@ -1,0 +1,79 @@
+"""A live model at another image size (paper, section 3.2)."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import keras
+
+from keras_vit.layers import PatchEmbed, PositionEmbedding
+from keras_vit.layers.patch_embed import patches_along
+from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import as_pair
+
+
+def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
+    """Rebuilds a model for another image size, with its weights.
+
+    The position embedding is resampled as for a checkpoint; all else is copied, layers of the
+    user's own after the Vision Transformer included. The result is not compiled.
+
+    Args:
+        model: A functional model with one image input whose layers include `PatchEmbed` and
+            `PositionEmbedding`; trained or not.
+        image_size: Pixels, one number or (rows, columns).
+
+    Returns:
+        A new model; `model` is left as it is.
+
+    Raises:
+        ValueError: If `model` is no such model, or `image_size` is out of range.
+    """
+    size = as_pair(image_size, "image_size")
+    kinds = {type(layer) for layer in getattr(model, "layers", [])}
+    if not {PatchEmbed, PositionEmbedding} <= kinds or len(model.inputs) != 1:
+        raise ValueError(
+            "`model` must be a functional model with one input whose own layers include "
+            "PatchEmbed and PositionEmbedding; resize a Vision Transformer before you wrap it "
+            f"into another model. Received: model={model!r}"
+        )
+    # First with the old grid: its layers know how many patches the new size has.
+    resized = _rebuild(model, size, grid_size=None)
+    patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
+    rows, columns = (
+        patches_along(side, patch_embed.patch_size, patch_embed.border)
+        for side in patch_embed.input.shape[1:3]
+    )
+    del resized
+    resized = _rebuild(model, size, grid_size=(rows, columns))
+    for old, new in zip(model.layers, resized.layers, strict=True):
+        if isinstance(old, PositionEmbedding):
+            embedding = resample_position_embedding(
+                ops.convert_to_numpy(old.embedding.value),
+                old.grid_size,
+                new.grid_size,
+                old.num_prefix_tokens,
+            )
+            new.embedding.assign(embedding)
+        else:
+            for source, target in zip(old.weights, new.weights, strict=True):
+                target.assign(source)
+    return resized
+
+
+def _rebuild(
+    model: Any, image_size: tuple[int, int], grid_size: tuple[int, int] | None
+) -> keras.Model:
+    """The same layers for another input, with new weights."""
+    config = copy.deepcopy(model.get_config())  # `from_config` takes it apart
+    for layer in config["layers"]:
+        if layer["class_name"] == "InputLayer":
+            batch, *rest = layer["config"]["batch_shape"]
+            channels_first = keras.config.image_data_format() == "channels_first"
+            shape = (rest[0], *image_size) if channels_first else (*image_size, rest[2])
+            layer["config"]["batch_shape"] = (batch, *shape)
+        elif layer["class_name"] == "PositionEmbedding" and grid_size is not None:
+            layer["config"]["grid_size"] = grid_size
+    return type(model).from_config(config)

@@ -1,0 +1,209 @@
+"""The Vision Transformer, from pixels to logits (paper, section 3.1, figure 1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from keras_vit.layers import (
+    ClassToken,
+    FeatureMap,
+    LayerNorm,
+    PatchEmbed,
+    PositionEmbedding,
+    TokenPooling,
+    TransformerBlock,
+)
+from keras_vit.layers.tokens import POOLINGS
+from keras_vit.models.input_and_head import classification_head, feature_output, image_input
+from keras_vit.utils.checks import as_pair, check_counts, check_rates
+
+CLASSIFIERS = ("token", "gap")
+
+
+def ViT(
+    image_size: int | tuple[int, int] = 224,
+    patch_size: int = 16,
+    width: int = 768,
+    depth: int = 12,
+    num_heads: int = 12,
+    mlp_dim: int = 3072,
+    *,
+    stem: Callable[..., Any] | None = None,
+    classifier: str = "token",
+    class_token: bool | None = None,
+    norm_after_pooling: bool = False,
+    representation_size: int | None = None,
+    registers: int = 0,
+    layer_scale: float | None = None,
+    dropout_rate: float = 0.0,
+    attention_dropout_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+    rematerialise: bool = False,
+    gelu: str = "tanh",
+    norm_epsilon: float = 1e-6,
+    border: str = "drop",
+    include_preprocessing: bool = False,
+    include_top: bool = True,
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = 1000,
+    classifier_activation: Any = None,
+    dtype: Any = None,
+    name: str = "vit",
+) -> keras.Model:
+    """Builds a Vision Transformer with random weights.
+
+    Args:
+        image_size: Pixels, one number or (rows, columns). Where `input_shape` leaves the size
+            open, the position embedding is made for this size and resampled for what arrives.
+        patch_size: Side of a patch in pixels (of the stem's output, where there is a stem).
+        width: Channels of a token, `D`.
+        depth: Number of Transformer blocks, `L`.
+        num_heads: Attention heads per block; divides `width`.
+        mlp_dim: Hidden channels of the MLP.
+        stem: `None`, or a callable with a `stride` that turns the image into a feature map
+            (the hybrids): `stem(images, dtype=...)`.
+        classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
+            mean of the patch tokens.
+        class_token: Whether there is a class token. Default: with `classifier="token"`. With
+            `"gap"` it takes part in the attention and is left out of the mean (timm).
+        norm_after_pooling: Put the last layer norm behind the pooling, as timm does for
+            `global_pool="avg"` (`fc_norm`); the feature map is then without a norm.
+        representation_size: Width of the `pre_logits` layer (dense, tanh) before the head,
+            or `None` for no such layer.
+        registers: Extra learned tokens after the class token, without a position.
+        layer_scale: Initial value of a learned scale of each channel after each branch of a
+            block (DeiT-III, DINOv2), or `None` for none (the paper).
+        dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
+        attention_dropout_rate: Dropout of the attention weights, in [0, 1).
+        stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
+        rematerialise: Whether training keeps of each block its input alone and computes the rest
+            again in the backward pass. The numbers stay the same. A stem is kept whole.
+        gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
+        norm_epsilon: Of the layer norms; 1e-6 in Google's and timm's code, 1e-12 in Hugging
+            Face's.
+        border: What to do with a border that the patches do not cover: `"drop"` it (the
+            original, with a warning), `"pad"` with zeros, or `"error"`.
+        include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
+        include_top: Whether to end with the head.
+        input_tensor: Keras tensor to use as the image.
+        input_shape: (rows, columns, channels); rows and columns may be `None`. Channels come
+            first when that is the data format of the Keras configuration. Default:
+            `image_size` and 3 channels.
+        pooling: Without the head: `None` for a feature map `[B, rows, columns, D]`, `"avg"`
+            or `"max"` over the patches, or `"token"` for the class token, `[B, D]`.
+        classes: Outputs of the head.
+        classifier_activation: Activation of the head; `None` gives logits.
+        dtype: Dtype policy of every layer, `"mixed_bfloat16"` for example. Default: Keras's.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`; images `[B, H, W, C]` in [-1, 1] (in [0, 255] with
+        `include_preprocessing`) to `[B, classes]`, or what `pooling` says.
+
+    Raises:
+        ValueError: If an argument is out of its range or contradicts another.
+    """
+    check_counts(1, patch_size=patch_size, width=width, num_heads=num_heads, mlp_dim=mlp_dim)
+    check_counts(0, depth=depth, registers=registers)
+    if include_top:
+        check_counts(1, classes=classes, representation_size=representation_size or 1)
+    check_rates(
+        dropout_rate=dropout_rate,
+        attention_dropout_rate=attention_dropout_rate,
+        stochastic_depth_rate=stochastic_depth_rate,
+    )
+    if classifier not in CLASSIFIERS:
+        raise ValueError(
+            f"`classifier` must be one of {CLASSIFIERS}. Received: classifier={classifier!r}"
+        )
+    if class_token is None:
+        class_token = classifier == "token"
+    if not class_token and "token" in (classifier, pooling):
+        raise ValueError(
+            "Without a class token there is none to classify from or to pool; it is there with "
+            "`classifier='token'` or `class_token=True`. Received: class_token="
+            f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
+        )
+    if pooling not in (None, *POOLINGS):
+        raise ValueError(
+            f"`pooling` must be None or one of {POOLINGS}. Received: pooling={pooling!r}"
+        )
+    policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
+    layers = keras.layers
+    common: dict[str, Any] = {"dtype": policy}
+    num_class_tokens = int(class_token)
+    num_prefix_tokens = num_class_tokens + registers
+
+    image_size = as_pair(image_size, "image_size")
+    inputs, x = image_input(image_size, input_shape, input_tensor, include_preprocessing, policy)
+
+    # Image to tokens.
+    if stem is not None:
+        x = stem(x, dtype=policy)  # [B, H', W', C']
+    cut = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)
+    x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
+    if class_token:
+        x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
+    grid_size = _grid_size(grid, image_size, stem, patch_size)
+    x = PositionEmbedding(grid_size, num_class_tokens, name="position_embedding", **common)(x, grid)
+    if registers:
+        x = ClassToken(
+            registers,
+            position=num_class_tokens,
+            initializer=keras.initializers.RandomNormal(stddev=0.02),
+            name="registers",
+            **common,
+        )(x)  # [B, P + N, D]
+    x = layers.Dropout(dropout_rate, name="embedding_dropout", **common)(x)
+
+    # The encoder.
+    for i in range(depth):
+        x = TransformerBlock(
+            num_heads,
+            mlp_dim,
+            dropout_rate=dropout_rate,
+            attention_dropout_rate=attention_dropout_rate,
+            stochastic_depth_rate=stochastic_depth_rate * i / max(depth - 1, 1),
+            gelu=gelu,
+            epsilon=norm_epsilon,
+            layer_scale=layer_scale,
+            rematerialise=rematerialise,
+            name=f"block_{i}",
+            **common,
+        )(x)
+    if not norm_after_pooling:
+        x = LayerNorm(epsilon=norm_epsilon, name="encoder_norm", **common)(x)
+
+    # Tokens to what was asked for.
+    if include_top:
+        pooling = "token" if classifier == "token" else "avg"
+    if pooling is not None:
+        x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
+        if norm_after_pooling:
+            x = LayerNorm(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
+    if include_top:
+        if representation_size is not None:
+            x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
+        x = classification_head(x, classes, classifier_activation, policy)  # [B, classes]
+    elif pooling is None:
+        x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
+        x = feature_output(x, policy)  # [B, rows, columns, D]
+
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    return keras.Model(inputs, x, name=name)
+
+
+def _grid_size(grid: Any, image_size: tuple[int, int], stem: Any, patch_size: int) -> Any:
+    """(rows, columns) of the position embedding: of the input, or of `image_size` if open."""
+    stem_stride = stem.stride if stem is not None else 1
+    rows, columns = (
+        max(-(-side // stem_stride) // patch_size, 1) if found is None else found
+        for found, side in zip(grid.shape[1:3], image_size, strict=True)
+    )
+    return rows, columns

@@ -1,0 +1,223 @@
+"""What a training will cost, told before it starts: parameters, multiplications, memory."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.layers import (
+    MixerBlock,
+    PatchEmbed,
+    PositionEmbedding,
+    TransformerBlock,
+)
+from keras_vit.layers.standardized_conv import StandardizedConv2D
+
+# Numbers per parameter that an optimizer keeps.
+OPTIMIZERS = {"momentum": 1, "adamw": 2}
+
+
+def forward_macs(model: keras.Model) -> int | None:
+    """Multiply-accumulates of a Vision Transformer's matrix products for one image.
+
+    With N patches, T tokens (class token and registers included), width D and MLP width M:
+
+        N * (patch area * 3) * D  +  L * (4 T D^2 + 2 T^2 D + 2 T D M)  +  D * classes
+
+    Normalisations, activations and sums are not counted, as in the tables of the papers' code
+    (ViT-B/16 at 224 pixels: 17,563,828,224). Twice as many are floating-point operations.
+
+    Returns:
+        The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids), whose
+        convolutions `keras_vit.planner.forward_macs` counts from their row of the table.
+    """
+    blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
+    embed = next((layer for layer in model.layers if isinstance(layer, PatchEmbed)), None)
+    sizes = vit_sizes(model)
+    stem = any(isinstance(layer, StandardizedConv2D) for layer in model.layers)
+    if not blocks or embed is None or sizes is None or stem:
+        return None
+    patches, tokens, width = sizes
+    total = patches * _products(embed)
+    for block in blocks:
+        # All kernels of a block stand in a dense layer, which every token passes.
+        total += tokens * _products(block) + 2 * tokens**2 * width
+    rest = ("head", "pre_logits")
+    return total + sum(_products(layer) for layer in model.layers if layer.name in rest)
+
+
+def vit_sizes(model: keras.Model) -> tuple[int, int, int] | None:
+    """(patches, tokens, width) of a Vision Transformer for images of one size, or `None`."""
+    position = next((x for x in model.layers if isinstance(x, PositionEmbedding)), None)
+    block = next((x for x in model.layers if isinstance(x, TransformerBlock)), None)
+    if position is None or block is None:
+        return None
+    _, tokens, width = block.output.shape  # pyright: ignore[reportAttributeAccessIssue]
+    rows, columns = position.grid_size
+    if tokens is None:
+        return None
+    return rows * columns, int(tokens), int(width)
+
+
+def _products(layer: Any) -> int:
+    """Entries of the kernels of a layer: the products that one token, or patch, takes."""
+    return sum(int(np.prod(v.shape)) for v in layer.trainable_variables if v.name == "kernel")
+
+
+# What TensorFlow keeps of a block from the forward to the backward pass, without dropout: so many
+# numbers for each token and channel (norms, heads), each entry of the attention maps, and each
+# hidden number of an MLP. Read off the graph of a training step of a ViT: the tensors that do not
+# depend on the gradient and that what depends on it takes; `layers/functional.py` says which.
+_KEPT = (
+    # of, numbers, dtype
+    ("norms", 2, "float32"),  # of each: its input normalised, before gamma and beta
+    ("norms", 2, "compute"),  # what each gives
+    ("heads", 5, "compute"),  # queries, keys, values, what the heads give, and that as rows
+    ("maps", 1, "compute"),  # attention
+    # GELU: its slope and what it gives are two; a process grows by about three, which was measured.
+    ("hidden", 3, "compute"),
+)
+
+# Beside all tensors, for each block: the graphs of the training step, Python's and TensorFlow's.
+# Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
+_PROGRAM = 22_000_000
+# More for a block that is rematerialised, whose forward pass is in the graphs twice: 335 MB and
+# 393 MB with 12 blocks.
+_PROGRAM_AGAIN = 5_000_000
+
+
+def transformer_block_memory(
+    tokens: int,
+    width: int,
+    mlp_dim: int,
+    num_heads: int,
+    compute_dtype: str = "float32",
+    model_parallel: int = 1,
+) -> int:
+    """Bytes that a Transformer block keeps for the backward pass of one image, its input included.
+
+    Args:
+        tokens: Class token and registers included.
+        width: Channels of a token.
+        mlp_dim: Hidden channels of the MLP.
+        num_heads: Attention heads.
+        compute_dtype: Of the activations, or a Keras dtype policy; norms and the softmax are in
+            float32 under every one.
+        model_parallel: Devices that share the block. Heads, with their attention maps, and hidden
+            channels are divided among them; the norms every device has whole.
+    """
+    divided = {
+        "heads": tokens * width,
+        "maps": num_heads * tokens**2,
+        "hidden": tokens * mlp_dim,
+    }
+    shares = {name: -(-size // model_parallel) for name, size in divided.items()}
+    return _kept({"norms": tokens * width, **shares}, compute_dtype)
+
+
+def mixer_block_memory(
+    tokens: int,
+    width: int,
+    tokens_mlp_dim: int,
+    channels_mlp_dim: int,
+    compute_dtype: str = "float32",
+) -> int:
+    """The same of an MLP-Mixer block, which is norms and MLPs; not compared with a measurement.
+
+    Args:
+        tokens: Patches.
+        width: Channels of a token.
+        tokens_mlp_dim: Hidden channels of the MLP over the tokens.
+        channels_mlp_dim: Hidden channels of the MLP over the channels.
+        compute_dtype: As for `transformer_block_memory`.
+    """
+    hidden = width * tokens_mlp_dim + tokens * channels_mlp_dim
+    return _kept({"norms": tokens * width, "hidden": hidden}, compute_dtype)
+
+
+def _kept(sizes: dict[str, int], compute_dtype: str) -> int:
+    compute = bytes_of(compute_dtype)
+    each = {"float32": 4, "compute": compute}
+    return sum(sizes.get(of, 0) * numbers * each[dtype] for of, numbers, dtype in _KEPT)
+
+
+def bytes_of(dtype: str) -> int:
+    """Bytes of an activation of a dtype, or under a dtype policy."""
+    return 2 if dtype.endswith("16") else 4
+
+
+def bytes_of_weight(dtype: str) -> int:
+    """Bytes of a weight, with the copy that mixed precision computes with."""
+    return 4 + (2 if bytes_of(dtype) == 2 else 0)
+
+
+def training_memory(
+    model: keras.Model, batch_size: int, optimizer: str = "momentum", ema: bool = False
+) -> dict[str, int]:
+    """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
+
+    For ViT-Ti/16 and ViT-S/16 (both precisions, rematerialised or not) it is 9 % above to 14 %
+    below what was measured; `benchmarks/memory.py` measures. For Mixers the rule of a
+    block was not compared with a measurement. Of BiT, and of the stem of a hybrid, only the outputs
+    of the layers are counted, which is too little.
+
+    Args:
+        model: Any.
+        batch_size: Images per batch.
+        optimizer: `"momentum"` keeps one number per parameter, `"adamw"` two.
+        ema: Whether averages of the weights are kept.
+
+    Returns:
+        Bytes by what they are for: `weights`, with the copies that mixed precision makes of them;
+        `gradients`; `optimizer`; `activations`, what the forward pass keeps for the backward pass
+        and what this needs for one block; `program`, the graphs; and `total`, the peak: that of
+        `gradients` and `activations` which is more, as one grows when the other shrinks, and the
+        rest. TensorFlow itself, some 500 MiB, and data that wait come on top.
+    """
+    parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
+    variables = sum(int(np.prod(v.shape)) for v in model.variables)
+    blocks = [layer for layer in model.layers if isinstance(layer, tuple(_BLOCKS))]
+    others = [layer for layer in model.layers if layer not in blocks]
+    dtype = next((x.compute_dtype for x in model.layers if "16" in x.compute_dtype), "float32")
+    kept = [_kept_of(block) for block in blocks]
+    again = [(block, size) for block, size in zip(blocks, kept, strict=True) if block.rematerialise]
+    # Of those all inputs, and what the one keeps whose backward pass runs.
+    inside = sum(kept) - sum(size for _, size in again) + max((x for _, x in again), default=0)
+    inside += sum(_count(block.output.shape) * bytes_of(block.compute_dtype) for block, _ in again)
+    outside = [sum(map(_count, _shapes(x))) * bytes_of(x.compute_dtype) for x in others]
+    result = {
+        "weights": variables * bytes_of_weight(dtype),
+        "gradients": 4 * parameters,
+        "optimizer": 4 * parameters * (OPTIMIZERS[optimizer] + int(ema)),
+        "activations": batch_size * (sum(outside) + inside + max(kept, default=0)),
+        "program": _PROGRAM * len(blocks) + _PROGRAM_AGAIN * len(again),
+    }
+    # Activations go while gradients come, unless it is one block's that come and go.
+    lesser = 0 if again else min(result["gradients"], result["activations"])
+    return {**result, "total": sum(result.values()) - lesser}
+
+
+# The rule of each kind of block, and the attributes of a layer that hold the sizes it asks for
+# after tokens and width.
+_BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
+    TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads")),
+    MixerBlock: (mixer_block_memory, ("tokens_mlp_dim", "channels_mlp_dim")),
+}
+
+
+def _kept_of(block: Any) -> int:
+    """Bytes for an image."""
+    rule, names = next(row for kind, row in _BLOCKS.items() if isinstance(block, kind))
+    _, tokens, width = block.output.shape
+    return rule(tokens, width, *(getattr(block, x) for x in names), block.compute_dtype)
+
+
+def _shapes(layer: Any) -> list[Any]:
+    outputs = layer.output
+    return [x.shape for x in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+
+def _count(shape: Any) -> int:
+    return int(np.prod([size for size in shape[1:] if size is not None], dtype="int64"))

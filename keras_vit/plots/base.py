@@ -1,0 +1,35 @@
+"""Figures without matplotlib's global state: made and saved, never shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RIGHT, WRONG = "#1a7f37", "#c62828"
+TRAINING, VALIDATION = "#8a8f98", "#1f6feb"
+
+
+def require_matplotlib() -> None:
+    """Raises an ImportError that says what to install, before any work is done."""
+    try:
+        import matplotlib.figure  # noqa: F401
+    except ImportError as error:
+        raise ImportError(
+            "The pictures need matplotlib: pip install keras-vit-applications[plots]"
+        ) from error
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure; width and height in inches, of 120 pixels each once it is saved."""
+    require_matplotlib()
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def save(figure: Figure, path: str | Path) -> None:
+    """Writes a figure as PNG."""
+    figure.savefig(path, format="png", dpi=120, facecolor="white")

@@ -1,0 +1,6 @@
+"""A training run from data to a folder with everything one wants to keep of it."""
+
+from keras_vit.runs.settings import Settings, settings_for
+from keras_vit.runs.training_run import run
+
+__all__ = ["Settings", "run", "settings_for"]

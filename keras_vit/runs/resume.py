@@ -1,0 +1,102 @@
+"""What is there of a run already, under the name that it is to have: nothing, a part, or all."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import uuid
+from pathlib import Path
+from typing import Any
+
+from keras_vit.predict import SUMMARY_FILE
+from keras_vit.training.run_checkpoints import Checkpoints, check_same_run
+from keras_vit.utils.files import set_aside
+
+# What may be another when a run is taken up: it changes nothing in the result.
+_FREE = ("save_every", "tensorboard")
+
+
+@dataclasses.dataclass(frozen=True)
+class Begun:
+    """Where a run stands.
+
+    Attributes:
+        folder: Of its checkpoints, `OUT.training`; it need not exist.
+        compared: The settings that all of its starts must have in common.
+        run: A name that no other run has.
+        replaces: Whether a complete run of that name is to be kept under another one.
+        summary: Of the run, if it is complete.
+    """
+
+    folder: Path
+    compared: dict[str, Any]
+    run: str
+    replaces: bool
+    summary: dict[str, Any] | None = None
+
+
+def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
+    """What is there of a run.
+
+    Args:
+        out: The folder that it is to have.
+        settings: Its settings, for JSON.
+        overwrite: Whether to begin anew, whatever there is; checkpoints are set aside.
+
+    Raises:
+        ValueError: If there is another run of that name, complete or not.
+    """
+    folder = out.with_name(f"{out.name}.training")
+    compared = json.loads(json.dumps({k: v for k, v in settings.items() if k not in _FREE}))
+    if overwrite:
+        if folder.exists():
+            set_aside(folder)
+        return Begun(folder, compared, uuid.uuid4().hex, True)
+    summary = _summary_of(out)
+    found = summary.get("settings", {}) if summary else {}
+    facts = Checkpoints(folder).facts()
+    if facts is not None:
+        note = facts["note"]
+        if summary is not None and found.get("run") == note["run"]:
+            # It was killed after the last of all steps but one: the checkpoints are to go.
+            remove(folder)
+        else:
+            check_same_run(compared, facts["run"]["settings"], folder)
+            if out.exists() and not note["replaces"]:
+                _refuse(out)
+            return Begun(folder, compared, note["run"], note["replaces"])
+    if out.exists():
+        if summary is None or any(
+            found.get(key, value) != value for key, value in compared.items()
+        ):
+            _refuse(out)
+        return Begun(folder, compared, found.get("run", ""), False, summary)
+    return Begun(folder, compared, uuid.uuid4().hex, False)
+
+
+def _summary_of(out: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads((out / SUMMARY_FILE).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _refuse(out: Path) -> None:
+    raise ValueError(
+        f"{out} exists already, and is not what these settings would give. Choose another name, "
+        "or pass overwrite=True (--overwrite): it is then kept under another name"
+    )
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copies a file or a folder, if it is there."""
+    if source.is_dir():
+        shutil.copytree(source, target)
+    elif source.exists():
+        shutil.copyfile(source, target)
+
+
+def remove(folder: Path) -> None:
+    """Removes the checkpoints of a run that is complete."""
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,123 @@
+"""A training run from data to a folder with everything one wants to keep of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from keras_vit import plots, training
+from keras_vit.distribution.hardware import Hardware
+from keras_vit.recipes import Recipe
+from keras_vit.runs import resume
+from keras_vit.runs.from_settings import build, hardware_for, load_data, recipe_for, steps_for
+from keras_vit.runs.run_folder import summarise, write
+from keras_vit.runs.settings import Settings
+from keras_vit.training import loop
+from keras_vit.training.engine import scope
+from keras_vit.training.logs import EventFiles
+from keras_vit.utils.files import check_writable, new_folder
+
+TENSORBOARD = "tensorboard"
+
+
+def run(
+    settings: Settings, out: str | Path, *, overwrite: bool = False, verbose: str | int = "auto"
+) -> dict[str, Any]:
+    """Trains as `settings` say and writes a run folder.
+
+    In the folder: `model.keras` (takes pixels in [0, 255], gives probabilities; read it with
+    `keras.models.load_model` after `import keras_vit`), `labels.txt` (a class name per line),
+    `curves.png`, `predictions.png`, `log.csv` and `summary.json`. It appears when all of this is
+    in it. Until then checkpoints are beside it, in `OUT.training`: when the process ends before
+    its time, at whatever moment, the same call goes on from the newest of them, and the result
+    is that of a run that was not interrupted. If the run is complete already, nothing is done.
+
+    Args:
+        settings: What to do.
+        out: The folder to write.
+        overwrite: Whether there may be another run already, complete or not; it is kept under
+            another name.
+        verbose: As in `keras_vit.training.fine_tune`.
+
+    Returns:
+        What `summary.json` holds.
+
+    Raises:
+        ValueError: If `out` holds a run with other settings and `overwrite` is not given, or as
+            the parts say.
+        ImportError: If something is not installed that `settings` ask for.
+        OSError: If the disk is full, or a data file vanishes or is damaged; the checkpoints are
+            kept.
+        keras_vit.training.PreemptedError: After a SIGTERM; the checkpoints are kept.
+    """
+    out = Path(out)
+    machine = hardware_for(settings)
+    settings = dataclasses.replace(settings, dtype=machine.dtype)
+    recorded = _as_recorded(settings) | machine.facts
+    begun = _look(out, recorded, overwrite, machine)
+    if begun.summary is not None:
+        return begun.summary
+    plots.require_matplotlib()  # now, not after the training
+    check_writable(out.parent)
+    keras.utils.set_random_seed(settings.seed)
+    data = load_data(settings, progress=False if verbose == 0 else None)
+    recipe = recipe_for(settings, data)
+    with scope(machine.strategy):
+        model = build(settings, len(data.class_names), recipe)
+        if settings.weights is None and isinstance(recipe, Recipe):
+            recipe.set_head_bias(model)
+    result = training.fine_tune(
+        model,
+        data,
+        steps=steps_for(settings, data, recipe),
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup_steps,
+        recipe=recipe,
+        verbose=verbose,
+        checkpoints=begun.folder,
+        save_every=settings.save_every,
+        accumulate=settings.accumulate,
+        jit_compile=machine.xla,
+        facts={"settings": begun.compared},
+        note={"run": begun.run, "replaces": begun.replaces},
+        callbacks=_tensorboard(settings, begun.folder) if machine.is_chief else (),
+        strategy=machine.strategy,
+    )
+    recorded |= {"run": begun.run}
+    if not machine.is_chief:
+        return summarise(model, data, result, recorded)
+    with new_folder(out, begun.replaces, begun.folder / "results") as folder:
+        for name in (loop.LOG_FILE, TENSORBOARD):
+            resume.copy(begun.folder / name, folder / name)
+        summary = write(folder, model, data, result, recorded)
+    resume.remove(begun.folder)
+    return summary
+
+
+def _look(out: Path, recorded: dict[str, Any], overwrite: bool, machine: Hardware) -> resume.Begun:
+    """What is there of a run; the first process looks first, as it may set something aside."""
+    begun = resume.look(out, recorded, overwrite) if machine.is_chief else None
+    machine.wait()
+    return begun or resume.look(out, recorded, overwrite)
+
+
+def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callback]:
+    if not settings.tensorboard:
+        return []
+    if importlib.util.find_spec("tensorboard") is None:
+        raise ImportError(
+            "TensorBoard is not installed: pip install keras-vit-applications[tensorboard]"
+        )
+    return [EventFiles(str(folder / TENSORBOARD), write_graph=False)]
+
+
+def _as_recorded(settings: Settings) -> dict[str, Any]:
+    """The settings for the summary, without where on this machine things are."""
+    weights = settings.weights and Path(settings.weights).name
+    here = Path(settings.data)
+    name = here.resolve().name if here.exists() else settings.data
+    return dataclasses.asdict(settings) | {"data": name, "weights": weights}

@@ -1,0 +1,280 @@
+"""The training loop: one batch after the other, evaluations between, and a way to survive.
+
+It is a loop of its own, not `model.fit`, as it has to go on in the middle of an epoch: `fit`
+begins an epoch anew, and puts averaged weights into the model whenever it returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.data import ImageData
+from keras_vit.data.damage import data_errors
+from keras_vit.training.engine import OneDevice, scope
+from keras_vit.training.logs import write_log
+from keras_vit.training.run_checkpoints import (
+    Checkpoints,
+    DivergedError,
+    PreemptedError,
+    check_same_run,
+)
+from keras_vit.utils.progress import Progress
+
+LOG_FILE = "log.csv"
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to train, and when to do what; all in batches.
+
+    Attributes:
+        batches: In all.
+        evaluate_every: Batches between evaluations; the last evaluation comes at the end.
+        save_every: Batches between checkpoints; there is one before each evaluation as well.
+        accumulate: Batches per update of the weights.
+        folder: For checkpoints and `log.csv`; `None` for neither.
+        facts: What the checkpoints say besides; must be the same when a run is taken up.
+        note: What the checkpoints say besides that may be another.
+    """
+
+    batches: int
+    evaluate_every: int
+    save_every: int | None = None
+    accumulate: int = 1
+    folder: Path | None = None
+    facts: dict[str, Any] = dataclasses.field(default_factory=dict)
+    note: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+
+def train(
+    model: keras.Model,
+    data: ImageData,
+    plan: Plan,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    verbose: str | int = "auto",
+    devices: OneDevice | None = None,
+) -> tuple[list[dict[str, float]], float]:
+    """Trains a model, from the newest checkpoint on if there is one.
+
+    Args:
+        model: Compiled, its optimiser built.
+        data: What to train on.
+        plan: See there.
+        callbacks: As for `model.fit`; an epoch is what lies between evaluations.
+        verbose: 0 for silence, 1 for a line that is written anew, 2 for a line per evaluation.
+        devices: What makes the steps and evaluates. Default: Keras, on one device.
+
+    Returns:
+        A row per evaluation, and the seconds that the training took, all starts together.
+
+    Raises:
+        DivergedError: If the loss or a weight becomes NaN or infinite.
+        PreemptedError: After a SIGTERM, if there is a folder.
+        OSError: If a checkpoint cannot be written, or a data file cannot be read.
+        ValueError: If the checkpoints are those of another run, or all of them are damaged.
+    """
+    return _Run(model, data, plan, callbacks, verbose, devices or OneDevice(model)).train()
+
+
+class _Run:
+    """The state of a run in memory."""
+
+    def __init__(
+        self,
+        model: keras.Model,
+        data: ImageData,
+        plan: Plan,
+        callbacks: Sequence[keras.callbacks.Callback],
+        verbose: str | int,
+        devices: OneDevice,
+    ):
+        self.model, self.data, self.plan, self.devices = model, data, plan, devices
+        self.checkpoints = None if plan.folder is None else Checkpoints(plan.folder)
+        self.step = 0
+        self.saved = -1
+        self.rows: list[dict[str, float]] = []
+        self.sums: dict[str, float] = {}  # since the evaluation before
+        self.batches: Any = None
+        self.earlier_seconds = 0.0
+        self.start = time.perf_counter()
+        self.asked_to_end = threading.Event()
+        self.progress = Progress(
+            plan.batches,
+            data.batch_size * devices.batches_per_call,
+            verbose if devices.writes else 0,
+        )
+        self.callbacks = keras.callbacks.CallbackList(
+            list(callbacks),
+            model=model,
+            verbose=0,
+            epochs=-(-plan.batches // plan.evaluate_every),
+            steps=plan.evaluate_every,
+        )
+
+    def train(self) -> tuple[list[dict[str, float]], float]:
+        plan, model = self.plan, self.model
+        self._resume()
+        model.stop_training = False
+        with self._sigterm_asks():
+            self.callbacks.on_train_begin()
+            while self.step < plan.batches and not model.stop_training:
+                if self._evaluation_is_due():
+                    self._evaluate()
+                else:
+                    self._train_until_due()
+            with scope(self.devices.strategy):
+                model.optimizer.finalize_variable_values(model.trainable_weights)
+            # The last one sees the weights that remain: averages, where there are any.
+            if self.sums:
+                self._evaluate()
+            self.callbacks.on_train_end()
+        return self.rows, self._seconds()
+
+    def _resume(self) -> None:
+        with scope(self.devices.strategy):
+            facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
+        if facts is None:
+            return
+        check_same_run(self.plan.facts, facts["run"], self.checkpoints and self.checkpoints.folder)
+        self.step = self.saved = int(facts["step"])
+        self.rows, self.sums = facts["rows"], facts["sums"]
+        self.earlier_seconds = facts["seconds"]
+        self.progress.resumed(self.step)
+
+    def _evaluation_is_due(self) -> bool:
+        return bool(self.sums) and self.step % self.plan.evaluate_every == 0
+
+    def _train_until_due(self) -> None:
+        """Batches until the next evaluation."""
+        every = self.plan.evaluate_every
+        if self.step % every == 0:
+            self.callbacks.on_epoch_begin(self.step // every)
+        end = min((self.step // every + 1) * every, self.plan.batches)
+        with self._data_errors():
+            for batch in self._batches(end - self.step):
+                self.callbacks.on_train_batch_begin(self.step % every)
+                logs = self.devices.train(batch)
+                self._check_finite(logs)
+                for name, value in logs.items():
+                    self.sums[name] = self.sums.get(name, 0.0) + float(value)
+                self.callbacks.on_train_batch_end(self.step % every, logs)
+                self.step += 1
+                self.progress.show(self.step, logs)
+                stop = self.model.stop_training
+                due = self.plan.save_every and self.step % self.plan.save_every == 0
+                if due or stop or self.step == end or self._asked():
+                    self._save()
+                if stop:
+                    break
+
+    def _batches(self, count: int) -> Any:
+        if self.batches is None:
+            by_hand = self.data.make_training is None and self.checkpoints is None
+            start = self.step * self.devices.batches_per_call
+            data = self.data.train.repeat() if by_hand else self.data.training(start)
+            self.batches = iter(self.devices.distribute(data))
+        return (next(self.batches) for _ in range(count))  # pyright: ignore
+
+    def _check_finite(self, logs: dict[str, Any]) -> None:
+        loss = float(logs["loss"])
+        if not math.isfinite(loss):
+            rate = learning_rate_at(self.model.optimizer, self.step)
+            raise DivergedError(
+                f"The loss became {loss} at step {self.step + 1}: the training diverged. Try a "
+                f"lower learning rate.{self._kept()} Received: learning_rate={rate:.3g} at that "
+                "step"
+            )
+
+    def _kept(self) -> str:
+        if self.checkpoints is None or self.saved < 0:
+            return ""
+        return f" The checkpoint of step {self.saved} is in {self.checkpoints.folder}."
+
+    def _save(self) -> None:
+        """Writes a checkpoint, if there is a folder; ends the run if it was asked to."""
+        if self.checkpoints is None:
+            return
+        if self.saved != self.step:
+            facts = {
+                "run": self.plan.facts,
+                "note": self.plan.note,
+                "rows": self.rows,
+                "sums": self.sums,
+                "seconds": self._seconds(),
+            }
+            if self.devices.writes:
+                self.checkpoints.save(self.step, self.model, facts)
+            self.saved = self.step
+        self._end_if_asked()
+
+    def _asked(self) -> bool:
+        """Whether this process or another of the same training was asked to end."""
+        return self.devices.any_process(self.asked_to_end.is_set())
+
+    def _end_if_asked(self, _: Any = None) -> None:
+        if self.checkpoints is not None and self._asked():
+            raise PreemptedError(
+                f"asked to end (SIGTERM).{self._kept()} The same command goes on from there"
+            )
+
+    def _evaluate(self) -> None:
+        """Adds a row; the checkpoint of this step has been written, so this can be repeated."""
+        plan, count = self.plan, (self.step - 1) % self.plan.evaluate_every + 1
+        row = {name: total / count for name, total in self.sums.items()}
+        with self._data_errors():
+            values = self.devices.evaluate(
+                self.data.validation, self.data.batch_size, self._end_if_asked
+            )
+        row |= {f"val_{name}": value for name, value in values.items()}
+        self.rows.append({**row, "step": self.step / plan.accumulate})
+        self.sums = {}
+        rate = learning_rate_at(self.model.optimizer, self.step - 1)
+        if plan.folder is not None and self.devices.writes:
+            write_log(plan.folder / LOG_FILE, self.rows)
+        self.progress.evaluated(self.step, row, rate)
+        self.callbacks.on_epoch_end((self.step - 1) // plan.evaluate_every, row)
+
+    def _seconds(self) -> float:
+        return self.earlier_seconds + time.perf_counter() - self.start
+
+    @contextlib.contextmanager
+    def _sigterm_asks(self) -> Iterator[None]:
+        """While inside, SIGTERM does not end the process but asks for its end."""
+        if self.checkpoints is None or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = signal.signal(signal.SIGTERM, lambda *_: self.asked_to_end.set())
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGTERM, before)
+
+    def _data_errors(self) -> contextlib.AbstractContextManager[None]:
+        """A file that cannot be read is said in a sentence, and what was reached is saved."""
+
+        def reached() -> tuple[str, str]:
+            if self.step > 0:
+                self._save()
+            return f", after step {self.step}", self._kept()
+
+        return data_errors(self.data, reached)
+
+
+def learning_rate_at(optimizer: Any, batch: int) -> float:
+    """The learning rate that an optimiser has for its batch 0, 1, ..."""
+    optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
+    rate = optimizer._learning_rate
+    if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
+        rate = rate(batch)
+    return np.asarray(keras.ops.convert_to_numpy(rate)).item()

@@ -1,0 +1,276 @@
+"""The state of a training run on disk: written whole or not at all, read back to the bit.
+
+A checkpoint is one file, `step-00000120.npz`, with the weights of the model, the states of its
+random numbers, the variables of the optimiser (momentum, averages, counters) and, as JSON, the
+facts: the step, the history so far, whatever the caller adds. It is written under another name,
+brought to the disk (fsync) and renamed: a process that is killed, a full disk or a power cut
+leaves the one before. Every array has a checksum, so a file that was damaged later is recognised
+too, and the one before it is taken. Nothing is pickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import warnings
+import zipfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import ml_dtypes
+import numpy as np
+
+from keras_vit.checkpoints.files.npz import NpzReader
+
+
+def check_same_run(wanted: dict[str, Any], found: dict[str, Any], folder: Any) -> None:
+    """Refuses to go on with the checkpoints of a run that was another.
+
+    Raises:
+        ValueError: It names what differs.
+    """
+    differing = [
+        f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} here"
+        for name in sorted(wanted.keys() | found.keys())
+        if wanted.get(name) != found.get(name)
+    ]
+    if differing:
+        raise ValueError(
+            f"{folder} holds an unfinished run with other settings ({'; '.join(differing)}). "
+            "Repeat its command to go on with it; or choose another name, or start anew with "
+            "--overwrite (overwrite=True)"
+        )
+
+
+# For a process that was asked to end (SIGTERM), has saved its state and wants to be started again:
+# EX_TEMPFAIL of sysexits.h. A process that dies of the signal has another, 143 in a shell.
+EXIT_PREEMPTED = 75
+_FACTS = "facts"
+_FORMAT = 1
+_PARTIAL = "writing.partial"
+_NAME = re.compile(r"step-(\d{8,})\.npz")
+
+
+class PreemptedError(Exception):
+    """The process was asked to end (SIGTERM) and has saved where it is; exit with 75."""
+
+
+class DivergedError(ValueError):
+    """The loss or a weight became NaN or infinite."""
+
+
+class Checkpoints:
+    """The checkpoints of one run, in one folder; one process may write at a time.
+
+    Args:
+        folder: Made by the first `save`.
+        keep: How many of the newest are kept, at least 1. With 2 there is one to fall back on.
+    """
+
+    def __init__(self, folder: str | Path, keep: int = 2):
+        if keep < 1:
+            raise ValueError(f"`keep` must be at least 1. Received: keep={keep}")
+        self.folder = Path(folder)
+        self.keep = keep
+
+    def paths(self) -> list[Path]:
+        """The checkpoints that there are, the newest first."""
+        try:
+            found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
+        except FileNotFoundError:
+            return []
+        return sorted(found, key=_step_of, reverse=True)
+
+    def save(self, step: int, model: keras.Model, facts: dict[str, Any]) -> Path:
+        """Writes a checkpoint, and then removes those that are too old.
+
+        Args:
+            step: Its number; a checkpoint of that step is replaced.
+            model: Compiled, with an optimiser that has been built.
+            facts: What JSON can hold.
+
+        Raises:
+            DivergedError: If a weight is NaN or infinite; nothing is written.
+            OSError: If it cannot be written, the disk being full for example. Those written
+                before are as they were.
+        """
+        path, partial = self.folder / f"step-{step:08d}.npz", self.folder / _PARTIAL
+        facts = {"format": _FORMAT, **facts, "step": step, "bfloat16": []}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(partial, model, facts)
+            os.replace(partial, path)
+            _sync(self.folder)
+        except OSError as error:
+            self._remove(partial)
+            before = [_step_of(older) for older in self.paths()]
+            kept = f"That of step {before[0]} is kept" if before else "There is none before it"
+            raise OSError(
+                error.errno,
+                f"Cannot write the checkpoint of step {step} in {self.folder}: "
+                f"{error.strerror or error}. {kept}; see to it and run the same command again",
+            ) from error
+        except BaseException:
+            self._remove(partial)
+            raise
+        for older in self.paths()[self.keep :]:
+            self._remove(older)
+        return path
+
+    def facts(self) -> dict[str, Any] | None:
+        """The facts of the newest checkpoint whose facts can be read, `None` if there is none.
+
+        Raises:
+            ValueError: If there are checkpoints and none can be read.
+        """
+        return self._first_good(_read_facts)
+
+    def restore(self, model: keras.Model) -> dict[str, Any] | None:
+        """Puts the newest good checkpoint into a model and its optimiser.
+
+        A damaged one is passed over with a warning.
+
+        Args:
+            model: As it was when the checkpoint was written: compiled, the optimiser built.
+
+        Returns:
+            The facts, with `step`; `None` if there is no checkpoint.
+
+        Raises:
+            ValueError: If there are checkpoints and none can be read, or they are of another
+                model or optimiser.
+        """
+
+        def read(path: Path) -> dict[str, Any]:
+            facts = _read_facts(path)
+            _assign(path, model, facts)
+            return facts
+
+        return self._first_good(read)
+
+    def _first_good(self, read: Any) -> Any:
+        errors = []
+        for path in self.paths():
+            try:
+                return read(path)
+            except _OtherModelError as error:
+                raise ValueError(str(error)) from error
+            except (ValueError, OSError, KeyError) as error:
+                errors.append(str(error))
+                warnings.warn(
+                    f"The checkpoint {path} is damaged; the one before it is taken. ({error})",
+                    stacklevel=4,
+                )
+        if errors:
+            raise ValueError(
+                f"None of the {len(errors)} checkpoints in {self.folder} can be read; start anew "
+                f"with --overwrite (overwrite=True), or in another folder. The newest: {errors[0]}"
+            )
+        return None
+
+    @staticmethod
+    def _remove(path: Path) -> None:
+        with contextlib.suppress(OSError):  # it stays; that is no reason to end a training
+            path.unlink(missing_ok=True)
+
+
+class _OtherModelError(Exception):
+    """A checkpoint is in order, but its arrays are not those of the model."""
+
+
+def _step_of(path: Path) -> int:
+    match = _NAME.fullmatch(path.name)
+    return int(match[1]) if match else -1
+
+
+def state_variables(model: keras.Model) -> dict[str, Any]:
+    """All variables that the next step depends on, by a name that is the same in every process.
+
+    Keras numbers the names of layers and optimisers as they come in a process; so what counts
+    here is the order, which follows from the code that builds the model.
+    """
+    named = {f"model/{i:04d}/{v.name}": v for i, v in enumerate(model.variables)}
+    optimizer: Any = model.optimizer
+    return named | {f"optimizer/{i:04d}": v for i, v in enumerate(optimizer.variables)}
+
+
+def _write(partial: Path, model: keras.Model, facts: dict[str, Any]) -> None:
+    """One array after the other: a large state is not in memory a second time."""
+    with open(partial, "wb") as file:
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+            for name, variable in state_variables(model).items():
+                array = np.asarray(keras.ops.convert_to_numpy(variable))
+                if array.dtype == ml_dtypes.bfloat16:  # NumPy would write it as two bytes of void
+                    facts["bfloat16"].append(name)
+                    finite, array = np.isfinite(array.astype("float32")), array.view("uint16")
+                else:
+                    finite = np.isfinite(array)
+                if name.startswith("model/") and not np.all(finite):
+                    raise DivergedError(
+                        f"The weight {variable.path} became NaN or infinite at step "
+                        f"{facts['step']}: the training diverged. Try a lower learning rate"
+                    )
+                _add(archive, name, array)
+            # Last, as what is said of the arrays is known by then.
+            text = json.dumps(facts).encode()
+            _add(archive, _FACTS, np.frombuffer(text, "uint8"))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
+
+
+def _sync(folder: Path) -> None:
+    """Brings the new name to the disk, where the system can (Windows cannot)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    with NpzReader(path) as reader:
+        facts = json.loads(reader[_FACTS].tobytes())
+    if facts.get("format") != _FORMAT:
+        raise ValueError(
+            f"{path} has the format {facts.get('format')!r}, this version of keras_vit reads "
+            f"{_FORMAT}"
+        )
+    return facts
+
+
+def _assign(path: Path, model: keras.Model, facts: dict[str, Any]) -> None:
+    variables = state_variables(model)
+    with NpzReader(path) as reader:
+        arrays = set(reader) - {_FACTS}
+        if arrays != set(variables):
+            raise _OtherModelError(
+                f"The checkpoint {path} is of another model or optimizer: it has {len(arrays)} "
+                f"variables, the model and its optimizer have {len(variables)}. "
+                f"{_some('Only in the checkpoint', arrays - set(variables))}"
+                f"{_some('Only in the model', set(variables) - arrays)}"
+            )
+        for name, variable in variables.items():
+            if reader.shapes[name] != tuple(variable.shape):
+                raise _OtherModelError(
+                    f"The checkpoint {path} is of another model: {name} ({variable.path}) has "
+                    f"the shape {reader.shapes[name]} there and {tuple(variable.shape)} here"
+                )
+        half = set(facts["bfloat16"])
+        for name, variable in variables.items():
+            array = reader[name]
+            variable.assign(array.view(ml_dtypes.bfloat16) if name in half else array)
+
+
+def _some(what: str, names: Iterable[str]) -> str:
+    names = sorted(names)
+    return f"{what}: {', '.join(names[:3])}{' ...' if len(names) > 3 else ''}. " if names else ""

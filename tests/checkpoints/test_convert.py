@@ -1,0 +1,148 @@
+"""tools/convert.py: what a person gets who moves weights from one library to another."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+from support.paths import ROOT
+
+import keras_vit
+from keras_vit.checkpoints import convert as convert_module
+from keras_vit.checkpoints.convert import convert, table
+
+TI16 = {"patch_size": 16, "width": 192, "depth": 12, "num_heads": 3, "mlp_dim": 768}
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+
+
+def _run(*arguments, cwd):
+    return subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "convert.py"), *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+    )
+
+
+def test_there_and_back_in_two_commands(tmp_path):
+    """A ViT-Ti/16 to timm and back: bit for bit, with a table of what went where."""
+    model = keras_vit.ViT(**TI16, classes=10)
+    model.get_layer("head").kernel.assign(np.random.default_rng(0).normal(size=(192, 10)))
+    keras_vit.save_weights(model, tmp_path / "a.npz")
+    there = _run("a.npz", "b.safetensors", "--format", "timm", cwd=tmp_path)
+    assert there.returncode == 0, there.stderr
+    assert "a.npz: ViT_Ti16 (Google, Vision Transformer)" in there.stdout
+    assert re.search(
+        r"MlpBlock_3/Dense_0/kernel \(192, 768\) +-> +blocks\.0\.mlp\.fc1\.weight \(768, 192\)",
+        there.stdout,
+    )
+    assert "and 176 more of the same kinds" in there.stdout
+    assert "differ by 0.0e+00" in there.stdout
+    assert "'gelu': 'exact'" in there.stderr  # timm's code has another GELU
+    back = _run("b.safetensors", "c.npz", "--model", "ViT_Ti16", "--all", cwd=tmp_path)
+    assert back.returncode == 0, back.stderr
+    assert "blocks.11.mlp.fc2.bias (192,)" in back.stdout
+    with np.load(tmp_path / "a.npz") as before, np.load(tmp_path / "c.npz") as after:
+        assert set(before) == set(after)
+        assert all(before[name].tobytes() == after[name].tobytes() for name in before)
+
+    for arguments, message in (
+        (("a.npz", "c.npz"), "error: There is something at 'c.npz' already"),
+        (("a.npz", "d.npz", "--model", "ViT_S16"), "is not a ViT_S16.*which is ViT_Ti16"),
+        (("a.npz", "d.safetensors"), "whose names"),
+        (("missing.npz", "d.npz"), "error: There is no file 'missing.npz'"),
+        (("a.npz", "d.npz", "--photo", "x.jpg"), "There is no photo 'x.jpg'"),
+    ):
+        failed = _run(*arguments, cwd=tmp_path)
+        assert failed.returncode == 2
+        assert re.search(message, failed.stderr), failed.stderr
+    assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.safetensors", "c.npz"]
+
+
+@pytest.fixture
+def small(tmp_path):
+    model = keras_vit.ViT(32, 8, 32, 3, 4, 48, classes=5)
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.normal(0, 0.3, variable.shape))
+    keras_vit.save_weights(model, tmp_path / "small.npz")
+    return tmp_path / "small.npz"
+
+
+def test_another_size_and_a_folder(small, tmp_path):
+    done = convert(small, tmp_path / "large.keras", image_size=(48, 64))
+    assert (done.image_size, done.difference) == ((48, 64), 0.0)
+    model = keras.models.load_model(tmp_path / "large.keras")
+    assert tuple(model.input_shape) == (None, 48, 64, 3)
+    done = convert(small, tmp_path / "hf", format="huggingface")
+    assert done.target_format == "Hugging Face, ViT"
+    assert sorted(os.listdir(tmp_path / "hf")) == ["config.json", "model.safetensors"]
+    assert "Vision Transformer, {'patch_size': 8" in done.model
+    assert len(table(done.moves)) < len(table(done.moves, every_block=True)) == len(done.moves)
+
+
+def test_a_conversion_that_changes_the_model_leaves_nothing(small, tmp_path, monkeypatch):
+    """A wrong layout somewhere shows on the photo, before anything has its final name."""
+    save = convert_module.save_weights
+
+    def wrong(model, path, format):
+        kernel = model.get_layer("block_1").attention.query.kernel
+        kernel.assign(np.asarray(kernel).T)
+        save(model, path, format)
+
+    monkeypatch.setattr(convert_module, "save_weights", wrong)
+    with pytest.raises(ValueError, match=r"differs from .*small\.npz.*Nothing was written"):
+        convert(small, tmp_path / "out.npz")
+    assert os.listdir(tmp_path) == ["small.npz"]
+
+
+def test_a_zero_head_does_not_hide_a_wrong_model(tmp_path, monkeypatch):
+    """Google's ImageNet-21k files say zero whatever their features are."""
+    model = keras_vit.ViT(32, 8, 32, 1, 4, 48, classes=5)
+    keras_vit.save_weights(model, tmp_path / "zero.npz")
+    save = convert_module.save_weights
+
+    def wrong(model, path, format):
+        model.get_layer("encoder_norm").gamma.assign(np.full(32, 2.0))
+        save(model, path, format)
+
+    monkeypatch.setattr(convert_module, "save_weights", wrong)
+    with (
+        pytest.warns(UserWarning, match="all zeros"),
+        pytest.raises(ValueError, match="differs from"),
+    ):
+        convert(tmp_path / "zero.npz", tmp_path / "out.npz")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")
+def test_memory_of_a_conversion(tmp_path):
+    """At most 2.2 times the file beside what the program itself takes (a ViT of 100 MB)."""
+    model = keras_vit.ViT(224, 16, 512, 8, 8, 2048, classes=10)
+    keras_vit.save_weights(model, tmp_path / "a.npz")
+    script = """
+        import re, sys, keras_vit
+        from keras_vit.checkpoints.convert import convert
+
+        def peak():  # not getrusage: its peak goes on from that of the parent process
+            return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
+
+        tiny = keras_vit.ViT(224, 16, 64, 1, 1, 64, classes=10)
+        keras_vit.save_weights(tiny, "tiny.npz")
+        convert("tiny.npz", "tiny.safetensors", format="timm")  # what a first run allocates
+        before = peak()
+        convert("a.npz", "a.safetensors", format="timm")
+        print("extra", peak() - before)
+    """
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        capture_output=True, text=True, cwd=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    extra = int(result.stdout.split()[-1]) * 1024
+    assert extra < 2.2 * (tmp_path / "a.npz").stat().st_size

@@ -1,0 +1,354 @@
+"""Formats of checkpoints: detection from the names, both directions, what has no place."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import h5py
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vit
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.model_arrays import Arrays
+from keras_vit.checkpoints.names.formats import FORMATS, detect
+from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_read, shape_written
+from keras_vit.checkpoints.names.templates import fill, numbers_in
+
+RELEASED = [
+    "vit_token", "vit_gap", "vit_token_rep24", "hybrid_token", "hybrid_stem_only", "bit", "mixer"
+]  # fmt: skip
+SIZE = 32
+
+
+def _vit(**options):
+    """A small ViT in which every number is random."""
+    settings = {"patch_size": 8, "width": 32, "depth": 2, "num_heads": 4, "mlp_dim": 48}
+    model = keras_vit.ViT(SIZE, **settings, classes=5, **options)
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.normal(0, 0.3, variable.shape))
+    return model
+
+
+def _logits(model, seed=0):
+    x = np.random.default_rng(seed).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    return ops.convert_to_numpy(model(x))
+
+
+def _arrays_of(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("name", RELEASED)
+def test_npz_to_keras_to_npz_is_bit_identical(golden, tmp_path, name):
+    fixture = golden(name)
+    for through in ("model.keras", "model.weights.h5"):
+        model = keras_vit.from_checkpoint(fixture.checkpoint)
+        keras_vit.save_weights(model, tmp_path / through)
+        heads = {} if name in ("bit", "mixer") else {"num_heads": 4}
+        again = keras_vit.from_checkpoint(tmp_path / through, **heads)
+        keras_vit.save_weights(again, tmp_path / "again.npz")
+        before, after = _arrays_of(fixture.checkpoint), _arrays_of(tmp_path / "again.npz")
+        assert before.keys() == after.keys()
+        for key, array in before.items():
+            assert (array.dtype, array.shape) == (after[key].dtype, after[key].shape), key
+            assert array.tobytes() == after[key].tobytes(), key
+
+
+@pytest.mark.any_backend
+@pytest.mark.parametrize("container", [".npz", ".safetensors"])
+@pytest.mark.parametrize(
+    ("file_format", "options"),
+    [
+        ("google", {}),
+        ("google", {"classifier": "gap"}),
+        ("google", {"representation_size": 9}),
+        ("google", {"registers": 2}),
+        ("big_vision", {}),
+        ("big_vision", {"classifier": "gap"}),
+        ("timm", {"gelu": "exact"}),
+        ("timm", {"gelu": "exact", "registers": 2, "layer_scale": 0.1}),
+        ("timm", {"gelu": "exact", "classifier": "gap"}),
+        (
+            "timm",
+            {
+                "gelu": "exact",
+                "classifier": "gap",
+                "class_token": True,
+                "norm_after_pooling": True,
+            },
+        ),
+        ("huggingface", {"gelu": "exact", "norm_epsilon": 1e-12}),
+    ],
+)
+def test_what_is_saved_opens_again(tmp_path, file_format, options, container):
+    model = _vit(**options)
+    path = tmp_path / f"model{container}"
+    keras_vit.save_weights(model, path, format=file_format)
+    with Checkpoint(path) as checkpoint:
+        assert checkpoint.format.name == file_format
+    again = keras_vit.from_checkpoint(path, num_heads=4)
+    # The position of the class token may be folded into the token, which rounds otherwise.
+    np.testing.assert_allclose(_logits(again), _logits(model), atol=1e-5)
+    live = _vit(**options)
+    for variable in live.weights:
+        variable.assign(np.zeros(variable.shape))
+    keras_vit.load_weights(live, path)
+    np.testing.assert_allclose(_logits(live), _logits(model), atol=1e-5)
+    assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing else is left
+
+
+def _unfolded(arrays):
+    """Google's arrays as big_vision has them: no position for the class token, own numbering."""
+    positions = arrays.pop("Transformer/posembed_input/pos_embedding")
+    arrays["cls"] = arrays["cls"] + positions[:, :1]
+    arrays["pos_embedding"] = positions[:, 1:]
+    numbers = {
+        "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
+        "LayerNorm_2": "LayerNorm_1",
+        "MlpBlock_3": "MlpBlock_0",
+    }
+    renamed = {}
+    for name, array in arrays.items():
+        for old, new in numbers.items():
+            name = name.replace(old, new)
+        renamed[f"params/{name}"] = array
+    return renamed
+
+
+def _stacked(arrays, depth):
+    """As a scan over the blocks has them: one array for all blocks."""
+    first = [name for name in arrays if "/encoderblock_0/" in name]
+    rest = {name: array for name, array in arrays.items() if "/encoderblock_" not in name}
+    for name in first:
+        blocks = [arrays[name.replace("_0/", f"_{i}/", 1)] for i in range(depth)]
+        rest[name.replace("/encoderblock_0/", "/encoderblock/")] = np.stack(blocks)
+    return rest
+
+
+def test_big_vision_with_and_without_stacked_blocks(golden, tmp_path):
+    fixture = golden("vit_token")
+    arrays = _unfolded(_arrays_of(fixture.checkpoint))
+    expected = fixture.arrays["logits"]
+    for changed in (arrays, _stacked(arrays, depth=3)):
+        np.savez(tmp_path / "bv.npz", **changed)
+        model = keras_vit.from_checkpoint(tmp_path / "bv.npz")
+        got = ops.convert_to_numpy(model(fixture.arrays["images"]))
+        np.testing.assert_allclose(got, expected, atol=1e-5)
+    assert len(_stacked(arrays, depth=3)) < len(arrays)
+
+
+def test_16_bit_files_are_read_as_float32(golden, tmp_path):
+    import ml_dtypes
+
+    fixture = golden("vit_token")
+    arrays = _arrays_of(fixture.checkpoint)
+    for dtype in ("float16", ml_dtypes.bfloat16):
+        half = {name: array.astype(dtype) for name, array in arrays.items()}
+        np.savez(tmp_path / "half.npz", **half)  # bfloat16 loses its name there
+        model = keras_vit.from_checkpoint(tmp_path / "half.npz")
+        kernel = ops.convert_to_numpy(model.get_layer("head").kernel)
+        np.testing.assert_array_equal(kernel, half["head/kernel"].astype("float32"))
+
+
+@pytest.mark.parametrize("row", FORMATS, ids=lambda row: row.title)
+def test_every_format_is_told_from_its_names(row):
+    """The names that a format's table gives are of that format, and no other."""
+    numbers = dict.fromkeys("biuc", 1)
+    names = {fill(key.array, {**numbers, "i": 0}) for key in row.keys} | set(row.markers)
+    if row.name != "keras" and row.family.layer == "patch_embed" and "stem" not in row.title:
+        names = {n for n in names if "backbone" not in n}
+    found = detect(names)
+    assert found is not None
+    assert (found[0].name, found[0].family) == (row.name, row.family)
+    assert detect(["a", "b/c"]) is None
+
+
+def test_heads_are_read_or_guessed_or_asked_for(tmp_path):
+    model = keras_vit.ViT(SIZE, 16, 128, 1, 4, 8, classes=3)
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", format="google")
+    with Checkpoint(tmp_path / "a.safetensors") as checkpoint:
+        assert checkpoint.num_heads() == 4  # the shapes say it
+    keras_vit.save_weights(model, tmp_path / "a.keras")
+    model.save_weights(tmp_path / "a.weights.h5")
+    with Checkpoint(tmp_path / "a.keras") as checkpoint:
+        assert checkpoint.num_heads() == 4  # the configuration says it
+    with Checkpoint(tmp_path / "a.weights.h5") as checkpoint:
+        assert checkpoint.num_heads() == 2  # 64 channels each, as in the paper
+        assert checkpoint.num_heads(4) == 4
+    narrow = _vit(gelu="exact")
+    keras_vit.save_weights(narrow, tmp_path / "b.npz", format="timm")
+    with pytest.raises(ValueError, match=r"width of 32.*`num_heads=`"):
+        keras_vit.from_checkpoint(tmp_path / "b.npz")
+
+
+@pytest.mark.filterwarnings("ignore:The model 'vit' has {'norm_epsilon'")
+def test_a_grid_that_is_not_square_comes_back(tmp_path):
+    model = keras_vit.ViT((16, 40), 8, 64, 1, 1, 8, classes=3, gelu="exact", norm_epsilon=1e-12)
+    model.get_layer("head").kernel.assign(np.ones((64, 3)))
+    for name, file_format in (
+        ("a.safetensors", "timm"), ("b.safetensors", "huggingface"), ("c.keras", "keras"),
+        ("d.weights.h5", "keras"), ("folder", "huggingface"),
+    ):  # fmt: skip
+        keras_vit.save_weights(model, tmp_path / name, format=file_format)
+        path = tmp_path / name
+        again = keras_vit.from_checkpoint(path / "model.safetensors" if path.is_dir() else path)
+        assert tuple(again.input_shape) == (None, 16, 40, 3)
+    config = json.loads((tmp_path / "folder" / "config.json").read_text())
+    assert config["image_size"] == [16, 40]
+
+
+@pytest.mark.parametrize(
+    ("options", "file_format", "message"),
+    [
+        ({"layer_scale": 0.1}, "google", "no place.*attention_scale"),
+        ({"registers": 1}, "huggingface", "no place.*registers"),
+        ({"representation_size": 3}, "timm", "no place.*pre_logits"),
+        ({"classifier": "gap"}, "huggingface", "classifies from it"),
+        ({"classifier": "gap", "class_token": True}, "google", "classifies from it"),
+    ],
+)
+def test_what_a_format_has_no_place_for(tmp_path, options, file_format, message):
+    model = _vit(gelu="exact", **options)
+    with pytest.raises(ValueError, match=message):
+        keras_vit.save_weights(model, tmp_path / "a.safetensors", format=file_format)
+    assert not os.listdir(tmp_path)
+
+
+def test_a_setting_that_the_file_cannot_say_is_warned_of(tmp_path):
+    with pytest.warns(UserWarning, match="'gelu': 'tanh'.*usually has.*'exact'"):
+        keras_vit.save_weights(_vit(), tmp_path / "a.npz", format="timm")
+
+
+def test_paths_and_formats_that_do_not_fit(tmp_path):
+    model = _vit()
+    for name, file_format, message in (
+        ("a.safetensors", None, "whose names"),
+        ("a.npz", "keras", "must end with"),
+        ("a.keras", "timm", "must end with"),
+        ("a.pth", "timm", "must end with"),
+        ("a", "timm", "must end with"),
+        ("a.npz", "torch", "must be one of"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            keras_vit.save_weights(model, tmp_path / name, format=file_format)
+    with pytest.raises(FileNotFoundError, match="no folder"):
+        keras_vit.save_weights(model, tmp_path / "missing" / "a.npz")
+    with pytest.raises(ValueError, match=r"no BiT ResNet.*timm"):
+        bit = keras_vit.BiT(SIZE, (1,), 0.5, classes=2)
+        keras_vit.save_weights(bit, tmp_path / "a.safetensors", format="huggingface")
+    exact = _vit(gelu="exact", norm_epsilon=1e-12)
+    keras_vit.save_weights(exact, tmp_path / "folder", format="huggingface")
+    with pytest.raises(FileExistsError, match="something at"):
+        keras_vit.save_weights(exact, tmp_path / "folder", format="huggingface")
+    assert sorted(os.listdir(tmp_path)) == ["folder"]
+
+
+def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
+    model = _vit()
+    path = tmp_path / "a.npz"
+    keras_vit.save_weights(model, path)
+    before = path.read_bytes()
+
+    def fail(self, array):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(Arrays, "__getitem__", fail)
+    with pytest.raises(OSError, match="no space"):
+        keras_vit.save_weights(model, path)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ["a.npz"]
+
+
+def test_safetensors_that_is_not_installed(tmp_path, monkeypatch):
+    import sys
+
+    keras_vit.save_weights(_vit(), tmp_path / "a.safetensors", format="google")
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    with pytest.raises(ImportError, match=r'pip install "keras-vit-applications\[safetensors\]"'):
+        keras_vit.from_checkpoint(tmp_path / "a.safetensors")
+
+
+def test_damaged_files_are_refused(tmp_path):
+    model = _vit()
+    for name in ("a.safetensors", "b.keras", "c.weights.h5"):
+        file_format = "google" if name == "a.safetensors" else "keras"
+        keras_vit.save_weights(model, tmp_path / name, format=file_format)
+        whole = (tmp_path / name).read_bytes()
+        for size in (9, 200, len(whole) // 2, len(whole) - 5):
+            (tmp_path / name).write_bytes(whole[:size])
+            with pytest.raises(ValueError):
+                keras_vit.from_checkpoint(tmp_path / name, num_heads=4)
+
+
+def test_hdf5_never_reads_another_file(tmp_path):
+    """Data that lies elsewhere is not followed: an attacker would choose where."""
+    secret = tmp_path / "secret.bin"
+    secret.write_bytes(np.ones((8, 8, 3, 32), "float32").tobytes())
+    with h5py.File(tmp_path / "a.weights.h5", "w") as file:
+        group = file.create_group("layers/patch_embed/projection/vars")
+        group.create_dataset(
+            "0", (8, 8, 3, 32), "f4", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]
+        )
+    with pytest.raises(ValueError, match="no checkpoint of a kind"):
+        keras_vit.from_checkpoint(tmp_path / "a.weights.h5")
+
+
+def test_a_new_head_is_said(tmp_path, capsys):
+    keras_vit.save_weights(_vit(representation_size=9), tmp_path / "a.npz")
+    keras_vit.from_checkpoint(tmp_path / "a.npz", classes=7)
+    said = capsys.readouterr().out
+    assert "head of 5 classes and its pre_logits layer are left out" in said
+    assert "new head of 7 classes is zero" in said
+    keras_vit.from_checkpoint(tmp_path / "a.npz")
+    assert not capsys.readouterr().out
+
+
+def test_layouts_are_inverse_to_each_other():
+    random = np.random.default_rng(0)
+    for name, layout in LAYOUTS.items():
+        for shape in [(6,), (6, 8), (3, 3, 4, 8)]:
+            array = random.normal(size=shape)
+            try:
+                written = layout.write(array, 2)
+            except (ValueError, IndexError):
+                continue  # not of that rank
+            if shape_read(name, written.shape) == shape:
+                np.testing.assert_array_equal(layout.read(written), array)
+                assert shape_written(name, shape, 2) == written.shape
+    assert shape_read("to_heads", (6,)) is None
+    assert shape_read("norm", (2, 3)) is None
+
+
+def test_templates():
+    assert numbers_in("block{b}_unit{u:02}", "block3_unit07") == {"b": 3, "u": 7}
+    assert fill("stages.{b-1}.blocks.{u-1}", {"b": 3, "u": 7}) == "stages.2.blocks.6"
+    assert numbers_in("stages.{b-1}.x", "stages.0.x") == {"b": 1}
+    assert numbers_in("stages.{b-1}.x", "stages.0xx") is None
+    assert fill("unit{u:02}", {"u": 12}) == "unit12"
+
+
+def test_the_size_of_a_mixer_is_its_own(golden):
+    with pytest.raises(ValueError, match=r"cannot be resized.*16 patches of 8 pixels"):
+        keras_vit.from_checkpoint(golden("mixer").checkpoint, image_size=48)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
+def test_constructors_take_files_of_other_libraries(golden, tmp_path, monkeypatch):
+    config = keras_vit.ViTConfig(8, 32, 2, 4, 48)
+    monkeypatch.setitem(keras_vit.VARIANTS, "ViT_Ti16", config)
+    model = _vit(gelu="exact", layer_scale=0.1)
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", format="timm")
+    again = keras_vit.ViT_Ti16(
+        weights=tmp_path / "a.safetensors",
+        input_shape=(SIZE, SIZE, 3),
+        classifier_activation=None,
+        classes=5,
+    )
+    np.testing.assert_allclose(_logits(again), _logits(model), atol=1e-5)

@@ -1,0 +1,171 @@
+"""`tools/predict.py`, as a user runs it."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+import zipfile
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support.colour_photos import COLOURS
+from support.paths import ROOT
+
+import keras_vit
+from keras_vit import predict
+
+
+def test_predict_with_a_run(tool, colour_run, colour_photos):
+    paths = [colour_photos / name / "3.jpg" for name in COLOURS]
+    code, out, _ = tool("predict", *paths, "--model", colour_run, "--top", 2)
+    assert code == 0
+    lines = out.splitlines()
+    assert len(lines) == 3 * 3
+    for i, (name, path) in enumerate(zip(COLOURS, paths, strict=True)):
+        assert lines[3 * i] == str(path)
+        assert lines[3 * i + 1].endswith(f" %  {name}")
+        first, second = (float(line.split()[0]) for line in lines[3 * i + 1 : 3 * i + 3])
+        assert first > second
+
+
+def test_predictions_are_exported(tool, colour_run, colour_photos, tmp_path):
+    names = ["red/0.jpg", "red/1.jpg"]
+    target = tmp_path / "out.csv"
+    target.write_text("old")
+    paths = [colour_photos / name for name in names]
+    code, _, _ = tool("predict", *paths, "--model", colour_run, "--top", 2, "--csv", target)
+    assert code == 0
+    rows = list(csv.DictReader(target.read_text("utf-8").splitlines()))
+    assert [row["photo"] for row in rows] == [str(path) for path in paths for _ in range(2)]
+    assert [row["rank"] for row in rows] == ["1", "2"] * 2
+    assert all(row["class"] in COLOURS for row in rows)
+    first, second = (float(row["probability"]) for row in rows[:2])
+    assert first >= second > 0
+    assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
+    nowhere = tmp_path / "missing" / "out.csv"
+    code, _, err = tool("predict", *paths, "--model", colour_run, "--csv", nowhere)
+    assert code == 2
+    assert "Cannot write" in err
+
+
+def test_predict_goes_on_after_an_unreadable_photo(tool, colour_run, colour_photos, tmp_path):
+    (tmp_path / "broken.jpg").write_text("no photo")
+    code, out, err = tool(
+        "predict",
+        tmp_path / "broken.jpg",
+        colour_photos / "red" / "0.jpg",
+        tmp_path / "missing.jpg",
+        "--model",
+        colour_run,
+    )
+    assert code == 2
+    assert "red" in out.splitlines()[1]
+    assert [line.split(":")[0] for line in err.splitlines()] == ["error", "error"]
+    assert "broken.jpg cannot be read" in err
+    assert "missing.jpg cannot be read: " in err
+    assert "No such file" in err
+
+
+def test_predict_with_a_keras_file_alone(tool, colour_run, colour_photos, tmp_path):
+    shutil.copy(colour_run / "model.keras", tmp_path / "mine.keras")
+    code, out, _ = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras"
+    )
+    assert code == 0
+    assert out.splitlines()[1].endswith("class 2")
+    (tmp_path / "labels.txt").write_text("cat\ndog\n")
+    code, _, err = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "mine.keras"
+    )
+    assert code == 2
+    assert "a line for each class of the model, 3. Received: 2 lines" in err
+
+
+@pytest.fixture
+def build():
+    """`build(...)`: a model of three classes that has learnt nothing."""
+    return lambda **options: keras_vit.ViT(16, 8, 16, 1, 2, 32, classes=3, **options)
+
+
+def test_predict_with_logits(tool, build, colour_photos, tmp_path):
+    model = build(include_preprocessing=True)
+    model.layers[-1].bias.assign([3.0, 1.0, 0.0])
+    model.save(tmp_path / "logits.keras")
+    code, out, _ = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "logits.keras"
+    )
+    assert code == 0
+    shares = [float(line.split()[0]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(shares, [84.4, 11.4, 4.2], atol=0.051)  # the head's kernel is zero
+
+
+def test_predict_refuses_a_model_for_scaled_pixels(tool, build, colour_photos, tmp_path):
+    build().save(tmp_path / "scaled.keras")
+    code, _, err = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "scaled.keras"
+    )
+    assert code == 2
+    assert "include_preprocessing=True" in err
+
+
+def test_predict_with_a_checkpoint(tool, golden, colour_photos):
+    checkpoint = golden("vit_token").checkpoint
+    code, out, _ = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", checkpoint, "--top", 3
+    )
+    assert code == 0
+    model = keras_vit.from_checkpoint(
+        checkpoint, classifier_activation="softmax", include_preprocessing=True
+    )
+    photo = keras.utils.load_img(colour_photos / "red" / "0.jpg", target_size=(32, 32))
+    scores = model.predict(np.asarray(photo)[None], verbose=0)[0]
+    names = [line.split("%  ")[1] for line in out.splitlines()[1:]]
+    assert len(names) == 3
+    assert names[0] == f"class {scores.argmax()}"
+
+
+def test_predict_with_released_weights(tool, ti16_path, monkeypatch, request):
+    monkeypatch.setenv("KERAS_VIT_CACHE", str(ti16_path.parent))
+    folder = request.getfixturevalue("imagenet_photos")
+    paths = [next(folder.glob(f"*{name}.JPEG")) for name in ("lorikeet", "black_swan")]
+    code, out, _ = tool("predict", *paths)
+    assert code == 0
+    assert len(out.splitlines()) == 2 * 6
+    assert out.splitlines()[1].endswith("lorikeet")
+    assert out.splitlines()[7].endswith("black_swan")
+
+
+@pytest.fixture
+def imagenet_photos(shared, tmp_path) -> Path:
+    with zipfile.ZipFile(shared / "data" / "in1k_100_short256.zip") as archive:
+        archive.extractall(tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def test_classifier_knows_how_the_run_resized(colour_run):
+    assert predict.load_classifier(colour_run).resize == "crop"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "ViT_Q16"), "Expected one of ViT_Ti16"),
+        (("--model", "."), "a run folder with a model.keras"),
+        (("--model", "pyproject.toml", "--weights", "imagenet"), "`weights` goes with the name"),
+        (("--weights", "no_such_weights"), "no_such_weights"),
+    ],
+)
+def test_predict_with_a_wrong_model(tool, arguments, message, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    code, out, err = tool("predict", "photo.jpg", *arguments)
+    assert (code, out) == (2, "")
+    assert err.startswith("error: ")
+    assert message in err
+
+
+def test_top_out_of_range(tool, colour_run, colour_photos):
+    code, _, err = tool("predict", colour_photos / "red/0.jpg", "--model", colour_run, "--top", 0)
+    assert code == 2
+    assert "`top` must be at least 1" in err

@@ -1,0 +1,131 @@
+"""What becomes of an image file: decoded, upright, of the model's size, cropped at random."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageOps, features
+
+from keras_vit.data import image_files, image_ops
+
+
+def read(path: Path) -> np.ndarray:
+    """One file through the check and the decoder."""
+    photos, unreadable = image_files.check_images([path], progress=False)
+    assert not unreadable
+    dataset = image_files.photo_dataset(photos).map(
+        lambda path, orientation, by_pillow, _: image_files.read_photo(path, orientation, by_pillow)
+    )
+    (image,) = dataset.as_numpy_iterator()
+    return image
+
+
+MODES = {  # what Pillow writes
+    "png": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "bmp": ("1", "L", "P", "RGB", "RGBA"),
+    "gif": ("1", "L", "LA", "P", "RGB", "RGBA"),
+    "webp": ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK"),
+    "jpg": ("1", "L", "RGB", "CMYK"),
+}
+
+
+@pytest.mark.parametrize(
+    ("ending", "mode"), [(ending, mode) for ending, modes in MODES.items() for mode in modes]
+)
+def test_every_mode_becomes_rgb(tmp_path, mode, ending):
+    image = Image.new("RGB", (24, 16), (250, 10, 10))
+    image.paste((10, 10, 250), (0, 0, 12, 16))
+    image = image.convert("RGBA").convert(mode) if mode == "LA" else image.convert(mode)
+    image.save(tmp_path / f"a.{ending}")
+    result = read(tmp_path / f"a.{ending}")
+    with Image.open(tmp_path / f"a.{ending}") as saved:
+        expected = np.asarray(saved.convert("RGB"))
+    assert result.dtype == np.uint8
+    assert result.shape == (16, 24, 3)
+    np.testing.assert_allclose(result.astype(int), expected, atol=4)
+
+
+def test_sixteen_bits_become_eight(tmp_path):
+    levels = np.array([[0, 257 * 100, 65535]], "uint16")
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(read(tmp_path / "a.png")[0, :, 0], [0, 100, 255])
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_pillow_reads_what_tensorflow_does_not(tmp_path):
+    # Browsers save such files under the name that the address had.
+    Image.new("RGB", (24, 16), (250, 10, 10)).save(tmp_path / "a.avif")
+    (tmp_path / "a.avif").rename(tmp_path / "a.jpg")
+    np.testing.assert_allclose(read(tmp_path / "a.jpg").mean(axis=(0, 1)), (250, 10, 10), atol=4)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation(tmp_path, orientation):
+    pixels = np.arange(3 * 5 * 3, dtype="uint8").reshape(3, 5, 3)
+    image = Image.fromarray(pixels)
+    exif = image.getexif()
+    exif[0x0112] = orientation
+    image.save(tmp_path / "a.png", exif=exif)
+    with Image.open(tmp_path / "a.png") as saved:
+        expected = np.asarray(ImageOps.exif_transpose(saved))
+    np.testing.assert_array_equal(read(tmp_path / "a.png"), expected)
+
+
+def coordinates(rows: int, columns: int) -> np.ndarray:
+    """An image that says where each pixel is: red its column, green its row, in [0, 255]."""
+    image = np.zeros((rows, columns, 3), "float32")
+    image[..., 0] = np.linspace(0, 255, columns)
+    image[..., 1] = np.linspace(0, 255, rows)[:, None]
+    return image
+
+
+@pytest.mark.parametrize("size", [(20, 30), (90, 70)])
+def test_squash_is_bilinear_and_antialiased(size):
+    image = np.random.default_rng(0).uniform(0, 255, (47, 61, 3)).astype("float32")
+    result = image_ops.fit_to_size(image, size, "squash").numpy()
+    for channel in range(3):
+        expected = Image.fromarray(image[..., channel]).resize(
+            size[::-1], Image.Resampling.BILINEAR
+        )
+        np.testing.assert_allclose(result[..., channel], expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("rows_columns", [(64, 128), (128, 64), (64, 64)])
+def test_crop_keeps_proportions_and_the_middle(rows_columns):
+    result = image_ops.fit_to_size(coordinates(*rows_columns), (28, 28), "crop").numpy()
+    assert result.shape == (28, 28, 3)
+    short = min(rows_columns)
+    for channel, side in ((0, rows_columns[1]), (1, rows_columns[0])):
+        span = result[..., channel].max() - result[..., channel].min()
+        # 224/256 of the short side, less half an output pixel at either end.
+        assert span / 255 * side == pytest.approx(0.875 * short, abs=3.5)
+        assert result[..., channel].mean() == pytest.approx(127.5, abs=1.5)
+
+
+@pytest.mark.parametrize("area", [(0.05, 1.0), (0.5, 0.6)])
+def test_random_crops_have_the_area_asked_for(area):
+    crops = np.stack(
+        [
+            image_ops.random_crop(coordinates(100, 100), np.array([7, i]), (32, 32), area).numpy()
+            for i in range(200)
+        ]
+    )
+    spans = (crops.max(axis=(1, 2)) - crops.min(axis=(1, 2)))[..., :2] / 255  # [B, (x, y)]
+    shares = spans.prod(axis=-1)
+    assert shares.min() > 0.7 * area[0]
+    assert shares.max() < 1.05 * area[1]
+    assert shares.max() - shares.min() > 0.7 * (area[1] - area[0])
+    stretch = spans[..., 0] / spans[..., 1]
+    assert 0.65 < stretch.min() < 0.85
+    assert 1.18 < stretch.max() < 1.5
+    flipped = crops[:, 16, -1, 0] < crops[:, 16, 0, 0]
+    assert 70 < flipped.sum() < 130
+    assert np.all(crops[:, -1, 16, 1] > crops[:, 0, 16, 1])  # never upside down
+
+
+def test_without_flip_nothing_is_mirrored():
+    for i in range(30):
+        crop = image_ops.random_crop(coordinates(50, 50), np.array([1, i]), (16, 16), flip=False)
+        assert crop[8, -1, 0] > crop[8, 0, 0]

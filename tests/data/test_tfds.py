@@ -1,0 +1,78 @@
+"""Data sets by name, with small ones that are generated on the spot."""
+
+from __future__ import annotations
+
+import pytest
+from support.tiny_pets import grey_levels, levels_of, tfds
+
+from keras_vit import runs
+from keras_vit.data import from_tfds
+from keras_vit.evaluate import open_data
+from keras_vit.runs import from_settings
+
+
+def test_names_splits_and_images(tmp_path):
+    data = from_tfds("tiny_pets", 8, 4, data_dir=tmp_path)
+    assert data.class_names == ("cat", "dog")
+    assert (data.num_train, data.num_validation, data.name) == (20, 6, "tiny_pets")
+    assert grey_levels(data.train) == levels_of(range(20))
+    assert grey_levels(data.validation) == levels_of(range(6))
+
+
+def test_a_tenth_is_held_out_where_there_is_nothing_else(tmp_path):
+    data = from_tfds("tiny_grey_pets", 8, 4, data_dir=tmp_path)
+    assert (data.num_train, data.num_validation) == (36, 4)
+    levels = grey_levels(data.train) + grey_levels(data.validation)
+    assert sorted(levels) == levels_of(range(40))
+
+
+def test_splits_of_ones_own(tmp_path):
+    data = from_tfds(
+        "tiny_pets", 8, 4, train_split="train[:8]", validation_split="test", data_dir=tmp_path
+    )
+    assert (data.num_train, data.num_validation) == (8, 6)
+
+
+@pytest.mark.parametrize(
+    ("name", "splits", "message"),
+    [
+        ("no_such_pets", {}, "neither a folder nor a TensorFlow data set called 'no_such_pets'"),
+        ("photos/of/pets/", {}, r"no folder 'photos/of/pets/', and .*[^:]$"),
+        ("tiny_pets", {"validation_split": "dev"}, r"splits \['test', 'train'\].*'dev'"),
+        ("tiny_grey_pets", {"train_split": "train[:8]"}, "name both `train_split` and"),
+        ("tiny_unlabelled", {}, "one class label each.*tiny_unlabelled"),
+    ],
+)
+def test_what_cannot_be_loaded(tmp_path, name, splits, message):
+    with pytest.raises(ValueError, match=message):
+        from_tfds(name, 8, 4, data_dir=tmp_path, **splits)
+
+
+def test_a_run_finds_a_data_set_by_name(tmp_path, monkeypatch):
+    monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
+    data = from_settings.load_data(runs.settings_for("tiny_pets", image_size=8))
+    assert (data.name, data.image_size) == ("tiny_pets", (8, 8))
+
+
+@pytest.mark.parametrize("file_format", ["tfrecord", "array_record"])
+def test_a_split_to_evaluate_on(tmp_path, file_format):
+    if file_format == "array_record":
+        pytest.importorskip("array_record", reason="needs array_record")
+    tfds.builder("tiny_imagenet", data_dir=tmp_path, file_format=file_format).download_and_prepare()
+    data = open_data("tiny_imagenet", 8, data_dir=tmp_path)
+    images, labels, numbers = zip(*data.dataset.as_numpy_iterator(), strict=True)
+    levels = {int(n): (int(label), round(float(x.mean()))) for x, label, n in
+              zip(images, labels, numbers, strict=True)}  # fmt: skip
+    assert levels == {0: (0, 0), 19: (1, 101), 20: (0, 2)}
+    assert (data.count, data.class_names) == (3, ("n01440764", "n01443537"))
+    assert data.find_damage() is None
+    with pytest.raises(ValueError, match=r"splits \['train', 'validation'\].*'dev'"):
+        open_data("tiny_imagenet", 8, split="dev", data_dir=tmp_path)
+
+
+def test_the_split_to_evaluate_on_is_said_or_clear(tmp_path):
+    assert open_data("tiny_pets", 8, data_dir=tmp_path).count == 6
+    some = open_data("tiny_pets", 8, split="train[:5]", data_dir=tmp_path)
+    assert (some.count, some.name) == (5, "tiny_pets, train[:5]")
+    assert len(list(some.dataset)) == 5
+    assert open_data("tiny_grey_pets", 8, data_dir=tmp_path).count == 40

@@ -1,0 +1,104 @@
+"""A small model behind the development server, and clients of it: for `test_serving*.py`."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import socket
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from PIL import Image
+from support.small_exports import randomised
+
+import keras_vit
+from keras_vit.exports.saved_model.export import export_saved_model
+from keras_vit.exports.saved_model.session import SessionModel
+from keras_vit.serving import Limits, ModelServer
+
+LIMITS = Limits(body_bytes=200_000, timeout=1.0, running=2, held=16)
+
+
+def jpeg(colour):
+    file = io.BytesIO()
+    Image.new("RGB", (50, 40), colour).save(file, "jpeg")
+    return file.getvalue()
+
+
+RED, BLUE = jpeg((250, 10, 10)), jpeg((10, 10, 250))
+
+
+@pytest.fixture(scope="module", name="folder")
+def folder_fixture(tmp_path_factory):
+    model = randomised(keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4))
+    folder = tmp_path_factory.mktemp("models") / "flowers"
+    folder.mkdir()
+    export_saved_model(model, folder / "7", top_k=2, class_names=("a", "b", "ç", "d"))
+    return folder
+
+
+@pytest.fixture(scope="module", name="session")
+def session_fixture(folder):
+    with SessionModel(folder / "7") as session:
+        yield session
+
+
+@pytest.fixture(scope="module", name="server")
+def server_fixture(folder):
+    pytest.importorskip("grpc")
+    pytest.importorskip("tensorflow_serving.apis")
+    with ModelServer(folder, rest_port=0, grpc_port=0, limits=LIMITS) as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def still_there(request):
+    """After every test that uses the server: it answers as before."""
+    yield
+    if "server" in request.fixturenames:
+        server = request.getfixturevalue("server")
+        assert post(server, {"instances": [b64(RED)]})[0] == 200
+
+
+HEAD = b"POST /v1/models/flowers:predict HTTP/1.1\r\nHost: a\r\n"
+
+
+def b64(data):
+    return {"b64": base64.b64encode(data).decode()}
+
+
+def call(server, path, body=None):
+    """Status and parsed answer."""
+    url = f"http://127.0.0.1:{server.rest_port}{path}"
+    try:
+        with urllib.request.urlopen(url, body, timeout=20) as response:
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def post(server, request, path="/v1/models/flowers:predict"):
+    body = request if isinstance(request, bytes) else json.dumps(request).encode()
+    return call(server, path, body)
+
+
+def raw(server, *parts, pause=0.0):
+    """Sends bytes as they are; returns all that comes back until the server closes."""
+    with socket.create_connection(("127.0.0.1", server.rest_port), timeout=20) as connection:
+        try:
+            for part in parts:
+                connection.sendall(part)
+                time.sleep(pause)
+        except ConnectionError:
+            pass
+        answer = b""
+        try:
+            while chunk := connection.recv(65536):
+                answer += chunk
+        except ConnectionError:
+            pass
+    return answer

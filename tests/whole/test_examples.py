@@ -1,0 +1,81 @@
+"""The examples run as they are printed."""
+
+from __future__ import annotations
+
+import runpy
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from support.colour_photos import write_photos
+from support.paths import ROOT
+
+import keras_vit
+
+EXAMPLES = ROOT / "examples"
+
+
+@pytest.fixture
+def run(monkeypatch, tmp_path, capsys):
+    """`run(name, *arguments)` runs an example in an empty folder and returns its variables."""
+    monkeypatch.chdir(tmp_path)
+
+    def run_example(name: str, *arguments: object) -> tuple[dict, str]:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, arguments)])
+        variables = runpy.run_path(str(EXAMPLES / name), run_name="__main__")
+        return variables, capsys.readouterr().out
+
+    return run_example
+
+
+@pytest.fixture
+def random_weights(monkeypatch):
+    """Stands in for the download: ViT-Ti/16 with one block and random weights."""
+
+    def shallow(weights, **options):
+        assert weights == "imagenet"
+        return keras_vit.ViT(224, 16, 192, 1, 3, 768, **options)
+
+    monkeypatch.setattr(keras_vit, "ViT_Ti16", shallow)
+
+
+@pytest.fixture
+def colours(tmp_path: Path) -> Path:
+    return write_photos(tmp_path / "colours", 5, classes=2)
+
+
+def test_examples_are_short():
+    examples = sorted(EXAMPLES.glob("*.py"))
+    assert len(examples) >= 3
+    for path in examples:
+        assert len(path.read_text("utf-8").splitlines()) <= 60, path.name
+
+
+def test_classify_photo(run, random_weights, colours):
+    variables, out = run("classify_photo.py", colours / "green" / "0.png")
+    assert variables["scores"].shape == (1, 1000)
+    assert out.count(" %  ") == 5
+
+
+def test_classify_photo_with_released_weights(run, monkeypatch, ti16_path, photos):
+    monkeypatch.setenv("KERAS_VIT_CACHE", str(ti16_path.parent))
+    lorikeet = next(path for path in photos if "lorikeet" in path.name)
+    _, out = run("classify_photo.py", lorikeet)
+    assert "lorikeet" in out.splitlines()[-5]
+
+
+def test_fit_folder(run, random_weights, colours, tmp_path):
+    variables, _ = run("fit_folder.py", colours)
+    assert len(variables["model"].history.history["val_accuracy"]) == 3
+    model = keras.models.load_model(tmp_path / "photos.keras")
+    assert model.predict(np.zeros((1, 224, 224, 3)), verbose=0).shape == (1, 2)
+
+
+def test_swap_constructor(run, random_weights, colours):
+    variables, _ = run("swap_constructor.py", colours)
+    model, base = variables["model"], variables["base"]
+    assert len(model.trainable_weights) == 2
+    assert not base.trainable
+    assert len(model.history.history["val_accuracy"]) == 3
