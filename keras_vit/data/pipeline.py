@@ -86,7 +86,7 @@ class Pipeline:
         return self.augmentation.mixes or takes_labels(self.transform)
 
     def training(self, source: Source, read: Callable, classes: int) -> tf.data.Dataset:
-        """One epoch: shuffled batches; `read` turns an element into (image, label)."""
+        """One epoch: shuffled batches; `read` turns an element into (image, label, ...)."""
         import tensorflow as tf
 
         count = source.count
@@ -128,7 +128,7 @@ class Pipeline:
         mixed = self.one_hot or self.transform is not None
 
         def prepare(element: Any, number: Any) -> Any:
-            image, label = read(*element)
+            image, label = read(*element)[:2]
             seed = self._seed(number)
             image = image_ops.random_crop(image, seed, self.image_size, self.crop_area, self.flip)
             if row.distorts:
@@ -166,7 +166,7 @@ class Pipeline:
         import tensorflow as tf
 
         def fit(*element: Any) -> Any:
-            image, label = read(*element)
+            image, label = read(*element)[:2]
             if self.one_hot:
                 label = tf.one_hot(label, classes)
             return image_ops.fit_to_size(image, self.image_size, self.resize), label

@@ -22,7 +22,7 @@ FILES_AT_ONCE = 16
 
 @dataclasses.dataclass(frozen=True)
 class Source:
-    """Elements that a function `read` turns into (image, label).
+    """Elements that a function `read` turns into (image, label, number).
 
     Attributes:
         dataset: Tuples, in a fixed order.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import Any
 
@@ -15,21 +16,21 @@ XLA = ("auto", "on", "off")
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """What a run runs on.
+    """What a run runs on; the defaults are one device, as Keras uses it.
 
     Attributes:
         strategy: Of `tf.distribute`; `None` for one device and Keras's own step.
         name: Of the strategy; `"one"` for none.
         devices: How many train.
         dtype: Dtype policy of the model.
-        xla: Whether XLA compiles the steps.
+        xla: Whether XLA compiles the steps; `None` leaves it to Keras, which does on GPUs.
     """
 
-    strategy: Any
-    name: str
-    devices: int
-    dtype: str
-    xla: bool
+    strategy: Any = None
+    name: str = "one"
+    devices: int = 1
+    dtype: str = "float32"
+    xla: bool | None = None
 
     @property
     def facts(self) -> dict[str, Any]:
@@ -41,6 +42,10 @@ class Hardware:
     def is_chief(self) -> bool:
         """Whether this process is the one that writes."""
         return self.strategy is None or processes.is_chief(self.strategy)
+
+    def scope(self) -> Any:
+        """Where variables are made and assigned; of no strategy: anywhere."""
+        return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
     def wait(self) -> None:
         """Until all processes are here."""
@@ -75,12 +80,24 @@ def choose(
     made = None
     if name != "one" or devices is not None:
         made = strategies.strategy(strategy, devices)
+    return under(made, dtype, xla, name)
+
+
+def under(strategy: Any, dtype: str = "auto", xla: str = "auto", name: str = "") -> Hardware:
+    """What a strategy runs on.
+
+    Args:
+        strategy: Of `tf.distribute`, or `None` for one device.
+        dtype: As in `choose`.
+        xla: As in `choose`.
+        name: Of the strategy. Default: that of its class.
+    """
     if dtype == "auto":
-        dtype = defaults.default_precision(made)
+        dtype = defaults.default_precision(strategy)
     return Hardware(
-        strategy=made,
-        name=name,
-        devices=1 if made is None else made.num_replicas_in_sync,
+        strategy=strategy,
+        name=name or ("one" if strategy is None else type(strategy).__name__),
+        devices=1 if strategy is None else strategy.num_replicas_in_sync,
         dtype=dtype,
-        xla=defaults.default_jit(made, dtype) if xla == "auto" else xla == "on",
+        xla=defaults.default_jit(strategy, dtype) if xla == "auto" else xla == "on",
     )

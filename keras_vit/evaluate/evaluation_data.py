@@ -13,12 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.data import ImageData, image_files, image_ops
-from keras_vit.data.sources.folders import report_unreadable
-from keras_vit.data.sources.records import INFO_FILE
-from keras_vit.evaluate.imagenet_folders import find_labelled
-from keras_vit.evaluate.real_labels import NUMBERED, image_number
-from keras_vit.utils.checks import as_pair
+from keras_vit.data import ImageData, image_ops
+from keras_vit.data import by_name as data_by_name
+from keras_vit.utils.checks import as_pair, check_choice
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -58,7 +55,7 @@ def open_data(
     centre: float = image_ops.CENTRE_FRACTION,
     split: str | None = None,
     truth: str | Path | None = None,
-    on_error: str = "raise",
+    on_error: str | None = None,
     data_dir: str | Path | None = None,
     progress: bool | None = None,
 ) -> EvaluationData:
@@ -67,7 +64,7 @@ def open_data(
     Args:
         data: A folder of class folders, or one that holds such a folder called `validation`,
             `val` or `test`; ImageNet's validation images in any of the layouts of
-            `keras_vit.evaluate.imagenet_folders`; a folder of `keras_vit.data.write_records`;
+            `keras_vit.data.sources.imagenet`; a folder of `keras_vit.data.write_records`;
             `"digits"`; or the name of a TensorFlow data set.
         image_size: Pixels, one number or (rows, columns).
         resize: `"squash"` to the size, as the original evaluates, or `"crop"` the middle.
@@ -76,8 +73,8 @@ def open_data(
             `"test"`.
         truth: For a flat folder, a file that says the class of each image. Default: what lies
             where ImageNet's archives put it.
-        on_error: `"raise"` an error that names all files that cannot be read, or `"skip"` them
-            with a warning that does.
+        on_error: Of a folder of images: `"raise"` an error that names all files that cannot be
+            read (default), or `"skip"` them with a warning that does.
         data_dir: Where TFDS keeps its files.
         progress: Whether to show a progress bar while looking at the files. Default: when the
             output is a terminal.
@@ -88,131 +85,35 @@ def open_data(
         ImportError: If what reads the data is not installed.
     """
     size = as_pair(image_size, "image_size")
-    for name, value, choices in (
-        ("resize", resize, image_ops.RESIZES), ("on_error", on_error, ("raise", "skip"))
-    ):  # fmt: skip
-        if value not in choices:
-            raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
+    check_choice("resize", resize, image_ops.RESIZES)
     if not 0 < centre <= 1:
         raise ValueError(f"`centre` must be in (0, 1]. Received: centre={centre!r}")
-
-    path = Path(data)
-    is_folder = path.exists() and not (path / INFO_FILE).is_file() and str(data) != "digits"
-    is_tfds = not path.exists() and str(data) != "digits"
-    if truth is not None and not is_folder:
-        raise ValueError(
-            "`truth` goes with a folder of images. Received: "
-            f"data={str(data)!r}, truth={str(truth)!r}"
-        )
-    if split is not None and not is_tfds:
-        raise ValueError(
-            "`split` goes with the name of a TensorFlow data set; of a folder pass the one to "
-            f"evaluate on. Received: data={str(data)!r}, split={split!r}"
-        )
-    if is_folder:
-        return _from_folder(path, size, resize, centre, truth, on_error, progress)
-    if is_tfds:
-        return _from_tfds(str(data), size, resize, centre, split, data_dir)
-    if centre != image_ops.CENTRE_FRACTION:
-        raise ValueError(
-            "`centre` goes with a folder of images or a TensorFlow data set. Received: "
-            f"data={str(data)!r}, centre={centre!r}"
-        )
-    from keras_vit import data as training_data
-
-    if str(data) == "digits":
-        return of_image_data(training_data.digits(size))
-    return of_image_data(training_data.from_records(path, size, resize=resize))
-
-
-def _from_folder(
-    folder: Path,
-    image_size: tuple[int, int],
-    resize: str,
-    centre: float,
-    truth: str | Path | None,
-    on_error: str,
-    progress: bool | None,
-) -> EvaluationData:
-    found = find_labelled(folder, None if truth is None else Path(truth))
-    class_of = dict(found.images)
-    photos, unreadable = image_files.check_images(list(class_of), progress=progress)
-    if unreadable:
-        report_unreadable(found.folder, unreadable, on_error)
-    if not photos:
-        raise ValueError(f"None of the {len(class_of)} images of {found.folder} can be read.")
-    known = sorted({name for name in class_of.values() if name is not None})
-    index = {name: i for i, name in enumerate(known)}
-    of_photos = [class_of[photo.path] for photo in photos]
-    path, orientation, by_pillow, labels = image_files.photo_arrays(
-        photos, [-1 if name is None else index[name] for name in of_photos]
+    found = data_by_name.open(
+        data,
+        to_evaluate=True,
+        on_error=on_error,
+        split=split,
+        truth=truth,
+        data_dir=data_dir,
+        progress=progress,
     )
-    numbers = np.array([image_number(photo.path.name) for photo in photos], "int32")
-    import tensorflow as tf
-
-    def read(path: Any, orientation: Any, by_pillow: Any, label: Any, number: Any) -> Any:
-        image = image_files.read_photo(path, orientation, by_pillow)
-        return image_ops.fit_to_size(image, image_size, resize, centre), label, number
-
-    elements = tf.data.Dataset.from_tensor_slices((path, orientation, by_pillow, labels, numbers))
-    name = found.folder.resolve().name
-    if found.folder != folder:  # a split in it
-        name = f"{folder.resolve().name}/{name}"
-    by = "" if found.truth is None else f", classes of {found.truth.name}"
-    return EvaluationData(
-        elements.map(read, tf.data.AUTOTUNE),
-        tuple(known),
-        len(photos),
-        image_size,
-        name + by,
-        resize,
-        tuple(str(path.relative_to(found.folder)) for path in unreadable),
-        lambda: image_files.first_damaged(photos),
-    )
-
-
-def _from_tfds(
-    name: str,
-    image_size: tuple[int, int],
-    resize: str,
-    centre: float,
-    split: str | None,
-    data_dir: str | Path | None,
-) -> EvaluationData:
-    import tensorflow as tf
-
-    from keras_vit.data.sources import tfds
-
-    try:
-        found = tfds.load_split(name, split, data_dir)
-    except ImportError as error:
-        raise ImportError(
-            f"There is no folder {name!r}. If it is the name of a TensorFlow data set: {error}"
-        ) from error
 
     def prepare(*element: Any) -> Any:
-        image, label, *file_name = found.read(*element)
-        number = _number_of(file_name[0]) if file_name else tf.constant(0)
-        return image_ops.fit_to_size(image, image_size, resize, centre), label, number
+        image, label, number = found.read(*element)
+        return image_ops.fit_to_size(image, size, resize, centre), label, number
 
-    return EvaluationData(
-        found.source.dataset.map(prepare, tf.data.AUTOTUNE),
-        found.class_names,
-        found.source.count,
-        image_size,
-        name if split is None else f"{name}, {split}",
-        resize,
-        find_damage=found.find_damage,
-    )
-
-
-def _number_of(file_name: Any) -> Any:
-    """As `image_number`, of a TensorFlow string."""
     import tensorflow as tf
 
-    number = tf.strings.regex_replace(file_name, f".*{NUMBERED}.*", r"\1")
-    known = tf.strings.regex_full_match(number, r"\d{8}")
-    return tf.strings.to_number(tf.where(known, number, "0"), tf.int32)
+    return EvaluationData(
+        found.validation.dataset.map(prepare, tf.data.AUTOTUNE),
+        found.class_names,
+        found.validation.count,
+        size,
+        found.name,
+        resize,
+        found.unreadable,
+        found.find_damage,
+    )
 
 
 def of_image_data(data: ImageData) -> EvaluationData:

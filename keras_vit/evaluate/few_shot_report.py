@@ -13,6 +13,7 @@ import numpy as np
 
 from keras_vit import plots
 from keras_vit.data import ImageData
+from keras_vit.data import open as open_data
 from keras_vit.data.damage import data_errors
 from keras_vit.data.image_ops import CENTRE_FRACTION
 from keras_vit.evaluate.features import extract_labelled_features, feature_model
@@ -33,8 +34,6 @@ from keras_vit.evaluate.probes import (
 )
 from keras_vit.plots import charts
 from keras_vit.predict import load_classifier
-from keras_vit.runs import Settings
-from keras_vit.runs.from_settings import load_data
 from keras_vit.utils.files import new_folder
 from keras_vit.version import __version__
 
@@ -103,7 +102,7 @@ def write_report(
     seeds: int = SEEDS,
     l2: float = L2,
     batch_size: int = 32,
-    on_error: str = "raise",
+    on_error: str | None = None,
     overwrite: bool = False,
 ) -> Report:
     """Measures a model's features on a data set, and writes `few_shot.json`, `.csv` and `.png`.
@@ -122,7 +121,7 @@ def write_report(
         seeds: Draws of each.
         l2: Regularisation of the few-shot classifier.
         batch_size: Images per step.
-        on_error: `"raise"` or `"skip"` images that cannot be read.
+        on_error: Of a folder of images: `"raise"` (default) or `"skip"` those that cannot be read.
         overwrite: Whether there may be such a folder already, which is kept as `OUT.old`.
 
     Raises:
@@ -137,11 +136,7 @@ def write_report(
         classifier = load_classifier(source, weights)
         crop = classifier.image_size
         rows, columns = (round(side / CENTRE_FRACTION) for side in crop)
-        images = load_data(
-            Settings(
-                str(data), image_size=(rows, columns), batch_size=batch_size, on_error=on_error
-            )
-        )
+        images = open_data(data, on_error=on_error).prepare((rows, columns), batch_size)
         model = feature_model(classifier.model)
         train, train_labels = _features(model, images, "train", crop)
         check_shots(train_labels, shots[-1], len(images.class_names), images.class_names)

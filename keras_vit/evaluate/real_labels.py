@@ -9,15 +9,10 @@ from __future__ import annotations
 import functools
 import gzip
 import importlib.resources
-import re
 
 import numpy as np
 
 from keras_vit.evaluate.proportions import Proportion
-
-# In Python's language of patterns and in that of `tf.strings`.
-NUMBERED = r"ILSVRC2012_val_(\d{8})"
-IMAGES = 50_000
 
 
 @functools.cache
@@ -30,13 +25,6 @@ def real_labels() -> tuple[frozenset[int], ...]:
     packed = importlib.resources.files("keras_vit") / "labels" / "imagenet_real.txt.gz"
     lines = gzip.decompress(packed.read_bytes()).decode().splitlines()
     return tuple(frozenset(map(int, line.split())) for line in lines if not line.startswith("#"))
-
-
-def image_number(name: str) -> int:
-    """The number in the name of a validation image, 1 to 50,000; 0 of any other file."""
-    found = re.search(NUMBERED, name)
-    number = int(found[1]) if found else 0
-    return number if number <= IMAGES else 0
 
 
 def real_accuracy(predictions: np.ndarray, numbers: np.ndarray) -> Proportion | None:

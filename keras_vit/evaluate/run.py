@@ -12,7 +12,6 @@ from keras_vit.evaluate.accuracy import accuracy, image_size_of
 from keras_vit.evaluate.evaluation_data import open_data
 from keras_vit.evaluate.report import Report
 from keras_vit.predict import load_classifier
-from keras_vit.training import engine as device_scopes
 from keras_vit.utils.files import new_folder
 
 
@@ -64,7 +63,7 @@ def run(
     if out is not None and machine.is_chief:
         folder = new_folder(out, overwrite)
     with folder as place:
-        with device_scopes.scope(machine.strategy):
+        with machine.scope():
             classifier = load_classifier(model, weights)
         opened = open_data(
             data,
@@ -80,7 +79,7 @@ def run(
             batch_size=batch_size,
             restrict=restrict,
             strategy=machine.strategy,
-            jit_compile=machine.xla,
+            jit_compile=bool(machine.xla),
             progress=progress,
         )
         if place is not None:

@@ -23,7 +23,7 @@ from keras_vit import data, planner, plots
 from keras_vit.models.variants import Config
 from keras_vit.plots import charts
 from keras_vit.recipes import from_scratch_recipe
-from keras_vit.training import fine_tune
+from keras_vit.training import Checkpointing, fine_tune
 from keras_vit.training.fine_tuning import EVALUATIONS
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import check_writable, replacing
@@ -287,10 +287,8 @@ def _train(
     result = fine_tune(
         model,
         images,
-        steps=steps,
-        learning_rate=cell.learning_rate,
-        recipe=from_scratch_recipe,
-        checkpoints=checkpoints,
+        from_scratch_recipe(steps, cell.learning_rate),
+        checkpoints=Checkpointing(checkpoints),
         verbose=verbose,
     )
     shutil.rmtree(checkpoints)

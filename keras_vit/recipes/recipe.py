@@ -11,7 +11,7 @@ from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation, as_
 from keras_vit.recipes.losses import SigmoidCrossentropy
 from keras_vit.recipes.optimizers import NOT_KERNELS, AdamW, MomentumSGD
 from keras_vit.recipes.schedules import BiTSteps, WarmupCosine, WarmupLinear
-from keras_vit.utils.checks import check_choice
+from keras_vit.utils.checks import check_choice, check_counts
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "optimizer": ("momentum", "adamw"),
@@ -164,6 +164,24 @@ class Recipe:
         """With so many steps, and the warmup in proportion: the schedule keeps its shape."""
         warmup = int(self.warmup_steps * steps / self.total_steps)
         return self.replace(steps=steps, warmup_steps=warmup)
+
+    def adapted(
+        self,
+        steps: int | None = None,
+        learning_rate: float | None = None,
+        warmup_steps: int | None = None,
+    ) -> Recipe:
+        """With what is given in place of its own; else the warmup goes with the steps.
+
+        Raises:
+            ValueError: If something is out of its range.
+        """
+        recipe = self
+        if steps is not None:
+            check_counts(1, steps=steps)
+            recipe = recipe.shortened_to(steps)
+        given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
+        return recipe.replace(**{name: value for name, value in given.items() if value is not None})
 
     def learning_rate_schedule(self, batches_per_step: int = 1) -> Any:
         """The schedule, for any Keras optimiser; arguments as in `keras_vit.recipes.schedules`."""

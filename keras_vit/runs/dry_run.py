@@ -5,15 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from keras_vit import planner, recipes
+from keras_vit import planner
 from keras_vit.models import VARIANTS
 from keras_vit.planner import costs
-from keras_vit.recipes import Recipe
-from keras_vit.runs import from_settings, settings
-from keras_vit.training import fine_tuning
+from keras_vit.runs.from_settings import data_for, hardware_for, model_for, recipe_for
+from keras_vit.runs.settings import Settings
 
 
-def describe(settings: settings.Settings) -> str:
+def describe(settings: Settings) -> str:
     """What a run with these settings would do and need; the data are looked at, nothing is trained.
 
     Args:
@@ -27,24 +26,15 @@ def describe(settings: settings.Settings) -> str:
     Raises:
         ValueError: As for `run`.
     """
-    machine = from_settings.hardware_for(settings)
+    machine = hardware_for(settings)
     asked, settings = settings.dtype, dataclasses.replace(settings, dtype=machine.dtype)
-    data = from_settings.load_data(settings)
-    recipe = from_settings.recipe_for(settings, data)
-    model = from_settings.build(settings, len(data.class_names), recipe)
-    steps = from_settings.steps_for(settings, data, recipe) or 0  # a recipe's own come below
-    if isinstance(recipe, Recipe):
-        recipe = fine_tuning.adapted(
-            recipe, steps or None, settings.learning_rate, settings.warmup_steps
-        )
-        steps, lines = recipe.total_steps, recipe.describe().splitlines()
-        optimizer, ema = recipe.optimizer, recipe.ema is not None
-    else:
-        lines = _short(recipe, steps, settings)
-        optimizer, ema = "momentum" if recipe is recipes.fine_tune_recipe else "adamw", False
+    data = data_for(settings)
+    recipe = recipe_for(settings, data)
+    model = model_for(settings, len(data.class_names), recipe)
+    steps = recipe.total_steps
     # A device has its share of each batch.
     share = -(-data.batch_size // machine.devices)
-    memory = costs.training_memory(model, share, optimizer, ema)
+    memory = costs.training_memory(model, share, recipe.optimizer, recipe.ema is not None)
     macs = costs.forward_macs(model)
     if macs is None and settings.model in VARIANTS:  # convolutions, or a Mixer
         macs = planner.forward_macs(settings.model, settings.image_size, len(data.class_names))
@@ -64,23 +54,8 @@ def describe(settings: settings.Settings) -> str:
         + ", ".join(f"{name} {n / 2**20:.0f}" for name, n in memory.items() if name != "total"),
     }
     values = dataclasses.asdict(settings) | {"dtype": asked}
-    recipe_lines = [f"  {line}" for line in lines]
+    recipe_lines = [f"  {line}" for line in recipe.describe().splitlines()]
     return "\n".join(["settings", *_table(values), "recipe", *recipe_lines, "run", *_table(facts)])
-
-
-def _short(recipe: Any, steps: int, settings: settings.Settings) -> list[str]:
-    """The lines of a recipe that is a function."""
-    made = recipe(steps, settings.learning_rate, settings.warmup_steps)
-    schedule = made["optimizer"]._learning_rate  # the schedule, not its value
-    kind = "fine-tuning (ViT paper)" if settings.weights else "from scratch (AugReg)"
-    values = {
-        "short": f"for {kind}: train.{recipe.__name__}",
-        "optimizer": type(made["optimizer"]).__name__,
-        "learning_rate": f"{schedule.learning_rate:g}",
-        "warmup_steps": schedule.warmup_steps,
-        "schedule": "cosine",
-    }
-    return [line.strip() for line in _table(values)]
 
 
 def _table(values: dict[str, Any]) -> list[str]:

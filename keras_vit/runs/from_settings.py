@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
 
-from keras_vit import data as data_sources
-from keras_vit import recipes
+from keras_vit import data, recipes
 from keras_vit.applications import constructors
 from keras_vit.data import ImageData
-from keras_vit.data.sources.records import INFO_FILE
 from keras_vit.distribution import hardware
 from keras_vit.distribution.hardware import Hardware
 from keras_vit.models import VARIANTS, ViT
 from keras_vit.recipes import Recipe, paper_tables
 from keras_vit.runs.settings import SMALL, SMALL_MODEL, Settings
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice
 
 
 def hardware_for(settings: Settings) -> Hardware:
@@ -38,45 +36,67 @@ def hardware_for(settings: Settings) -> Hardware:
     return found
 
 
-def steps_for(settings: Settings, data: ImageData, recipe: Any) -> int | None:
-    """The number of steps: what is asked for, else the recipe's own, else four passes."""
-    if settings.steps is not None or isinstance(recipe, Recipe):
-        return settings.steps
-    return max(100, math.ceil(4 * data.num_train / (data.batch_size * settings.accumulate)))
+def data_for(settings: Settings, progress: bool | None = None) -> ImageData:
+    """The images that `settings.data` names, in batches of which a step takes `accumulate`."""
+    found = data.open(
+        settings.data,
+        validation_share=settings.if_changed("validation_share"),
+        on_error=settings.if_changed("on_error"),
+        seed=settings.seed,
+        progress=progress,
+    )
+    return found.prepare(
+        settings.image_size,
+        settings.images_of_a_batch,
+        crop_area=None if settings.least_crop is None else (settings.least_crop, 1.0),
+        resize=settings.resize,
+        seed=settings.seed,
+        augmentation=settings.augmentation,
+    )
 
 
-def recipe_for(settings: Settings, data: ImageData) -> Recipe | Callable[..., dict[str, Any]]:
+def recipe_for(settings: Settings, data: ImageData) -> Recipe:
     """The recipe that `settings` name, for these data, or the short one that suits the weights.
 
     Of a table with a row per data set the one whose number of images is nearest is taken, and
-    the learning rate goes with the batch size (`Recipe.scaled_to`), unless it is given.
+    the learning rate goes with the batch size (`Recipe.scaled_to`), unless it is given. The short
+    ones make four passes over the training images, and 100 steps at least.
     """
     if settings.recipe is None:
-        return recipes.from_scratch_recipe if settings.weights is None else recipes.fine_tune_recipe
-    rows, columns = data.image_size
+        short = recipes.fine_tune_recipe if settings.weights else recipes.from_scratch_recipe
+        four_passes = max(100, math.ceil(4 * data.num_train / settings.batch_size))
+        steps = four_passes if settings.steps is None else settings.steps
+        recipe = short(steps).adapted(None, settings.learning_rate, settings.warmup_steps)
+        return _of_data(recipe.replace(batch_size=settings.batch_size), settings, data)
     count = data.num_train
     options: dict[str, Any] = {"num_examples": count}
     if settings.recipe == "bit-hyperrule":
-        options["resolution"] = (rows, columns)
+        options["resolution"] = data.image_size
     elif settings.recipe == "vit-finetune":
         options["dataset"] = _nearest(paper_tables.FINETUNE, count)
     else:
         # By epochs, which are few steps here: the warmup of a million images comes below.
         table = {name: paper_tables.PRETRAIN[name] for name in paper_tables.AUGREG}
         options |= {"dataset": _nearest(table, count), "warmup_steps": 0}
-    recipe = recipes.get(settings.recipe, **options).replace(
-        image_size=rows,
-        augmentation=settings.augmentation,
-        labels="one_hot" if data.one_hot else "integer",
-    )
+    recipe = _of_data(recipes.get(settings.recipe, **options), settings, data)
     if recipe.head_bias:
         # -6.9 and -10 are the logarithms of a share among 1,000 and among 21,843 classes.
         recipe = recipe.replace(head_bias=-math.log(len(data.class_names)))
     recipe = recipe.scaled_to(settings.batch_size)
-    if recipe.epochs is None:
-        return recipe
-    warmup = round(10_000 * 4096 / settings.batch_size)
-    return recipe.replace(warmup_steps=min(warmup, recipe.total_steps // 10))
+    if recipe.epochs is not None:
+        warmup = round(10_000 * 4096 / settings.batch_size)
+        recipe = recipe.replace(warmup_steps=min(warmup, recipe.total_steps // 10))
+    return recipe.adapted(settings.steps, settings.learning_rate, settings.warmup_steps)
+
+
+def _of_data(recipe: Recipe, settings: Settings, data: ImageData) -> Recipe:
+    """With what the data decide."""
+    return recipe.replace(
+        num_examples=data.num_train,
+        image_size=data.image_size[0],
+        augmentation=settings.augmentation,
+        labels="one_hot" if data.one_hot else "integer",
+    )
 
 
 def _nearest(table: dict[str, dict[str, Any]], count: int) -> str:
@@ -84,60 +104,19 @@ def _nearest(table: dict[str, dict[str, Any]], count: int) -> str:
     return min(table, key=lambda name: abs(math.log(table[name]["num_examples"] / count)))
 
 
-def load_data(settings: Settings, progress: bool | None = None) -> ImageData:
-    """The data that `settings.data` names."""
-    name = settings.data
-    batch_size = settings.batch_size
-    if settings.accumulate != 1:
-        if settings.accumulate < 1 or batch_size % settings.accumulate:
-            raise ValueError(
-                "The batches of a step must be of one size: `accumulate` must divide "
-                f"`batch_size`. Received: accumulate={settings.accumulate}, "
-                f"batch_size={batch_size}"
-            )
-        batch_size //= settings.accumulate
-    common: dict[str, Any] = {
-        "image_size": settings.image_size,
-        "batch_size": batch_size,
-        "seed": settings.seed,
-        "augmentation": settings.augmentation,
-    }
-    if settings.least_crop is not None:
-        common["crop_area"] = (settings.least_crop, 1.0)
-    if name == "digits":
-        return data_sources.digits(**common)
-    if (Path(name) / INFO_FILE).is_file():
-        return data_sources.from_records(name, **common, resize=settings.resize)
-    if Path(name).exists():
-        return data_sources.from_folder(
-            name,
-            **common,
-            validation_share=settings.validation_share,
-            resize=settings.resize,
-            on_error=settings.on_error,
-            progress=progress,
-        )
-    try:
-        return data_sources.from_tfds(name, **common, resize=settings.resize)
-    except ImportError as error:
-        raise ValueError(
-            f"There is no folder {name!r}. If it is the name of a TensorFlow data set: {error}"
-        ) from error
-
-
-def build(settings: Settings, classes: int, recipe: Any = None) -> keras.Model:
-    """The model that `settings` name, with a new head, for pixels in [0, 255]; with the dropout
-    and the activation of the head that a `Recipe` asks for."""
-    common: dict[str, Any] = {
+def model_for(settings: Settings, classes: int, recipe: Recipe) -> keras.Model:
+    """The model that `settings` name, with a new head, for pixels in [0, 255]; with the dropout,
+    the activation and, from random weights, the bias of the head that the recipe asks for."""
+    args = recipe.model_args()
+    if settings.model.startswith(("BiT", "Mixer")):  # they have no dropout
+        args = {"classifier_activation": recipe.loss}
+    options: dict[str, Any] = {
         "classes": classes,
-        "classifier_activation": "softmax",
         "include_preprocessing": True,
         "dtype": settings.dtype,
+        **args,
     }
-    if isinstance(recipe, Recipe):
-        args = recipe.model_args()
-        has_dropout = not settings.model.startswith(("BiT", "Mixer"))
-        common |= args if has_dropout else {"classifier_activation": recipe.loss}
+    check_choice("model", settings.model, (SMALL, *VARIANTS))
     if settings.model == SMALL:
         if settings.weights is not None:
             raise ValueError(
@@ -145,17 +124,24 @@ def build(settings: Settings, classes: int, recipe: Any = None) -> keras.Model:
                 "'ViT_Ti16' for example (--model ViT_Ti16). "
                 f"Received: weights={settings.weights!r}"
             )
-        return ViT(settings.image_size, **SMALL_MODEL, **common, name="vit_small")
-    if settings.model not in VARIANTS:
-        raise ValueError(
-            f"`model` must be 'small' or one of {', '.join(VARIANTS)}. "
-            f"Received: model={settings.model!r}"
+        model = ViT(settings.image_size, **SMALL_MODEL, **options, name="vit_small")
+    else:
+        model = getattr(constructors, settings.model)(
+            weights=settings.weights,
+            input_shape=(*as_pair(settings.image_size, "image_size"), 3),
+            new_head=settings.weights is not None,
+            **options,
         )
-    constructor = getattr(constructors, settings.model)
-    rows, columns = as_pair(settings.image_size, "image_size")
-    return constructor(
-        weights=settings.weights,
-        input_shape=(rows, columns, 3),
-        new_head=settings.weights is not None,
-        **common,
-    )
+    if settings.weights is None:
+        recipe.set_head_bias(model)
+    return model
+
+
+def recorded(settings: Settings, machine: Hardware) -> dict[str, Any]:
+    """What a run compares and its summary says; not where on this machine things are."""
+    here = Path(settings.data)
+    return dataclasses.asdict(settings) | {
+        "data": here.resolve().name if here.exists() else settings.data,
+        "weights": settings.weights and Path(settings.weights).name,
+        **machine.facts,
+    }

@@ -73,6 +73,26 @@ class Settings:
     save_every: int = 500
     tensorboard: bool = False
 
+    @property
+    def images_of_a_batch(self) -> int:
+        """Images that are in memory at a time: a step takes `accumulate` such batches.
+
+        Raises:
+            ValueError: If they would not be of one size.
+        """
+        if self.accumulate < 1 or self.batch_size % self.accumulate:
+            raise ValueError(
+                "The batches of a step must be of one size: `accumulate` must divide "
+                f"`batch_size`. Received: accumulate={self.accumulate}, "
+                f"batch_size={self.batch_size}"
+            )
+        return self.batch_size // self.accumulate
+
+    def if_changed(self, name: str) -> Any:
+        """A setting; `None` where it has its default, which binds nobody."""
+        value = getattr(self, name)
+        return None if value == getattr(type(self), name) else value
+
 
 # Digits from scratch: a minute on two cores, no download.
 DIGITS = Settings("digits", SMALL, None, image_size=40, steps=900, batch_size=64, dtype="float32")

@@ -10,15 +10,12 @@ from typing import Any
 import keras
 
 from keras_vit import plots, training
-from keras_vit.distribution.hardware import Hardware
-from keras_vit.recipes import Recipe
 from keras_vit.runs import resume
-from keras_vit.runs.from_settings import build, hardware_for, load_data, recipe_for, steps_for
+from keras_vit.runs.from_settings import data_for, hardware_for, model_for, recipe_for, recorded
 from keras_vit.runs.run_folder import summarise, write
 from keras_vit.runs.settings import Settings
-from keras_vit.training import loop
-from keras_vit.training.engine import scope
 from keras_vit.training.logs import EventFiles
+from keras_vit.training.loop import LOG_FILE
 from keras_vit.utils.files import check_writable, new_folder
 
 TENSORBOARD = "tensorboard"
@@ -57,52 +54,44 @@ def run(
     out = Path(out)
     machine = hardware_for(settings)
     settings = dataclasses.replace(settings, dtype=machine.dtype)
-    recorded = _as_recorded(settings) | machine.facts
-    begun = _look(out, recorded, overwrite, machine)
+    facts = recorded(settings, machine)
+    # The first process looks first, as it may set something aside.
+    begun = resume.look(out, facts, overwrite) if machine.is_chief else None
+    machine.wait()
+    begun = begun or resume.look(out, facts, overwrite)
     if begun.summary is not None:
         return begun.summary
     plots.require_matplotlib()  # now, not after the training
     check_writable(out.parent)
     keras.utils.set_random_seed(settings.seed)
-    data = load_data(settings, progress=False if verbose == 0 else None)
+    data = data_for(settings, progress=False if verbose == 0 else None)
     recipe = recipe_for(settings, data)
-    with scope(machine.strategy):
-        model = build(settings, len(data.class_names), recipe)
-        if settings.weights is None and isinstance(recipe, Recipe):
-            recipe.set_head_bias(model)
+    with machine.scope():
+        model = model_for(settings, len(data.class_names), recipe)
     result = training.fine_tune(
         model,
         data,
-        steps=steps_for(settings, data, recipe),
-        learning_rate=settings.learning_rate,
-        warmup_steps=settings.warmup_steps,
-        recipe=recipe,
-        verbose=verbose,
-        checkpoints=begun.folder,
-        save_every=settings.save_every,
+        recipe,
         accumulate=settings.accumulate,
-        jit_compile=machine.xla,
-        facts={"settings": begun.compared},
-        note={"run": begun.run, "replaces": begun.replaces},
+        hardware=machine,
+        checkpoints=training.Checkpointing(
+            begun.folder,
+            settings.save_every,
+            facts={"settings": begun.compared},
+            note={"run": begun.run, "replaces": begun.replaces},
+        ),
         callbacks=_tensorboard(settings, begun.folder) if machine.is_chief else (),
-        strategy=machine.strategy,
+        verbose=verbose,
     )
-    recorded |= {"run": begun.run}
+    facts |= {"run": begun.run}
     if not machine.is_chief:
-        return summarise(model, data, result, recorded)
+        return summarise(model, data, result, facts)
     with new_folder(out, begun.replaces, begun.folder / "results") as folder:
-        for name in (loop.LOG_FILE, TENSORBOARD):
+        for name in (LOG_FILE, TENSORBOARD):
             resume.copy(begun.folder / name, folder / name)
-        summary = write(folder, model, data, result, recorded)
+        summary = write(folder, model, data, result, facts)
     resume.remove(begun.folder)
     return summary
-
-
-def _look(out: Path, recorded: dict[str, Any], overwrite: bool, machine: Hardware) -> resume.Begun:
-    """What is there of a run; the first process looks first, as it may set something aside."""
-    begun = resume.look(out, recorded, overwrite) if machine.is_chief else None
-    machine.wait()
-    return begun or resume.look(out, recorded, overwrite)
 
 
 def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callback]:
@@ -113,11 +102,3 @@ def _tensorboard(settings: Settings, folder: Path) -> list[keras.callbacks.Callb
             "TensorBoard is not installed: pip install keras-vit-applications[tensorboard]"
         )
     return [EventFiles(str(folder / TENSORBOARD), write_graph=False)]
-
-
-def _as_recorded(settings: Settings) -> dict[str, Any]:
-    """The settings for the summary, without where on this machine things are."""
-    weights = settings.weights and Path(settings.weights).name
-    here = Path(settings.data)
-    name = here.resolve().name if here.exists() else settings.data
-    return dataclasses.asdict(settings) | {"data": name, "weights": weights}

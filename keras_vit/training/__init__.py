@@ -1,6 +1,7 @@
 """Training a model: `fine_tune`, which survives the end of its process at any moment."""
 
 from keras_vit.training.fine_tuning import TrainingResult, fine_tune
+from keras_vit.training.loop import Checkpointing
 from keras_vit.training.run_checkpoints import DivergedError, PreemptedError
 
-__all__ = ["DivergedError", "PreemptedError", "TrainingResult", "fine_tune"]
+__all__ = ["Checkpointing", "DivergedError", "PreemptedError", "TrainingResult", "fine_tune"]

@@ -2,33 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable
 from typing import Any
 
 import keras
 
+from keras_vit.distribution import Evaluation, TrainStep, any_process
+from keras_vit.distribution.hardware import Hardware
+from keras_vit.models.input_and_head import ends_in_probabilities
+from keras_vit.recipes import Recipe
 
-def scope(strategy: Any) -> Any:
-    """Where variables are made and assigned; of no strategy: anywhere."""
-    return contextlib.nullcontext() if strategy is None else strategy.scope()
+ONE_DEVICE = Hardware()
 
 
 class OneDevice:
     """Keras's own step and evaluation; what is accumulated is accumulated in the optimizer.
 
+    Args:
+        model: Compiled.
+        hardware: What it is trained on.
+
     Attributes:
-        strategy: Of `tf.distribute`, or `None`.
         batches_per_call: Batches of the data that `train` takes at a time.
         writes: Whether this process is the one that writes files and lines.
     """
 
-    strategy: Any = None
     batches_per_call = 1
     writes = True
 
-    def __init__(self, model: keras.Model) -> None:
+    def __init__(self, model: keras.Model, hardware: Hardware = ONE_DEVICE) -> None:
         self.model: Any = model
+        self.hardware = hardware
 
     def distribute(self, dataset: Any) -> Any:
         """The batches that `train` takes, from those of the data."""
@@ -68,24 +72,17 @@ class SeveralDevices(OneDevice):
 
     Args:
         model: Compiled in the strategy's scope, with its metrics as `weighted_metrics`.
-        strategy: Of one device too.
+        hardware: With a strategy, of one device too.
         accumulate: Batches of the data for each step.
-        jit_compile: As in `keras_vit.distribution.TrainStep`.
     """
 
-    def __init__(
-        self, model: keras.Model, strategy: Any, accumulate: int, jit_compile: bool | None
-    ) -> None:
-        from keras_vit import distribution
-
-        super().__init__(model)
-        self.strategy = strategy
-        self.step = distribution.TrainStep(
-            model, strategy, accumulate=accumulate, jit_compile=jit_compile
-        )
-        self.evaluation = distribution.Evaluation(model, strategy, self.step.jit_compile)
+    def __init__(self, model: keras.Model, hardware: Hardware, accumulate: int) -> None:
+        super().__init__(model, hardware)
+        strategy = hardware.strategy
+        self.step = TrainStep(model, strategy, accumulate=accumulate, jit_compile=hardware.xla)
+        self.evaluation = Evaluation(model, strategy, self.step.jit_compile)
         self.batches_per_call = accumulate
-        self.writes = distribution.is_chief(strategy)
+        self.writes = hardware.is_chief
 
     def distribute(self, dataset: Any) -> Any:
         import tensorflow as tf
@@ -110,37 +107,28 @@ class SeveralDevices(OneDevice):
         return dict(sorted(self.evaluation(dataset, batch_size, on_batch).items()))
 
     def any_process(self, flag: bool) -> bool:
-        from keras_vit import distribution
-
-        return distribution.any_process(self.strategy, flag)
+        return any_process(self.hardware.strategy, flag)
 
 
-def compiled(
-    model: keras.Model,
-    args: dict[str, Any],
-    strategy: Any,
-    accumulate: int,
-    jit_compile: bool | str,
-) -> OneDevice:
-    """Compiles a model, makes the variables of its optimiser, and returns what trains it.
+def compiled(model: keras.Model, recipe: Recipe, hardware: Hardware, accumulate: int) -> OneDevice:
+    """Compiles a model by a recipe, and returns what trains it; its optimiser is built.
 
     Args:
         model: Made in the scope of the strategy.
-        args: Of `keras.Model.compile`.
-        strategy: Of `tf.distribute`, or `None` for Keras's own step.
-        accumulate: Batches of the data for each step, under a strategy; else the optimiser knows.
-        jit_compile: Whether XLA compiles; `"auto"`: on GPUs.
+        recipe: Its labels are those of the data.
+        hardware: What to train on.
+        accumulate: Batches of the data for each step.
     """
-    if strategy is None:
-        if jit_compile != "auto":
-            args["jit_compile"] = jit_compile
-        model.compile(**args)
-        optimizer: Any = model.optimizer
-        optimizer.build(model.trainable_variables)
-        return OneDevice(model)
-    args["weighted_metrics"] = args.pop("metrics", None)
-    with scope(strategy):
-        # Our step and evaluation have XLA of their own.
-        model.compile(**{**args, "jit_compile": False})
-    xla = None if jit_compile == "auto" else bool(jit_compile)
-    return SeveralDevices(model, strategy, accumulate, xla)
+    from_logits = not ends_in_probabilities(model)
+    with hardware.scope():
+        if hardware.strategy is None:
+            in_optimizer = accumulate if accumulate > 1 else None
+            xla = "auto" if hardware.xla is None else hardware.xla
+            model.compile(**recipe.compile_args(from_logits, xla, in_optimizer))
+            optimizer: Any = model.optimizer
+            optimizer.build(model.trainable_variables)
+            return OneDevice(model, hardware)
+        # Our step and evaluation have XLA of their own, and count every image once.
+        args = recipe.compile_args(from_logits, jit_compile=False)
+        model.compile(weighted_metrics=args.pop("metrics"), **args)
+    return SeveralDevices(model, hardware, accumulate)

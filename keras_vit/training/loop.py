@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_vit.data import ImageData
 from keras_vit.data.damage import data_errors
-from keras_vit.training.engine import OneDevice, scope
+from keras_vit.training.engine import OneDevice
 from keras_vit.training.logs import write_log
 from keras_vit.training.run_checkpoints import (
     Checkpoints,
@@ -35,45 +35,55 @@ LOG_FILE = "log.csv"
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-    """How long to train, and when to do what; all in batches.
+class Checkpointing:
+    """Where a run keeps its state, how often, and what it says of itself there.
 
     Attributes:
-        batches: In all.
-        evaluate_every: Batches between evaluations; the last evaluation comes at the end.
-        save_every: Batches between checkpoints; there is one before each evaluation as well.
-        accumulate: Batches per update of the weights.
-        folder: For checkpoints and `log.csv`; `None` for neither.
-        facts: What the checkpoints say besides; must be the same when a run is taken up.
-        note: What the checkpoints say besides that may be another.
+        folder: For checkpoints and `log.csv`; made if it is not there.
+        every: Batches between checkpoints. Default: before each evaluation only.
+        facts: What the checkpoints say besides, for JSON; they are refused by a run where it is
+            something else.
+        note: The same, but not compared.
     """
 
-    batches: int
-    evaluate_every: int
-    save_every: int | None = None
-    accumulate: int = 1
-    folder: Path | None = None
+    folder: str | Path
+    every: int | None = None
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     note: dict[str, Any] = dataclasses.field(default_factory=dict)
 
 
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """How long to train, and when to do what; all in batches of the data.
+
+    Attributes:
+        batches: In all.
+        evaluate_every: Batches between evaluations; the last evaluation comes at the end.
+        accumulate: Batches per update of the weights.
+        checkpoints: `None` for none.
+    """
+
+    batches: int
+    evaluate_every: int
+    accumulate: int = 1
+    checkpoints: Checkpointing | None = None
+
+
 def train(
-    model: keras.Model,
+    engine: OneDevice,
     data: ImageData,
     plan: Plan,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
-    devices: OneDevice | None = None,
 ) -> tuple[list[dict[str, float]], float]:
     """Trains a model, from the newest checkpoint on if there is one.
 
     Args:
-        model: Compiled, its optimiser built.
+        engine: Makes the steps and evaluates; its model is compiled, the optimiser built.
         data: What to train on.
         plan: See there.
         callbacks: As for `model.fit`; an epoch is what lies between evaluations.
         verbose: 0 for silence, 1 for a line that is written anew, 2 for a line per evaluation.
-        devices: What makes the steps and evaluates. Default: Keras, on one device.
 
     Returns:
         A row per evaluation, and the seconds that the training took, all starts together.
@@ -84,7 +94,7 @@ def train(
         OSError: If a checkpoint cannot be written, or a data file cannot be read.
         ValueError: If the checkpoints are those of another run, or all of them are damaged.
     """
-    return _Run(model, data, plan, callbacks, verbose, devices or OneDevice(model)).train()
+    return _Run(engine, data, plan, callbacks, verbose).train()
 
 
 class _Run:
@@ -92,15 +102,15 @@ class _Run:
 
     def __init__(
         self,
-        model: keras.Model,
+        engine: OneDevice,
         data: ImageData,
         plan: Plan,
         callbacks: Sequence[keras.callbacks.Callback],
         verbose: str | int,
-        devices: OneDevice,
     ):
-        self.model, self.data, self.plan, self.devices = model, data, plan, devices
-        self.checkpoints = None if plan.folder is None else Checkpoints(plan.folder)
+        self.engine, self.model, self.data, self.plan = engine, engine.model, data, plan
+        self.keep = plan.checkpoints
+        self.checkpoints = None if self.keep is None else Checkpoints(self.keep.folder)
         self.step = 0
         self.saved = -1
         self.rows: list[dict[str, float]] = []
@@ -111,12 +121,12 @@ class _Run:
         self.asked_to_end = threading.Event()
         self.progress = Progress(
             plan.batches,
-            data.batch_size * devices.batches_per_call,
-            verbose if devices.writes else 0,
+            data.batch_size * engine.batches_per_call,
+            verbose if engine.writes else 0,
         )
         self.callbacks = keras.callbacks.CallbackList(
             list(callbacks),
-            model=model,
+            model=self.model,
             verbose=0,
             epochs=-(-plan.batches // plan.evaluate_every),
             steps=plan.evaluate_every,
@@ -133,7 +143,7 @@ class _Run:
                     self._evaluate()
                 else:
                     self._train_until_due()
-            with scope(self.devices.strategy):
+            with self.engine.hardware.scope():
                 model.optimizer.finalize_variable_values(model.trainable_weights)
             # The last one sees the weights that remain: averages, where there are any.
             if self.sums:
@@ -142,11 +152,11 @@ class _Run:
         return self.rows, self._seconds()
 
     def _resume(self) -> None:
-        with scope(self.devices.strategy):
+        with self.engine.hardware.scope():
             facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
-        if facts is None:
+        if facts is None or self.keep is None:
             return
-        check_same_run(self.plan.facts, facts["run"], self.checkpoints and self.checkpoints.folder)
+        check_same_run(self.keep.facts, facts["run"], self.keep.folder)
         self.step = self.saved = int(facts["step"])
         self.rows, self.sums = facts["rows"], facts["sums"]
         self.earlier_seconds = facts["seconds"]
@@ -164,7 +174,7 @@ class _Run:
         with self._data_errors():
             for batch in self._batches(end - self.step):
                 self.callbacks.on_train_batch_begin(self.step % every)
-                logs = self.devices.train(batch)
+                logs = self.engine.train(batch)
                 self._check_finite(logs)
                 for name, value in logs.items():
                     self.sums[name] = self.sums.get(name, 0.0) + float(value)
@@ -172,7 +182,7 @@ class _Run:
                 self.step += 1
                 self.progress.show(self.step, logs)
                 stop = self.model.stop_training
-                due = self.plan.save_every and self.step % self.plan.save_every == 0
+                due = self.keep and self.keep.every and self.step % self.keep.every == 0
                 if due or stop or self.step == end or self._asked():
                     self._save()
                 if stop:
@@ -181,9 +191,9 @@ class _Run:
     def _batches(self, count: int) -> Any:
         if self.batches is None:
             by_hand = self.data.make_training is None and self.checkpoints is None
-            start = self.step * self.devices.batches_per_call
+            start = self.step * self.engine.batches_per_call
             data = self.data.train.repeat() if by_hand else self.data.training(start)
-            self.batches = iter(self.devices.distribute(data))
+            self.batches = iter(self.engine.distribute(data))
         return (next(self.batches) for _ in range(count))  # pyright: ignore
 
     def _check_finite(self, logs: dict[str, Any]) -> None:
@@ -203,24 +213,24 @@ class _Run:
 
     def _save(self) -> None:
         """Writes a checkpoint, if there is a folder; ends the run if it was asked to."""
-        if self.checkpoints is None:
+        if self.checkpoints is None or self.keep is None:
             return
         if self.saved != self.step:
             facts = {
-                "run": self.plan.facts,
-                "note": self.plan.note,
+                "run": self.keep.facts,
+                "note": self.keep.note,
                 "rows": self.rows,
                 "sums": self.sums,
                 "seconds": self._seconds(),
             }
-            if self.devices.writes:
+            if self.engine.writes:
                 self.checkpoints.save(self.step, self.model, facts)
             self.saved = self.step
         self._end_if_asked()
 
     def _asked(self) -> bool:
         """Whether this process or another of the same training was asked to end."""
-        return self.devices.any_process(self.asked_to_end.is_set())
+        return self.engine.any_process(self.asked_to_end.is_set())
 
     def _end_if_asked(self, _: Any = None) -> None:
         if self.checkpoints is not None and self._asked():
@@ -233,15 +243,15 @@ class _Run:
         plan, count = self.plan, (self.step - 1) % self.plan.evaluate_every + 1
         row = {name: total / count for name, total in self.sums.items()}
         with self._data_errors():
-            values = self.devices.evaluate(
+            values = self.engine.evaluate(
                 self.data.validation, self.data.batch_size, self._end_if_asked
             )
         row |= {f"val_{name}": value for name, value in values.items()}
         self.rows.append({**row, "step": self.step / plan.accumulate})
         self.sums = {}
         rate = learning_rate_at(self.model.optimizer, self.step - 1)
-        if plan.folder is not None and self.devices.writes:
-            write_log(plan.folder / LOG_FILE, self.rows)
+        if self.checkpoints is not None and self.engine.writes:
+            write_log(self.checkpoints.folder / LOG_FILE, self.rows)
         self.progress.evaluated(self.step, row, rate)
         self.callbacks.on_epoch_end((self.step - 1) // plan.evaluate_every, row)
 

@@ -39,7 +39,7 @@ def test_finetune_trains_and_says_where_to_look(tool, colour_photos, tmp_path, m
 
 def test_existing_run_is_refused_before_any_work(tool, colour_run, monkeypatch):
     monkeypatch.setattr(
-        training_run, "load_data", lambda *_, **__: pytest.fail("the work was begun")
+        training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun")
     )
     code, out, err = tool("finetune", "--data", "digits", "--out", colour_run)
     assert (code, out) == (2, "")
@@ -55,7 +55,7 @@ def test_overwrite_keeps_the_old_run(tool, colour_run, tmp_path, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "load_data", interrupt)
+        patch.setattr(training_run, "data_for", interrupt)
         code, _, err = tool("finetune", "--out", tmp_path / "one", "--overwrite")
     assert (code, err) == (130, "interrupted\n")
     assert [path.name for path in tmp_path.iterdir()] == ["one"]

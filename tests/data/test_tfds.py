@@ -50,7 +50,7 @@ def test_what_cannot_be_loaded(tmp_path, name, splits, message):
 
 def test_a_run_finds_a_data_set_by_name(tmp_path, monkeypatch):
     monkeypatch.setattr(tfds.core.constants, "DATA_DIR", str(tmp_path))
-    data = from_settings.load_data(runs.settings_for("tiny_pets", image_size=8))
+    data = from_settings.data_for(runs.settings_for("tiny_pets", image_size=8))
     assert (data.name, data.image_size) == ("tiny_pets", (8, 8))
 
 

@@ -149,17 +149,18 @@ def test_resumed_is_as_uninterrupted_to_the_bit(tmp_path):
     strategy = distribution.strategy("cpu", 1)
 
     def start(folder, *callbacks):
-        def recipe(*args, **options):
-            compile_args = recipes.from_scratch_recipe(*args, **options)
-            compile_args["optimizer"].use_ema = True
-            return compile_args
-
         with strategy.scope():
             model = make_model()
         result = training.fine_tune(
-            model, make_data(), steps=12, recipe=recipe, verbose=0, checkpoints=folder,
-            save_every=1, accumulate=2, callbacks=callbacks, strategy=strategy,
-        )  # fmt: skip
+            model,
+            make_data(),
+            recipes.from_scratch_recipe(12).replace(ema=0.99),
+            accumulate=2,
+            hardware=hardware.under(strategy),
+            checkpoints=folder and training.Checkpointing(folder, every=1),
+            callbacks=callbacks,
+            verbose=0,
+        )
         return model.get_weights(), result
 
     weights, result = start(None)
@@ -176,7 +177,7 @@ def test_an_evaluation_counts_every_image_once():
     strategy = distribution.strategy("cpu", 1)
     with strategy.scope():
         model = make_model()
-        args = recipes.from_scratch_recipe(1)
+        args = recipes.from_scratch_recipe(1).compile_args()
         model.compile(weighted_metrics=args.pop("metrics"), **args)
     data = make_data().train_as_validation  # 40 images in batches of 8
     expected = model.evaluate(data, return_dict=True, verbose=0)
@@ -295,7 +296,7 @@ def test_precision_is_recorded_and_compared(photos, tmp_path, monkeypatch):
     summary = runs.run(settings, tmp_path / "one", verbose=0)
     assert summary["settings"]["dtype"] == "mixed_bfloat16"
     monkeypatch.setattr(
-        training_run, "load_data", lambda *_, **__: pytest.fail("the work was begun")
+        training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun")
     )
     given = dataclasses.replace(settings, dtype="mixed_bfloat16", xla="off")
     assert runs.run(given, tmp_path / "one", verbose=0) == summary
@@ -304,8 +305,8 @@ def test_precision_is_recorded_and_compared(photos, tmp_path, monkeypatch):
     monkeypatch.undo()
     model = keras.models.load_model(tmp_path / "one" / "model.keras")
     assert model.get_layer("block_0").dtype_policy.name == "mixed_bfloat16"
-    values = from_settings.load_data(settings).validation
-    compiled = recipes.from_scratch_recipe(1)
+    values = from_settings.data_for(settings).validation
+    compiled = recipes.from_scratch_recipe(1).compile_args()
     model.compile(loss=compiled["loss"], metrics=compiled["metrics"])
     scores = model.evaluate(values, return_dict=True, verbose=0)
     assert scores["loss"] == pytest.approx(summary["history"]["val_loss"][-1], abs=1e-6)
@@ -327,11 +328,11 @@ def test_records_are_read_and_the_head_starts_at_its_bias(photos, tmp_path, monk
         str(tmp_path / "records"), pretrain=True, model="ViT_Ti16", image_size=32, batch_size=4,
         steps=2, dtype="float32",
     )  # fmt: skip
-    data = from_settings.load_data(settings)
+    data = from_settings.data_for(settings)
     assert (data.name, data.num_train, data.num_validation) == ("records", 12, 9)
     assert from_settings.recipe_for(settings, data).head_bias == pytest.approx(-math.log(3))
 
-    def look(model, data, **_):
+    def look(model, data, recipe, **_):
         bias = model.get_layer("head").bias
         np.testing.assert_allclose(bias, np.full(3, -math.log(3)), rtol=1e-6)
         raise Killed

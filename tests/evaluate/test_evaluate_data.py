@@ -12,8 +12,7 @@ from support.colour_photos import write_photos
 from keras_vit import evaluate
 from keras_vit.data import write_records
 from keras_vit.data.preprocessing import labels
-from keras_vit.evaluate.imagenet_folders import find_labelled
-from keras_vit.evaluate.real_labels import image_number
+from keras_vit.data.sources.imagenet import find_labelled, image_number
 
 WORDNET_IDS = [wordnet_id for wordnet_id, _ in labels(1000)]
 # Images 1, 2 and 3 of the validation set: their true classes.
@@ -234,7 +233,6 @@ def test_a_crop_keeps_what_it_is_told(tmp_path):
         ("photos", {"on_error": "ignore"}, "`on_error` must be one of"),
         ("photos", {"split": "test"}, "`split` goes with the name of a TensorFlow data set"),
         ("digits", {"truth": "val.txt"}, "`truth` goes with a folder"),
-        ("digits", {"centre": 0.5}, "`centre` goes with a folder"),
         ("no_such_pets", {}, "neither a folder nor a TensorFlow data set"),
     ],
 )

@@ -106,7 +106,7 @@ def tiny_model(monkeypatch):
             keras.layers.Dense(classes, "softmax", name="head"),
         ])  # fmt: skip
 
-    monkeypatch.setattr(runner.from_settings, "build", build)
+    monkeypatch.setattr(runner, "model_for", build)
 
 
 def test_a_run_goes_on_after_a_kill(greys, tmp_path, monkeypatch, tiny_model):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from keras_vit.data.sources import tfds as tfds_source
 from keras_vit.experiments import vtab
-from keras_vit.experiments.vtab import data as vtab_data
 from keras_vit.experiments.vtab import labels
 
 tfds = pytest.importorskip("tensorflow_datasets", reason="needs tensorflow-datasets")
@@ -199,13 +199,13 @@ def ten_objects(monkeypatch):
 def test_mock_data(name, tmp_path, monkeypatch, ten_objects):
     task = TASKS[name]
     asked = []
-    original = vtab_data.tfds.of_builder
+    original = tfds_source._found
 
-    def of_builder(builder, reading, train, validation):
+    def found(builder, reading, name, train, validation):
         asked.append((train, validation))
-        return original(builder, reading, train, validation)
+        return original(builder, reading, name, train, validation)
 
-    monkeypatch.setattr(vtab_data.tfds, "of_builder", of_builder)
+    monkeypatch.setattr(tfds_source, "_found", found)
     assert vtab.available(tmp_path, [name])[name].state in ("download", "manual")
     write_metadata(task, tmp_path)
     assert vtab.available(tmp_path, [name])[name].state == "prepared"

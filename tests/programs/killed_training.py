@@ -30,10 +30,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.data.pipeline import Pipeline
-from keras_vit.data.shuffling import of_arrays
+from keras_vit.data import from_arrays
 from keras_vit.recipes import from_scratch_recipe
-from keras_vit.training import fine_tune
+from keras_vit.training import Checkpointing, fine_tune
 
 STEPS_PER_KILL = 20
 
@@ -42,9 +41,11 @@ def make_data():
     rng = np.random.default_rng(0)
     labels = np.arange(40, dtype="int32") % 3
     pixels = (rng.uniform(0, 100, (40, 6, 6, 3)) + 50 * labels[:, None, None, None]).astype("uint8")
-    pipeline = Pipeline.checked(6, 8, (0.8, 1.0), True, "squash", 1)
-    train, validation = of_arrays((pixels, labels)), of_arrays((pixels[:8], labels[:8]))
-    return pipeline.data(train, validation, lambda *pair: pair, ("a", "b", "c"), name="noise")
+    names = ("a", "b", "c")
+    return from_arrays(
+        (pixels, labels), (pixels[:8], labels[:8]), names, 6, 8, crop_area=(0.8, 1.0), seed=1,
+        name="noise",
+    )  # fmt: skip
 
 
 def make_model(dropout_rate: float = 0.2, dtype: str = "float32") -> keras.Model:
@@ -75,15 +76,14 @@ class Begins(keras.callbacks.Callback):
 def train(folder: Path, result: Path, steps: int, callbacks: list) -> None:
     model = make_model()
 
-    def recipe(*args, **options):
-        compile_args = from_scratch_recipe(*args, **options)
-        compile_args["optimizer"].use_ema = True
-        return compile_args
-
     fine_tune(
-        model, make_data(), steps=steps, learning_rate=0.01, recipe=recipe, verbose=0,
-        checkpoints=folder, save_every=1, callbacks=callbacks,
-    )  # fmt: skip
+        model,
+        make_data(),
+        from_scratch_recipe(steps, 0.01).replace(ema=0.99),
+        checkpoints=Checkpointing(folder, every=1),
+        callbacks=callbacks,
+        verbose=0,
+    )
     partial = result.with_name("partial.npz")
     np.savez(partial, *model.get_weights())
     os.replace(partial, result)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ from PIL import Image
 from support.colour_photos import write_photos
 
 import keras_vit
-from keras_vit import plots, runs
+from keras_vit import plots, recipes, runs
 from keras_vit.data import from_folder
 from keras_vit.runs import from_settings, run_folder, settings, training_run
 from keras_vit.training import TrainingResult
@@ -171,7 +172,7 @@ def test_pictures_are_checked_for_before_the_training(colours, tmp_path, monkeyp
 
     monkeypatch.setattr(plots, "require_matplotlib", missing)
     monkeypatch.setattr(
-        training_run, "load_data", lambda *_, **__: pytest.fail("the work was begun")
+        training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun")
     )
     with pytest.raises(ImportError, match="plots"):
         runs.run(runs.settings_for(str(colours)), tmp_path / "one", verbose=0)
@@ -195,18 +196,13 @@ def test_settings_suit_the_data():
 )
 def test_settings_that_make_no_model(given, message):
     with pytest.raises(ValueError, match=message):
-        from_settings.build(runs.settings_for(**given), classes=2)
+        from_settings.model_for(runs.settings_for(**given), 2, recipes.fine_tune_recipe())
 
 
 def test_a_name_that_is_nothing(monkeypatch):
-    from keras_vit.data.sources import tfds
-
-    def missing(*_):
-        raise ImportError("pip install keras-vit-applications[tfds]")
-
-    monkeypatch.setattr(tfds, "load", missing)
-    with pytest.raises(ValueError, match=r"no folder 'photoz'.*\[tfds\]"):
-        from_settings.load_data(runs.settings_for("photoz"))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ImportError, match=r"no folder 'photoz'.*\[tfds\]"):
+        from_settings.data_for(runs.settings_for("photoz"))
 
 
 # --- pictures -------------------------------------------------------------------------------

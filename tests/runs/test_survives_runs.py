@@ -62,7 +62,7 @@ def test_a_run_goes_on(colours, tmp_path, monkeypatch):
     ]
     # It is complete: the same command has nothing to do, another is refused.
     with monkeypatch.context() as patch:
-        patch.setattr(training_run, "load_data", lambda *_, **__: pytest.fail("the work was begun"))
+        patch.setattr(training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun"))
         assert runs.run(settings(colours), out, verbose=0) == summary
         with pytest.raises(ValueError, match="one exists already"):
             runs.run(settings(colours, seed=1), out, verbose=0)
@@ -82,7 +82,7 @@ def test_overwrite_starts_anew(colours, tmp_path, monkeypatch):
         patch.setattr(training_run, "write", lambda *_: kill())
         runs.run(settings(colours), out, overwrite=True, verbose=0)
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(training_run, "load_data", lambda *_, **__: kill())
+        patch.setattr(training_run, "data_for", lambda *_, **__: kill())
         runs.run(settings(colours, seed=1), out, overwrite=True, verbose=0)
     names = {"colours", "one", "one.training.old"}
     assert {path.name for path in tmp_path.iterdir()} == names

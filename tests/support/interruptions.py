@@ -9,7 +9,7 @@ import numpy as np
 from programs.killed_training import make_data, make_model
 
 from keras_vit.recipes import from_scratch_recipe
-from keras_vit.training import fine_tune
+from keras_vit.training import Checkpointing, fine_tune
 from keras_vit.training.run_checkpoints import Checkpoints
 
 
@@ -34,12 +34,19 @@ def kill():
     raise Killed
 
 
-def train(folder, *callbacks, model=None, data=None, steps=12, **options):
+def train(
+    folder, *callbacks, model=None, data=None, recipe=None, steps=12, save_every=1, accumulate=1
+):
     """The model after `steps` steps, and the result; a dense network if no other is given."""
     model = model or make_model()
-    options = {"recipe": from_scratch_recipe, "save_every": 1, "verbose": 0, **options}
     result = fine_tune(
-        model, data or make_data(), steps=steps, checkpoints=folder, callbacks=callbacks, **options
+        model,
+        data or make_data(),
+        recipe.adapted(steps) if recipe else from_scratch_recipe(steps),
+        accumulate=accumulate,
+        checkpoints=folder and Checkpointing(folder, save_every),
+        callbacks=callbacks,
+        verbose=0,
     )
     return model, result
 

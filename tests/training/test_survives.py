@@ -95,7 +95,7 @@ def test_killed_at_random_moments(tmp_path, kills):
 
 @pytest.mark.parametrize(
     "options",
-    [{}, {"accumulate": 2}, {"dtype": "mixed_bfloat16", "recipe": fine_tune_recipe}],
+    [{}, {"accumulate": 2}, {"dtype": "mixed_bfloat16", "recipe": fine_tune_recipe()}],
     ids=["plain", "accumulated", "bfloat16"],
 )
 def test_resumed_is_as_uninterrupted(tmp_path, calm, options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from keras_vit.data import shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
-from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.labelled import LabelledImages
 
 
 def from_arrays(
@@ -52,16 +53,33 @@ def from_arrays(
             out of its range.
         TypeError: If images are not uint8, or labels not integers.
     """
-    pipeline = Pipeline.checked(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    return find_arrays(train, validation, class_names, name).prepare(
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        flip=flip,
+        resize=resize,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
     )
+
+
+def find_arrays(
+    train: tuple[Any, Any], validation: tuple[Any, Any], class_names: Sequence[str], name: str
+) -> LabelledImages:
+    """Arrays as a source; see `from_arrays`."""
     classes = len(class_names)
-    return pipeline.data(
-        shuffling.of_arrays(_checked_arrays("train", *train, classes)),
-        shuffling.of_arrays(_checked_arrays("validation", *validation, classes)),
-        lambda image, label: (image, label),
+    train_source, validation_source = (
+        shuffling.of_arrays(_checked_arrays(what, *pair, classes))
+        for what, pair in (("train", train), ("validation", validation))
+    )
+    return LabelledImages(
+        validation_source,
+        lambda image, label: (image, label, 0),
         tuple(class_names),
-        name=name,
+        name,
+        train_source,
     )
 
 
@@ -121,6 +139,18 @@ def digits(
         ImportError: If scikit-learn is not installed.
         ValueError: If an option is out of its range.
     """
+    return find_digits().prepare(
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
+    )
+
+
+def find_digits() -> LabelledImages:
+    """The digits as a source; see `digits`."""
     try:
         from sklearn.datasets import load_digits
         from sklearn.model_selection import train_test_split
@@ -138,16 +168,6 @@ def digits(
         pixels, labels.astype("int32"), test_size=360, stratify=labels, random_state=0
     )
     train, test, train_labels, test_labels = parts
-    return from_arrays(
-        (train, train_labels),
-        (test, test_labels),
-        tuple(str(digit) for digit in range(10)),
-        image_size,
-        batch_size,
-        crop_area=crop_area,
-        flip=False,
-        seed=seed,
-        augmentation=augmentation,
-        transform=transform,
-        name="digits",
-    )
+    names = tuple(str(digit) for digit in range(10))
+    found = find_arrays((train, train_labels), (test, test_labels), names, "digits")
+    return dataclasses.replace(found, flip=False, crop_area=(0.8, 1.0))

@@ -14,7 +14,7 @@ from keras_vit.data import image_files, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.image_files import ENDINGS, Photo, check_images, find_images
-from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.labelled import LabelledImages
 
 
 def from_folder(
@@ -72,30 +72,56 @@ def from_folder(
         ValueError: If the folder is not as described, a class has no image that can be read,
             an image cannot be read, or an option is out of its range.
     """
-    pipeline = Pipeline.checked(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    found = find_folder(
+        folder,
+        validation_share=validation_share,
+        on_error=on_error,
+        seed=seed,
+        progress=progress,
     )
+    return found.prepare(
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        flip=flip,
+        resize=resize,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
+    )
+
+
+def find_folder(
+    folder: str | Path,
+    *,
+    validation_share: float = 0.2,
+    on_error: str = "raise",
+    seed: int = 0,
+    progress: bool | None = None,
+) -> LabelledImages:
+    """A folder of class folders as a source; arguments as in `from_folder`."""
     folder = Path(folder)
     photos = find_photos(folder, validation_share, on_error, seed, progress)
     train, validation = (
         shuffling.of_arrays(image_files.photo_arrays(*zip(*pairs, strict=True)))
         for pairs in (photos.train, photos.validation)
     )
-
-    def read(path: Any, orientation: Any, by_pillow: Any, label: Any) -> Any:
-        return image_files.read_photo(path, orientation, by_pillow), label
-
-    return pipeline.data(
-        train,
+    return LabelledImages(
         validation,
-        read,
+        read_labelled,
         photos.class_names,
-        name=folder.resolve().name,
-        unreadable=photos.unreadable,
-        find_damage=lambda: image_files.first_damaged(
+        folder.resolve().name,
+        train,
+        photos.unreadable,
+        lambda: image_files.first_damaged(
             [photo for photo, _ in (*photos.train, *photos.validation)]
         ),
     )
+
+
+def read_labelled(path: Any, orientation: Any, by_pillow: Any, label: Any, number: Any = 0) -> Any:
+    """Reads an element of `image_files.photo_arrays`; see `LabelledImages.read`."""
+    return image_files.read_photo(path, orientation, by_pillow), label, number
 
 
 VALIDATION_NAMES = ("validation", "val", "test")

@@ -18,7 +18,7 @@ from keras_vit.data import image_files, image_ops, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
-from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.sources.folders import find_photos
 
 INFO_FILE = "info.json"
@@ -73,9 +73,36 @@ def from_records(
         ValueError: If there are no such files, one is cut off or no TFRecord file, something is
             missing, or an option is out of its range.
     """
-    pipeline = Pipeline.checked(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    found = find_records(
+        train,
+        validation=validation,
+        class_names=class_names,
+        first_label=first_label,
+        image_key=image_key,
+        label_key=label_key,
     )
+    return found.prepare(
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        flip=flip,
+        resize=resize,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
+    )
+
+
+def find_records(
+    train: str | Path,
+    *,
+    validation: str | Path | None = None,
+    class_names: Sequence[str] | None = None,
+    first_label: int = 0,
+    image_key: str = IMAGE_KEY,
+    label_key: str = LABEL_KEY,
+) -> LabelledImages:
+    """TFRecord files as a source; arguments as in `from_records`."""
     folder = Path(train)
     if (folder / INFO_FILE).is_file():
         if validation is not None or class_names is not None:
@@ -106,12 +133,12 @@ def from_records(
         if source.count == 0:
             raise ValueError(f"The files {pattern} hold no examples")
     name = folder.name if folder.is_dir() else folder.parent.resolve().name
-    return pipeline.data(
-        train_source,
+    return LabelledImages(
         validation_source,
         read,
         names,
-        name=name,
+        name,
+        train_source,
         find_damage=lambda: _first_damaged(counts, read),
     )
 
@@ -194,7 +221,7 @@ def _reader(image_key: str, label_key: str, first_label: int, classes: int) -> A
             label = tf.identity(label)
         image = tf.io.decode_image(example[image_key], channels=3, expand_animations=False)
         image.set_shape((None, None, 3))
-        return image_ops.turn_upright(image, example[ORIENTATION_KEY]), label
+        return image_ops.turn_upright(image, example[ORIENTATION_KEY]), label, 0
 
     return read
 

@@ -13,8 +13,9 @@ from keras_vit.data import shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
-from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.shuffling import Source
+from keras_vit.data.sources.imagenet import NUMBERED
 
 
 def from_tfds(
@@ -62,19 +63,22 @@ def from_tfds(
         ValueError: If there is no such data set or split, it has no images with one label
             each, or an option is out of its range.
     """
-    pass
-
-    pipeline = Pipeline.checked(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    found = find_tfds(
+        name,
+        train_split=train_split,
+        validation_split=validation_split,
+        data_dir=data_dir,
+        file_format=file_format,
     )
-    found = load(name, train_split, validation_split, data_dir, file_format)
-    return pipeline.data(
-        found.train,
-        found.validation,
-        found.read,
-        found.class_names,
-        name=name,
-        find_damage=found.find_damage,
+    return found.prepare(
+        image_size,
+        batch_size,
+        crop_area=crop_area,
+        flip=flip,
+        resize=resize,
+        seed=seed,
+        augmentation=augmentation,
+        transform=transform,
     )
 
 
@@ -102,79 +106,74 @@ class Reading(NamedTuple):
     scale: int = 1
 
 
-class TfdsSource(NamedTuple):
-    """Two splits whose elements, not yet decoded, `read` turns into (image, label)."""
-
-    train: Source
-    validation: Source
-    read: Callable[..., Any]
-    class_names: tuple[str, ...]
-    folder: str
-
-    def find_damage(self) -> tuple[str, str] | None:
-        """See `ImageData.find_damage`; which of its files an example is in TFDS does not say."""
-        for split, source in (("train", self.train), ("validate", self.validation)):
-            failure = first_failure(source.dataset, self.read)
-            if failure is not None:
-                number, reason = failure
-                return self.folder, f"example {number} of those to {split} on: {reason}"
-        return None
-
-
-def load(
+def find_tfds(
     name: str,
+    *,
     train_split: str | None = None,
     validation_split: str | None = None,
     data_dir: str | Path | None = None,
     file_format: str | None = None,
-) -> TfdsSource:
-    """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    reading: Reading | None = None,
+) -> LabelledImages:
+    """Two splits of a data set as a source; arguments as in `from_tfds`.
+
+    `reading` says what of an example is what, where that is not what the data set says.
+    """
     builder = open_builder(name, data_dir, file_format)
-    reading = _as_it_says(name, builder.info)
+    reading = reading or _as_it_says(name, builder.info)
     builder.download_and_prepare()
-    return of_builder(builder, reading, *_splits(builder.info, train_split, validation_split))
+    return _found(builder, reading, name, *_splits(builder.info, train_split, validation_split))
 
 
-class TfdsSplit(NamedTuple):
-    """One split, whose elements `read` turns into (image, label), or (image, label, file name)
-    where the data set says what the files were called."""
-
-    source: Source
-    read: Callable[..., Any]
-    class_names: tuple[str, ...]
-    folder: str
-
-    def find_damage(self) -> tuple[str, str] | None:
-        """See `ImageData.find_damage`."""
-        failure = first_failure(self.source.dataset, self.read)
-        return failure and (self.folder, f"example {failure[0]}: {failure[1]}")
-
-
-def load_split(
-    name: str, split: str | None = None, data_dir: str | Path | None = None
-) -> TfdsSplit:
-    """Loads a split to evaluate on.
+def find_split(
+    name: str, *, split: str | None = None, data_dir: str | Path | None = None
+) -> LabelledImages:
+    """One split as a source to evaluate on.
 
     Args:
-        name: As for `keras_vit.data.from_tfds`.
+        name: As for `from_tfds`.
         split: Default: `"validation"`, else `"test"`, else the only one there is.
-        data_dir: As for `keras_vit.data.from_tfds`.
+        data_dir: As for `from_tfds`.
     """
     builder = open_builder(name, data_dir)
     reading = _as_it_says(name, builder.info)
     builder.download_and_prepare()
     present = sorted(builder.info.splits)
-    if split is None:
-        split = next((known for known in ("validation", "test") if known in present), None)
-        split = present[0] if split is None and len(present) == 1 else split
-    if split is None:
+    chosen = split or next((known for known in ("validation", "test") if known in present), None)
+    if chosen is None and len(present) == 1:
+        (chosen,) = present
+    if chosen is None:
         raise ValueError(
             f"The data set has the splits {present}: say which to evaluate on. Received: split=None"
         )
-    _check_split(builder.info, split)
-    names = (FILE_NAME_KEY,) if FILE_NAME_KEY in builder.info.features else ()
-    (source,), read = _sources(builder, reading, (split,), names)
-    return TfdsSplit(source, read, reading.class_names, str(builder.data_dir))
+    return _found(builder, reading, name if split is None else f"{name}, {split}", None, chosen)
+
+
+def _found(
+    builder: Any, reading: Reading, name: str, train: str | None, validation: str
+) -> LabelledImages:
+    splits = [split for split in (validation, train) if split is not None]
+    for split in splits:
+        _check_split(builder.info, split)
+    sources, read = _sources(builder, reading, splits)
+
+    def find_damage() -> tuple[str, str] | None:
+        # Which of its files an example is in TFDS does not say.
+        for split, source in zip(splits, sources, strict=True):
+            failure = first_failure(source.dataset, read)
+            if failure is not None:
+                number, reason = failure
+                return str(builder.data_dir), f"example {number} of {split!r}: {reason}"
+        return None
+
+    return LabelledImages(
+        sources[0],
+        read,
+        reading.class_names,
+        name,
+        None if train is None else sources[1],
+        find_damage=find_damage,
+    )
 
 
 def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any = None) -> Any:
@@ -214,26 +213,14 @@ def is_prepared(builder: Any) -> bool:
     return (builder.data_path / "dataset_info.json").exists()
 
 
-def of_builder(
-    builder: Any, reading: Reading, train_split: str, validation_split: str
-) -> TfdsSource:
-    """Two splits of a data set that is there.
-
-    Args:
-        builder: Of `open_builder`, prepared.
-        reading: What of an example is what.
-        train_split: In the language of TFDS.
-        validation_split: Likewise.
-    """
-    (train, validation), read = _sources(builder, reading, (train_split, validation_split))
-    return TfdsSource(train, validation, read, reading.class_names, str(builder.data_dir))
-
-
 def _sources(
-    builder: Any, reading: Reading, splits: Sequence[str], names: Sequence[str] = ()
+    builder: Any, reading: Reading, splits: Sequence[str]
 ) -> tuple[list[Source], Callable[..., Any]]:
-    """Splits, and what reads their elements: (image, label), and strings of these names."""
+    """Splits, and what reads their elements; see `LabelledImages.read`."""
     tfds = _tfds()
+    # A reading of fields of its own decodes nothing but these.
+    has_names = FILE_NAME_KEY in builder.info.features and reading.fields is None
+    names = [FILE_NAME_KEY] if has_names else []
     image_key = reading.image
     image_feature = builder.info.features[image_key]
     # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
@@ -252,7 +239,8 @@ def _sources(
             image = image * reading.scale
         if image.shape[-1] == 1:
             image = tf.image.grayscale_to_rgb(image)
-        return image[..., :3], tf.cast(label, tf.int32), *strings
+        number = _number_of(*strings) if strings else 0
+        return image[..., :3], tf.cast(label, tf.int32), number
 
     if _is_by_index(builder):
         opened = [builder.as_data_source(split, decoders=decoders) for split in splits]
@@ -281,6 +269,15 @@ def _sources(
         return shuffling.of_stream(dataset.map(parts), count)
 
     return [open_split(split) for split in splits], decode
+
+
+def _number_of(file_name: Any) -> Any:
+    """As `image_number`, of a TensorFlow string."""
+    import tensorflow as tf
+
+    number = tf.strings.regex_replace(file_name, f".*{NUMBERED}.*", r"\1")
+    known = tf.strings.regex_full_match(number, r"\d{8}")
+    return tf.strings.to_number(tf.where(known, number, "0"), tf.int32)
 
 
 def _tfds() -> Any:
@@ -341,8 +338,6 @@ def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, 
             "`validation_split`, as in 'train[:80%]' and 'train[80%:]'. "
             f"Received: train_split={train!r}, validation_split={validation!r}"
         )
-    for split in (train, validation):
-        _check_split(info, split)
     return train, validation
 
 

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from keras_vit import data
 from keras_vit.data import ImageData
-from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.sources import tfds
 from keras_vit.experiments.vtab.tasks import TASKS, Task
 from keras_vit.utils.checks import check_choice
@@ -166,7 +166,6 @@ def load(
     (task,) = as_tasks((task,))
     train, evaluate = PHASES[check_choice("phase", phase, PHASES)]
     crop_area = CROP_AREA if task.crop else WHOLE_IMAGE
-    pipeline = Pipeline.checked(image_size, batch_size, crop_area, task.flip, "squash", seed)
     builder = tfds.open_builder(task.tfds, data_dir)
     if not tfds.is_prepared(builder):
         if not download:
@@ -177,15 +176,15 @@ def load(
         builder.download_and_prepare()
     counts = {name: int(split.num_examples) for name, split in builder.info.splits.items()}
     cut = splits(task, counts)
-    found = tfds.of_builder(builder, _reading(task, builder), cut[train], cut[evaluate])
-    return pipeline.data(
-        found.train,
-        found.validation,
-        found.read,
-        found.class_names,
-        name=f"{task.name} ({phase})",
-        find_damage=found.find_damage,
+    found = data.open(
+        task.tfds,
+        data_dir=data_dir,
+        train_split=cut[train],
+        validation_split=cut[evaluate],
+        reading=_reading(task, builder),
     )
+    found = dataclasses.replace(found, name=f"{task.name} ({phase})")
+    return found.prepare(image_size, batch_size, crop_area=crop_area, flip=task.flip, seed=seed)
 
 
 def _reading(task: Task, builder: Any) -> tfds.Reading:

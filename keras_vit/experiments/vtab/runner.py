@@ -10,17 +10,17 @@ from typing import Any
 
 import keras
 
-from keras_vit import distribution, plots, recipes, runs, training
+from keras_vit import plots, recipes, runs, training
 from keras_vit.data.damage import data_errors
-from keras_vit.distribution.hardware import XLA
+from keras_vit.distribution.hardware import XLA, under
 from keras_vit.experiments.vtab import data as vtab_data
 from keras_vit.experiments.vtab.report import picture, scores
 from keras_vit.experiments.vtab.tasks import TASKS, Task
 from keras_vit.models import VARIANTS
 from keras_vit.recipes import Recipe
-from keras_vit.runs import from_settings, resume
+from keras_vit.runs import resume
+from keras_vit.runs.from_settings import model_for
 from keras_vit.runs.settings import SMALL
-from keras_vit.training import fine_tuning
 from keras_vit.training.engine import OneDevice
 from keras_vit.training.run_checkpoints import check_same_run
 from keras_vit.utils.checks import check_choice
@@ -92,9 +92,7 @@ class Settings:
         if any(not rate > 0 for rate in self.sweep):
             raise ValueError(f"`sweep` must hold positive rates. Received: sweep={self.sweep!r}")
         recipe = recipes.get("vit-finetune", "vtab", image_size=self.image_size)
-        return fine_tuning.adapted(
-            recipe.scaled_to(self.batch_size), self.steps, self.learning_rate, None
-        )
+        return recipe.scaled_to(self.batch_size).adapted(self.steps, self.learning_rate)
 
 
 def run(
@@ -243,7 +241,7 @@ class _Task:
             settings.image_size,
             dtype=settings.dtype,
         )
-        model = from_settings.build(built, len(data.class_names), self.recipe)
+        model = model_for(built, len(data.class_names), self.recipe)
         # On the way a sample of the training images is looked at, not those to test on.
         watched = data
         if phase == "final":
@@ -255,12 +253,14 @@ class _Task:
         result = training.fine_tune(
             model,
             watched,
-            recipe=self.recipe.replace(learning_rate=rate),
-            checkpoints=self.checkpoints / f"{phase}-{rate:g}",
-            save_every=settings.save_every,
+            self.recipe.replace(learning_rate=rate),
             accumulate=settings.accumulate,
-            jit_compile=settings.xla == "on",
-            facts={"phase": phase, "rate": rate},
+            hardware=under(None, settings.dtype, settings.xla),
+            checkpoints=training.Checkpointing(
+                self.checkpoints / f"{phase}-{rate:g}",
+                settings.save_every,
+                facts={"phase": phase, "rate": rate},
+            ),
             verbose=self.verbose,
         )
         return data, model, result
@@ -270,12 +270,8 @@ def _resolved(settings: Settings) -> Settings:
     """With what `"auto"` comes to on one device; several are not used."""
     check_choice("model", settings.model, (SMALL, *VARIANTS))
     check_choice("xla", settings.xla, XLA)
-    dtype, xla = settings.dtype, settings.xla
-    if dtype == "auto":
-        dtype = distribution.default_precision(None)
-    if xla == "auto":
-        xla = "on" if distribution.default_jit(None, dtype) else "off"
-    return dataclasses.replace(settings, dtype=dtype, xla=xla)
+    machine = under(None, settings.dtype, settings.xla)
+    return dataclasses.replace(settings, dtype=machine.dtype, xla=machine.facts["xla"])
 
 
 def _recorded(settings: Settings, recipe: Recipe) -> dict[str, Any]:

@@ -18,15 +18,85 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
+from keras_vit.data import image_files, shuffling
 from keras_vit.data.image_files import ENDINGS, find_images
+from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.preprocessing import labels
-from keras_vit.data.sources.folders import VALIDATION_NAMES, class_folders, find_splits, folders_in
-from keras_vit.evaluate.real_labels import image_number
+from keras_vit.data.sources.folders import (
+    VALIDATION_NAMES,
+    class_folders,
+    find_splits,
+    folders_in,
+    read_labelled,
+    report_unreadable,
+)
+from keras_vit.utils.checks import check_choice
 
 # `000_n01440764_tench.JPEG`, `n01440764_10026.JPEG`.
 _CLASS_FIRST = re.compile(r"((?:\d+_)?n\d{8})_.*")
 META_FILE = "meta.mat"
 DEVKIT = "ILSVRC2012_devkit_t12/data"
+
+
+# In Python's language of patterns and in that of `tf.strings`.
+NUMBERED = r"ILSVRC2012_val_(\d{8})"
+IMAGES = 50_000
+
+
+def image_number(name: str) -> int:
+    """The number in the name of a validation image, 1 to 50,000; 0 of any other file."""
+    found = re.search(NUMBERED, name)
+    number = int(found[1]) if found else 0
+    return number if number <= IMAGES else 0
+
+
+def find_images_to_evaluate(
+    folder: str | Path,
+    *,
+    truth: str | Path | None = None,
+    on_error: str = "raise",
+    progress: bool | None = None,
+) -> LabelledImages:
+    """A folder of labelled images as a source to evaluate on.
+
+    Args:
+        folder: As in `find_labelled`.
+        truth: As in `find_labelled`.
+        on_error: `"raise"` an error that names all files that cannot be read, or `"skip"` them
+            with a warning that does.
+        progress: Whether to show a progress bar while looking at the files. Default: when the
+            output is a terminal.
+
+    Raises:
+        ValueError: If no image can be read, or as `find_labelled`.
+    """
+    check_choice("on_error", on_error, ("raise", "skip"))
+    folder = Path(folder)
+    found = find_labelled(folder, None if truth is None else Path(truth))
+    class_of = dict(found.images)
+    photos, unreadable = image_files.check_images(list(class_of), progress=progress)
+    if unreadable:
+        report_unreadable(found.folder, unreadable, on_error)
+    if not photos:
+        raise ValueError(f"None of the {len(class_of)} images of {found.folder} can be read.")
+    known = sorted({name for name in class_of.values() if name is not None})
+    index: dict[str | None, int] = {None: -1, **{name: i for i, name in enumerate(known)}}
+    arrays = image_files.photo_arrays(photos, [index[class_of[photo.path]] for photo in photos])
+    numbers = np.array([image_number(photo.path.name) for photo in photos], "int32")
+    name = found.folder.resolve().name
+    if found.folder != folder:  # a split in it
+        name = f"{folder.resolve().name}/{name}"
+    by = "" if found.truth is None else f", classes of {found.truth.name}"
+    return LabelledImages(
+        shuffling.of_arrays((*arrays, numbers)),
+        read_labelled,
+        tuple(known),
+        name + by,
+        unreadable=tuple(str(path.relative_to(found.folder)) for path in unreadable),
+        find_damage=lambda: image_files.first_damaged(photos),
+    )
 
 
 class Labelled(NamedTuple):

@@ -1,0 +1,82 @@
+"""Images that have been found and are not decoded yet, and what they show."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+from keras_vit.data.image_data import ImageData
+from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.shuffling import Source
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelledImages:
+    """What every source of images gives; `prepare` makes batches of it.
+
+    Attributes:
+        validation: The elements to validate, test or evaluate on, in a fixed order.
+        read: An element -> (image uint8 or float32 `[H, W, 3]` in [0, 255]; label int32, -1 where
+            it is not known; number int32 of an image of ImageNet's validation set, else 0).
+        class_names: Of the labels 0, 1, ...
+        name: Where the images come from, for people to read.
+        train: The elements to train on; `None` if only others were asked for.
+        unreadable: Files left out because they cannot be read, relative to the folder.
+        find_damage: As in `ImageData`.
+        flip: Whether mirrored images show the same; not so for digits.
+        crop_area: Least and largest share of a training image's area that still shows it.
+    """
+
+    validation: Source
+    read: Callable[..., Any]
+    class_names: tuple[str, ...]
+    name: str
+    train: Source | None = None
+    unreadable: tuple[str, ...] = ()
+    find_damage: Callable[[], tuple[str, str] | None] | None = None
+    flip: bool = True
+    crop_area: tuple[float, float] = (0.05, 1.0)
+
+    def prepare(
+        self,
+        image_size: int | tuple[int, int] = 224,
+        batch_size: int = 32,
+        *,
+        crop_area: tuple[float, float] | None = None,
+        flip: bool | None = None,
+        resize: str = "squash",
+        seed: int = 0,
+        augmentation: Any = None,
+        transform: Any = None,
+    ) -> ImageData:
+        """Batches to train and to validate on; arguments as in `keras_vit.data.from_folder`.
+
+        `crop_area` and `flip` are by default what suits the images.
+
+        Raises:
+            ValueError: If there are no images to train on, or an option is out of its range.
+        """
+        if self.train is None:
+            raise ValueError(
+                f"{self.name} was opened to evaluate on. Open it without `split` and `truth`"
+            )
+        pipeline = Pipeline.checked(
+            image_size,
+            batch_size,
+            self.crop_area if crop_area is None else crop_area,
+            self.flip if flip is None else flip,
+            resize,
+            seed,
+            augmentation,
+            transform,
+        )
+        return pipeline.data(
+            self.train,
+            self.validation,
+            self.read,
+            self.class_names,
+            name=self.name,
+            unreadable=self.unreadable,
+            find_damage=self.find_damage,
+        )
