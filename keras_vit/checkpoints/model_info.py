@@ -31,7 +31,7 @@ class CheckpointInfo:
         representation_size: Width of `pre_logits`, or `None` where there is none.
         classes: Outputs of the head, or `None` where the file has no head.
         channels: Of the image.
-        position_layout: Which rows the position embedding has, a layout of `keys.py`.
+        position_layout: Which rows the position embedding has, a layout of `names/layouts.py`.
         num_positions: Rows of the position embedding.
         saved_grid: (rows, columns) in patches, where the file says it.
     """

@@ -49,7 +49,7 @@ class Planned:
 
     Attributes:
         format: A key of `exports.FORMATS`.
-        quantize: One of `exports.quantize.QUANTIZATIONS`, or `None`.
+        quantize: One of `exports.tflite.quantize.QUANTIZATIONS`, or `None`.
     """
 
     format: str

@@ -45,7 +45,7 @@ def as_tasks(tasks: Iterable[str | Task] | None) -> tuple[Task, ...]:
 def splits(task: Task, examples: Mapping[str, int] | None = None) -> dict[str, str]:
     """The splits of the protocol in the language of TFDS.
 
-    As in google-research/task_adaptation (`data/cifar.py` and its neighbours): the first 800
+    As in google-research (`task_adaptation/data/cifar.py` and its neighbours): the first 800
     images to train on, and 200 to tune on from where that code's own validation split begins.
 
     Args:
