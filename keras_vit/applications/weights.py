@@ -1,4 +1,4 @@
-"""Which released file a name means, and fetching it.
+"""Finds the released file that a name means, and fetches it.
 
 `released_files.py` has the table of the files; `download.py` moves the bytes.
 """

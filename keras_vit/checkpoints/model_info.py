@@ -1,4 +1,4 @@
-"""What a checkpoint says about its model: the architecture, from names and shapes alone."""
+"""Reads the architecture of a model from the names and shapes in its checkpoint."""
 
 from __future__ import annotations
 

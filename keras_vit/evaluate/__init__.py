@@ -1,4 +1,4 @@
-"""How good a model is, and what its features are worth, by the measures of the papers.
+"""How good a model is, and what its features are worth.
 
     data = keras_vit.evaluate.open_data("imagenet/val", resize="crop")
     report = keras_vit.evaluate.accuracy(model, data)

@@ -1,4 +1,4 @@
-"""What an evaluation has found: to print, to look into, to save."""
+"""The result of an evaluation: to print, to inspect, to save."""
 
 from __future__ import annotations
 

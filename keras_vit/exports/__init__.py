@@ -1,4 +1,4 @@
-"""Files to deploy a model with: a SavedModel, ONNX, TFLite."""
+"""Writes a model as a file to deploy: SavedModel, ONNX, TFLite."""
 
 from __future__ import annotations
 

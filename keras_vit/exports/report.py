@@ -1,4 +1,4 @@
-"""What an exported file is worth: its size, its speed, and how far it is from the model."""
+"""Measures an exported file: its size, its speed, and how far it is from the model."""
 
 from __future__ import annotations
 

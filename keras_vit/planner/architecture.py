@@ -1,4 +1,4 @@
-"""What a model consists of and what each part costs, from its row of the table alone.
+"""The parts of a model and what each costs, from the model's row in the table alone.
 
 Nothing is built: every number is a formula of the sizes. The layers are those of `models/vit.py`,
 `models/bit.py` and `models/mixer.py`, in their order; the tests compare with built models and with

@@ -1,4 +1,4 @@
-"""The confusion picture: a matrix where it can be read, else the worst of it."""
+"""The confusion picture: the whole matrix for few classes, the worst mistakes for many."""
 
 from __future__ import annotations
 

@@ -17,6 +17,7 @@ ORIGINALS = ("big_vision/", "vit_jax/", "task_adaptation/", "big_transfer/")
 BACKTICKED = re.compile(r"`([\w./-]+\.py)\b")
 OF_OURS = re.compile(rf"(?<![\w./-])((?:{'|'.join((*FOLDERS, 'tests'))})/[\w./-]+\.py)\b")
 DOTTED = re.compile(r"\bkeras_vit(?:\.[A-Za-z]\w*)+")
+IMPORTED = re.compile(r"from (keras_vit[\w.]*) import (\w+(?:, \w+)*)")
 
 
 def texts() -> Iterator[Path]:
@@ -25,6 +26,12 @@ def texts() -> Iterator[Path]:
         for path in sorted((ROOT / folder).rglob("*")):
             if path.suffix in (".py", ".md") and "node_modules" not in path.parts:
                 yield path
+
+
+def names_in(line: str) -> Iterator[str]:
+    yield from DOTTED.findall(line)
+    for module, names in IMPORTED.findall(line):
+        yield from (f"{module}.{name}" for name in names.split(", "))
 
 
 def missing_files(text: str, path: Path) -> Iterator[tuple[int, str]]:
@@ -78,7 +85,7 @@ def test_every_name_of_the_package_that_a_text_has_is_there():
         name: f"{path.relative_to(ROOT)}:{number}"
         for path in texts()
         for number, line in enumerate(path.read_text("utf-8").splitlines(), 1)
-        for name in DOTTED.findall(line)
+        for name in names_in(line)
     }
     missing = [f"{place}: there is no {name}" for name, place in named.items() if not exists(name)]
     if missing:
@@ -89,6 +96,8 @@ def test_what_is_not_there_is_noticed():
     text = "see `gone.py` and\n`tokens.py`, tools/gone.py, `big_vision/gone.py`"
     found = set(missing_files(text, ROOT / "keras_vit" / "layers" / "norm.py"))
     assert found == {(1, "gone.py"), (2, "tools/gone.py")}
+    assert list(names_in("from keras_vit import a, b")) == ["keras_vit.a", "keras_vit.b"]
+    assert list(names_in("`keras_vit.data.from_folder(x)`")) == ["keras_vit.data.from_folder"]
     assert exists("keras_vit.recipes.Recipe.total_steps")
     assert not exists("keras_vit.layers.gone")
     assert not exists("keras_vit.gone.Layer")

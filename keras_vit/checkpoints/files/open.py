@@ -1,4 +1,4 @@
-"""Opens a file of arrays, whatever its kind."""
+"""Opens a file of arrays by what is in it, whatever its name ends with."""
 
 from __future__ import annotations
 

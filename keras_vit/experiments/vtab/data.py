@@ -1,4 +1,4 @@
-"""A task and a phase of the protocol as images to train on and images to evaluate on."""
+"""The images of a task: those to train on and those to test on."""
 
 from __future__ import annotations
 
