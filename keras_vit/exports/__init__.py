@@ -1,4 +1,4 @@
-"""Writes a model as a file to deploy: SavedModel, ONNX, TFLite."""
+"""Writes a model as a file to deploy."""
 
 from __future__ import annotations
 

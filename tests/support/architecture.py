@@ -253,4 +253,17 @@ def strays(tree: dict[str, Source]) -> list[str]:
     ]
 
 
-RULES = (wrong_ways, circles, private_names, full_folders, long_files, strays)
+def first_line(source: Source) -> str:
+    return (ast.get_docstring(source.tree) or "").partition("\n")[0]
+
+
+def untold(tree: dict[str, Source]) -> list[str]:
+    """Files whose docstring does not say in its first line what they are for."""
+    return [
+        f"{source.path}:1: the first line of the docstring must be a sentence"
+        for source in tree.values()
+        if not first_line(source).endswith(".")
+    ]
+
+
+RULES = (wrong_ways, circles, private_names, full_folders, long_files, strays, untold)

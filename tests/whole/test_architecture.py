@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -31,6 +33,13 @@ def test_the_package_keeps_the_rule(rule, package):
 
 def test_the_tools_are_short():
     fail_on(architecture.long_files(sources(ROOT / "tools")), "Tools are short.")
+
+
+def test_the_page_of_the_architecture_is_up_to_date():
+    command = [sys.executable, ROOT / "docs" / "architecture.py", "--check"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        pytest.fail(result.stdout + result.stderr, pytrace=False)
 
 
 def test_every_row_of_the_table_is_a_package_and_names_only_rows_above_it(package):
@@ -125,6 +134,12 @@ def test_the_rules_of_size_notice_one_too_many(tmp_path):
         f"{house}:1: 3 modules; at most 2 in one folder"
     ]
     assert architecture.long_files(tree, most=3) == []
+    assert len(architecture.untold(tree)) == 4
+    (house / "a.py").write_text('"""What it is for."""\n')
+    (house / "b.py").write_text('"""What it\nis for."""\n')
+    assert [line.split(":")[0] for line in architecture.untold(sources(house))] == [
+        f"{house}/{name}.py" for name in ("__init__", "b", "c")
+    ]
     assert architecture.long_files(tree, most=2)[0] == (
         f"{house}/__init__.py:3: at most 2 lines in one file"
     )

@@ -19,6 +19,8 @@ OF_OURS = re.compile(rf"(?<![\w./-])((?:{'|'.join((*FOLDERS, 'tests'))})/[\w./-]
 DOTTED = re.compile(r"\bkeras_vit(?:\.[A-Za-z]\w*)+")
 IMPORTED = re.compile(r"from (keras_vit[\w.]*) import (\w+(?:, \w+)*)")
 
+PLACED = re.compile(r"`(\w+)` in\s+`([\w/.]+\.py)`")
+
 
 def texts() -> Iterator[Path]:
     yield from (ROOT / name for name in ("README.md", "Makefile", "pyproject.toml"))
@@ -35,7 +37,10 @@ def names_in(line: str) -> Iterator[str]:
 
 
 def missing_files(text: str, path: Path) -> Iterator[tuple[int, str]]:
-    """(line, name) of files that are not there, seen from the folders around `path`."""
+    """(line, name) of files that are not there, seen from the folders around `path`.
+
+    A page may name a module of the package without its folders.
+    """
     around = [folder for folder in path.parents if folder.is_relative_to(ROOT)]
     for number, line in enumerate(text.splitlines(), 1):
         for name in {*BACKTICKED.findall(line), *OF_OURS.findall(line)}:
@@ -43,6 +48,7 @@ def missing_files(text: str, path: Path) -> Iterator[tuple[int, str]]:
                 name.startswith(ORIGINALS)
                 or any((folder / name).is_file() for folder in (*around, ROOT / "keras_vit"))
                 or (name.startswith("test_") and any(TESTS.rglob(name)))
+                or (path.suffix == ".md" and any((ROOT / "keras_vit").rglob(name)))
             )
             if not there:
                 yield number, name
@@ -90,6 +96,28 @@ def test_every_name_of_the_package_that_a_text_has_is_there():
     missing = [f"{place}: there is no {name}" for name, place in named.items() if not exists(name)]
     if missing:
         pytest.fail("\n".join(missing), pytrace=False)
+
+
+def not_in_their_files(text: str) -> list[str]:
+    """What a text calls "`name` in `file`" and the file does not define."""
+    return [
+        f"{name} in {file}"
+        for name, file in PLACED.findall(text)
+        if not re.search(
+            rf"^(?:def {name}\(|class {name}\b|{name}\b.* = )",
+            (ROOT / file).read_text("utf-8"),
+            re.M,
+        )
+    ]
+
+
+def test_the_walks_of_the_architecture_name_what_the_files_define():
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    assert len(PLACED.findall(text)) > 30
+    assert not_in_their_files(text) == []
+    assert not_in_their_files("`gone` in\n`keras_vit/predict.py`") == [
+        "gone in keras_vit/predict.py"
+    ]
 
 
 def test_what_is_not_there_is_noticed():
