@@ -65,7 +65,10 @@ def tree_text(tree: dict[str, Source]) -> str:
     """Every package and module, in the order of the table, with the first line of its text."""
     lines = []
     order = ["__init__", *MAY_IMPORT]
-    for module in sorted(tree, key=lambda name: (order.index(package_of(name)), name.split("."))):
+    modules = [name for name in tree if not name.endswith(".pyi")]
+    for module in sorted(
+        modules, key=lambda name: (order.index(package_of(name)), name.split("."))
+    ):
         source = tree[module]
         depth = module.count(".")
         name = source.path.parent.name + "/" if source.is_face else source.path.name

@@ -68,7 +68,7 @@ class Source:
 
     @property
     def is_face(self) -> bool:
-        return self.path.name == "__init__.py"
+        return self.path.stem == "__init__"
 
     @property
     def package(self) -> str:
@@ -81,13 +81,17 @@ def package_of(module: str) -> str:
 
 
 def sources(root: Path) -> dict[str, Source]:
-    """Every file of Python below a folder, by module; the folder is the outermost package."""
+    """Every file of Python below a folder, by module; the folder is the outermost package.
+
+    A stub says what `lazy_loader` imports later. It is there too, as `module.pyi`.
+    """
     found = {}
-    for path in sorted(root.rglob("*.py")):
+    for path in sorted([*root.rglob("*.py"), *root.rglob("*.pyi")]):
         parts = path.relative_to(root.parent).with_suffix("").parts
         module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
         text = path.read_text("utf-8")
-        found[module] = Source(path, module, ast.parse(text), len(text.splitlines()))
+        key = module if path.suffix == ".py" else f"{module}.pyi"
+        found[key] = Source(path, module, ast.parse(text), len(text.splitlines()))
     return found
 
 
@@ -155,21 +159,19 @@ def circles(tree: dict[str, Source]) -> list[str]:
     Importing a module runs the `__init__.py` of every package around it. Those count too, but for
     the packages that the importing file is inside itself: they run already.
     """
-    edges = {
-        source.module: {
-            face: found.line
-            for found in imports(source, tree)
-            for face in _with_faces(found.module)
-            if face in tree
-            and (face == found.module or not f"{source.module}.".startswith(f"{face}."))
-        }
-        for source in tree.values()
-    }
+    edges: dict[str, dict[str, str]] = {}
+    for source in tree.values():
+        targets = edges.setdefault(source.module, {})
+        for found in imports(source, tree):
+            for face in _with_faces(found.module):
+                inside = face != found.module and f"{source.module}.".startswith(f"{face}.")
+                if face in tree and not inside:
+                    targets[face] = f"{source.path}:{found.line}"
     breaches = []
     for module, targets in edges.items():
-        for target, line in targets.items():
+        for target, place in targets.items():
             if back := _way(target, module, edges):
-                breaches.append(f"{tree[module].path}:{line}: a circle: {module} -> {back}")
+                breaches.append(f"{place}: a circle: {module} -> {back}")
     return breaches
 
 
@@ -179,7 +181,7 @@ def _with_faces(module: str) -> list[str]:
     return [".".join(parts[:count]) for count in range(1, len(parts) + 1)]
 
 
-def _way(start: str, end: str, edges: dict[str, dict[str, int]]) -> str:
+def _way(start: str, end: str, edges: dict[str, dict[str, str]]) -> str:
     """The shortest way along the imports, as text; "" if there is none."""
     before = {start: ""}
     queue = [start]
@@ -262,7 +264,7 @@ def untold(tree: dict[str, Source]) -> list[str]:
     return [
         f"{source.path}:1: the first line of the docstring must be a sentence"
         for source in tree.values()
-        if not first_line(source).endswith(".")
+        if source.path.suffix == ".py" and not first_line(source).endswith(".")
     ]
 
 

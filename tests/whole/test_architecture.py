@@ -70,6 +70,9 @@ BROKEN = {
     "data/writer.py": "def write():\n    from house.data import read\n",
     "nowhere/__init__.py": "",
     "__init__.py": "from house.layers import Norm\n",
+    "plots/__init__.py": "",
+    "plots/__init__.pyi": "from . import chart\nfrom ..models.vit import ViT\n",
+    "plots/chart.py": "\nfrom house import plots\n",
 }
 
 
@@ -94,6 +97,7 @@ def broken(tmp_path):
                 "layers/up.py:1: layers may not import models (house.models)",
                 "layers/up.py:2: layers may not import __init__ (house)",
                 "nowhere/__init__.py:1: nowhere has no row in MAY_IMPORT",
+                "plots/__init__.pyi:2: plots may not import models (house.models.vit)",
                 "stray.py:1: stray has no row in MAY_IMPORT",
             ],
         ),
@@ -114,6 +118,8 @@ def broken(tmp_path):
                 "house.data.reader -> house.data.writer -> house.data -> house.data.reader",
                 "data/writer.py:2: a circle: "
                 "house.data.writer -> house.data -> house.data.reader -> house.data.writer",
+                "plots/__init__.pyi:1: a circle: house.plots -> house.plots.chart -> house.plots",
+                "plots/chart.py:2: a circle: house.plots.chart -> house.plots -> house.plots.chart",
             ],
         ),
     ],
