@@ -6,7 +6,7 @@ STAMP = .venv/.installed
 INTEROP = .venv/.interop
 PEERS = .venv/.peers
 
-.PHONY: venv demo test interop test-interop test-slow lint bench bench-peers web clean
+.PHONY: venv demo architecture test interop test-interop test-slow lint bench bench-peers web clean
 
 venv: $(STAMP)
 
@@ -32,6 +32,10 @@ lint: venv
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath $(RUN)
+
+# The tree, the table and the picture of docs/architecture.md, from the code.
+architecture: venv
+	$(RUN) docs/architecture.py
 
 test: lint
 	$(RUN) -m pytest -n 2 -m "not slow"

@@ -1,4 +1,4 @@
-"""Names what is on a photo, with any model that classifies images."""
+"""Names what is on a photo, with any classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paper's measurements of a trained model (section 4.5, appendix D): arrays in, arrays out.
+"""What a model has learned, by the paper's measurements.
 
 Arrays go in from NumPy or from the backend, variables included, and come out as NumPy. Only
 `attention_maps` runs a model. Shape letters: B images, N tokens, P prefix tokens (the class token

@@ -1,4 +1,4 @@
-"""A model looked into: the paper's figures of it as pictures, and one page that explains them."""
+"""Draws the paper's figures of a model, on one page that explains them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The named constructors, as in `keras.applications`, and the released weights."""
+"""Constructors, `ViT_B16(...)`, and released weights."""
 
 from keras_vit.applications.constructors import (
     BiT_R50x1,

@@ -1,4 +1,4 @@
-"""Names and shapes of the arrays of Google's released files, without building the models."""
+"""Names and shapes of the arrays in Google's released files, without building the models."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Which released file a name means, and fetching it.
+"""Finds the released file that a name means, and fetches it.
 
-`released.py` has the table of the files; `download.py` moves the bytes.
+`released_files.py` has the table of the files; `download.py` moves the bytes.
 """
 
 from __future__ import annotations

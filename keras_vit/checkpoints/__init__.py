@@ -1,4 +1,4 @@
-"""Checkpoints of several libraries: read into a model, written from one."""
+"""Reads and writes files of weights, of several libraries."""
 
 from keras_vit.checkpoints.load import from_checkpoint, load_weights
 from keras_vit.checkpoints.save import save_weights

@@ -46,7 +46,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         try:
             self._read_names()
         except BaseException:
-            self._reader.__exit__(None, None, None)
+            self._reader.close()
             raise
 
     def _read_names(self) -> None:
@@ -173,7 +173,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._reader.__exit__(None, None, None)
+        self._reader.close()
 
 
 def part_shape(key: Key, shape: tuple[int, ...]) -> tuple[int, ...]:

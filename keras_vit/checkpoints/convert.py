@@ -1,4 +1,4 @@
-"""From a checkpoint of one library to one of another, checked by running both."""
+"""Converts a checkpoint from one library to another, and runs both to compare."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints: what a file holds, and how it becomes the variables of a model.
+"""Builds a model from a checkpoint, or loads one into a model.
 
 Every array of the file and every variable of the model is accounted for, or nothing is loaded
 and one error lists all that does not fit.

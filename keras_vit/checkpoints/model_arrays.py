@@ -1,4 +1,4 @@
-"""The arrays of a model in the format of a file: their names, shapes and values."""
+"""The arrays of a model in the format of a file: names, shapes and values."""
 
 from __future__ import annotations
 

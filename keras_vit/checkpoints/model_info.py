@@ -1,4 +1,4 @@
-"""What a checkpoint says about its model: the architecture, from names and shapes alone."""
+"""Reads the architecture of a model from the names and shapes in its checkpoint."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class CheckpointInfo:
         representation_size: Width of `pre_logits`, or `None` where there is none.
         classes: Outputs of the head, or `None` where the file has no head.
         channels: Of the image.
-        position_layout: Which rows the position embedding has, a layout of `keys.py`.
+        position_layout: Which rows the position embedding has, a layout of `names/layouts.py`.
         num_positions: Rows of the position embedding.
         saved_grid: (rows, columns) in patches, where the file says it.
     """

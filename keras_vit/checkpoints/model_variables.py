@@ -1,4 +1,4 @@
-"""The variables of a model under the names that the tables of keys have."""
+"""The variables of a model under the names that `names/` uses."""
 
 from __future__ import annotations
 

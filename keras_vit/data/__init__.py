@@ -1,9 +1,9 @@
-"""Image data sets to train on: photos in folders, a TFDS name, TFRecords, arrays, or the digits.
+"""Where images come from, and what is done to them.
 
-Each becomes an `ImageData`, whose `tf.data` pipelines give float32 images in [0, 255] and
-integer labels, for models with `include_preprocessing=True`. What happens at random follows
-from one `seed`, whatever the number of threads. `open` finds
-images by a name of any of these kinds.
+Photos in folders, a TFDS name, TFRecords, arrays and the digits become an `ImageData`. Its
+`tf.data` pipelines give float32 images in [0, 255] and integer labels, for models with
+`include_preprocessing=True`. One `seed` decides all that is random, whatever the number of threads.
+`open` finds images of any of these kinds by a name.
 """
 
 from keras_vit.data.by_name import open

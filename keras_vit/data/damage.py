@@ -1,4 +1,4 @@
-"""Data that cannot be read any more, in the middle of a run: which file, why, and what to do."""
+"""Explains data that become unreadable during a run: which file, why, and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a data set is once it is ready to train on."""
+"""A data set that is ready to train on."""
 
 from __future__ import annotations
 

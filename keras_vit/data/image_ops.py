@@ -1,4 +1,4 @@
-"""Tensors of one image: turned upright, resized, cropped."""
+"""Turns, resizes and crops the tensor of one image."""
 
 from __future__ import annotations
 

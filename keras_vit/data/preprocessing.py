@@ -1,4 +1,4 @@
-"""Pixels to what the released models take, and their predictions to names."""
+"""Pixels to what the released models take, and their predictions to class names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness that follows from a seed and from nothing that was drawn before."""
+"""Random numbers that depend on a seed alone, not on what was drawn before."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Undecoded elements of a data set, in a fixed order and in one of its own for each epoch.
+"""The order of images: fixed for evaluation, a new one for each epoch of training.
 
 The order of an epoch is a function of a seed, so that a run can be taken up in the middle of one:
 elements are passed over before anything is read or decoded (arrays) or decoded (streams).

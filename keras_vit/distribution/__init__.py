@@ -1,6 +1,7 @@
-"""Training on several devices and machines: `strategy`, `fit`; on JAX `data_parallel`.
+"""On which devices to train, and in which precision.
 
-What works, and how far it was tried, is in docs/distribution.md. On TensorFlow:
+docs/distribution.md says what works, and how far it was tried. On TensorFlow `strategy` and `fit`
+train on several devices and machines:
 
     strategy = keras_vit.distribution.strategy("mirrored")
     with strategy.scope():

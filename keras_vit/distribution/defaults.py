@@ -1,4 +1,4 @@
-"""Which precision, and whether XLA: what suits the hardware."""
+"""Which precision suits the hardware, and whether to compile with XLA."""
 
 from __future__ import annotations
 

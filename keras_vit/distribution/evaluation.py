@@ -1,4 +1,4 @@
-"""Loss and metrics on any strategy, every image counted once."""
+"""Loss and metrics on any strategy; every image counts once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run runs on: strategy, devices, precision and XLA, chosen where that is left open."""
+"""Chooses strategy, devices, precision and XLA where the user leaves them open."""
 
 from __future__ import annotations
 

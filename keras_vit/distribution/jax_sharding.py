@@ -1,4 +1,4 @@
-"""On JAX: which device holds what, for `keras.distribution`."""
+"""On JAX: which device holds which part of a model, for `keras.distribution`."""
 
 from __future__ import annotations
 

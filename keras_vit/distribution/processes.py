@@ -1,4 +1,4 @@
-"""What the processes of one training agree on."""
+"""What the processes of one training agree on: who is chief, and who has stopped."""
 
 from __future__ import annotations
 

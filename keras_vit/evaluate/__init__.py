@@ -1,4 +1,4 @@
-"""How good a model is, and what its features are worth, by the measures of the papers.
+"""How good a model is, and what its features are worth.
 
     data = keras_vit.evaluate.open_data("imagenet/val", resize="crop")
     report = keras_vit.evaluate.accuracy(model, data)
@@ -26,7 +26,6 @@ from keras_vit.evaluate.probes import LinearProbe, linear_probe, nearest_neighbo
 from keras_vit.evaluate.proportions import Proportion, wilson_interval
 from keras_vit.evaluate.real_labels import real_accuracy, real_labels
 from keras_vit.evaluate.report import ClassRow, Report
-from keras_vit.plots.confusion import confusion_figure
 
 __all__ = [
     "ClassRow",
@@ -37,7 +36,6 @@ __all__ = [
     "Proportion",
     "Report",
     "accuracy",
-    "confusion_figure",
     "draw_shots",
     "evaluate_few_shot",
     "extract_features",

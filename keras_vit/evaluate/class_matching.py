@@ -1,4 +1,4 @@
-"""The classes of a model's head, and which of them the classes of some data are."""
+"""Which outputs of a model's head are the classes of the data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model is evaluated on: a folder, a TensorFlow data set, TFRecords, data of one's own.
+"""What a model is evaluated on: a folder, a TensorFlow data set, TFRecords, your own data.
 
 Each becomes an `EvaluationData`, whose images come one by one in a fixed order, prepared as for
 prediction, with a label and, for those of ImageNet's validation set, their number.

@@ -1,4 +1,4 @@
-"""Images to the features that a frozen model has of them: what comes before its head."""
+"""The features of images: what a frozen model computes before its head."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from keras_vit.evaluate.features import check_same_width, checked_examples
 
-# As in big_vision: `evaluators/fewshot_lsr.py` and `configs/common_fewshot.py`.
+# As in `big_vision/evaluators/fewshot_lsr.py` and `big_vision/configs/common_fewshot.py`.
 SHOTS = (1, 5, 10, 25)
 SEEDS = 3
 L2 = 2.0**10

@@ -1,4 +1,4 @@
-"""A model's features on a data set, measured and written as a folder: table, numbers, picture."""
+"""Measures the features of a model on a data set, and writes table, numbers and picture."""
 
 from __future__ import annotations
 

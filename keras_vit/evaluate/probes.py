@@ -1,4 +1,4 @@
-"""What frozen features are worth with all of the training images: linear probe and k-NN."""
+"""What frozen features are worth with all training images: linear probe and k-NN."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A share of images that are right, and how sure one may be of it."""
+"""The share of images that are right, and its confidence interval."""
 
 from __future__ import annotations
 

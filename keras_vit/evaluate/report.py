@@ -1,4 +1,4 @@
-"""What an evaluation has found: to print, to look into, to save."""
+"""The result of an evaluation: to print, to inspect, to save."""
 
 from __future__ import annotations
 
@@ -9,15 +9,20 @@ import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from keras_vit import plots
 from keras_vit.evaluate.class_matching import Head
 from keras_vit.evaluate.evaluation_data import EvaluationData
 from keras_vit.evaluate.proportions import Proportion
 from keras_vit.evaluate.real_labels import real_accuracy
 from keras_vit.evaluate.scores import Scores
+from keras_vit.plots.confusion import confusion_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 REPORT_FILE, CLASSES_FILE, MISTAKES_FILE = "report.json", "per_class.csv", "mistakes.csv"
 PICTURE_FILE = "confusion.png"
@@ -157,13 +162,24 @@ class Report:
             table.append([row.name, *_counted(row.top1).values(), row.mistake or "", row.times])
         _write_table(folder / CLASSES_FILE, table)
         _write_table(folder / MISTAKES_FILE, [("class", "taken for", "images"), *self.mistakes])
-        from keras_vit import plots
-        from keras_vit.plots.confusion import confusion_figure
-
         try:
-            plots.save(confusion_figure(self), folder / PICTURE_FILE)
+            plots.save(self.confusion_figure(), folder / PICTURE_FILE)
         except ImportError as error:
             warnings.warn(f"There is no {PICTURE_FILE}. {error}", stacklevel=3)
+
+    def confusion_figure(self) -> Figure:
+        """What is taken for what: `confusion.png` as a matplotlib figure.
+
+        Raises:
+            ImportError: If matplotlib is not installed.
+        """
+        return confusion_figure(
+            self.class_names,
+            np.column_stack([self.confusion, self.elsewhere]),
+            np.array([row.top1.interval for row in self.per_class]),
+            self.mistakes,
+            f"{self.model} on {self.data}: top-1 {self.top1}",
+        )
 
 
 def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""What the outputs of a model say of each image: prediction, rank of the true class, loss.
+"""What the outputs say about each image: prediction, rank of the true class, loss.
 
 Pure functions of NumPy arrays; each row for itself, so that batches make no difference.
 """

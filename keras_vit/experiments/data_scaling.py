@@ -1,4 +1,4 @@
-"""Accuracy against data and against compute, families of models side by side (paper, 4.3 and 4.4).
+"""Accuracy against data and against compute, for several families of models (paper, 4.3, 4.4).
 
 The paper asks two things of ViT and BiT: what more data are worth, and what more compute is worth.
 Here is the experiment for sets of any size: each family is trained from random weights on growing

@@ -1,4 +1,4 @@
-"""Files to deploy a model with: a SavedModel, ONNX, TFLite."""
+"""Writes a model as a file to deploy."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def export(
         path: A folder to make for a SavedModel, a file that ends with `.tflite` or `.onnx` for
             the others.
         format: `"savedmodel"`, `"tflite"` or `"onnx"`. Default: what the ending of `path` says.
-        **options: Those of the format, see `exports.saved_model.export_saved_model`,
-            `exports.tflite.export_tflite` and `exports.onnx.export_onnx`: `class_names`,
-            `overwrite`, `top_k`, `quantize`, ...
+        **options: Those of the format, see `exports.saved_model.export.export_saved_model`,
+            `exports.tflite.export.export_tflite` and `exports.onnx.export.export_onnx`:
+            `class_names`, `overwrite`, `top_k`, `quantize`, ...
 
     Returns:
         `path`.

@@ -1,4 +1,4 @@
-"""A Keras model taken apart for an export: pixels in; features, outputs and probabilities out."""
+"""Takes a Keras model apart for an export: pixels in; features, logits, probabilities out."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The same model in float32: the formats of other runtimes do not take mixed precision."""
+"""The same model in float32, as other runtimes do not take mixed precision."""
 
 from __future__ import annotations
 

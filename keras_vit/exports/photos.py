@@ -1,4 +1,4 @@
-"""Photos to calibrate and to compare with."""
+"""Photos to calibrate with and to compare on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exported file is worth: its size, its speed, and how far it is from the model."""
+"""Measures an exported file: its size, its speed, and how far it is from the model."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Planned:
 
     Attributes:
         format: A key of `exports.FORMATS`.
-        quantize: One of `exports.quantize.QUANTIZATIONS`, or `None`.
+        quantize: One of `exports.tflite.quantize.QUANTIZATIONS`, or `None`.
     """
 
     format: str

@@ -1,4 +1,4 @@
-"""The public layers, in the order in which an image meets them."""
+"""What a model is made of: patches, tokens, attention."""
 
 from keras_vit.layers.mixer_block import MixerBlock
 from keras_vit.layers.norm import LayerNorm

@@ -1,4 +1,4 @@
-"""Random numbers, unless weights follow anyway: for the larger models they take seconds."""
+"""Skips the random initial weights where weights are loaded anyway: large models need seconds."""
 
 from __future__ import annotations
 

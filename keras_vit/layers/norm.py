@@ -1,4 +1,4 @@
-"""The layer norm of the blocks and behind them."""
+"""The layer norm in the blocks and after them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Cutting an image into patches, and projecting each onto a token."""
+"""Cuts an image into patches and projects each onto a token."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Position embeddings: the layer, and their resampling to another size."""
+"""Position embeddings: the layer, and how they are resampled to another image size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rematerialisation: the inside of a block is computed again in the backward pass, and not kept.
+"""Rematerialisation: the backward pass computes the inside of a block again to save memory.
 
 Chen et al., "Training Deep Nets with Sublinear Memory Cost" (arXiv 1604.06174): one more forward
 pass of the block, for the memory of all that lies between its input and its output.

@@ -1,4 +1,4 @@
-"""What a residual branch may pass on its way into the sum; the paper's own blocks have neither."""
+"""What may change a residual branch before the sum: stochastic depth and layer scale."""
 
 from __future__ import annotations
 

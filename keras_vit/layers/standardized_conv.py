@@ -1,4 +1,4 @@
-"""The convolution of BiT and of the stem of the hybrids."""
+"""The convolution of BiT and of the hybrids' stem, with standardised weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tokens that are added to the patches, and what becomes of them at the end."""
+"""Adds tokens to the patches, and pools all tokens at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Architectures: functional models of the layers, and the table of the papers' variants."""
+"""From pixels to logits: ViT, BiT and MLP-Mixer."""
 
 from keras_vit.models.bit import BiT
 from keras_vit.models.mixer import Mixer

@@ -1,4 +1,4 @@
-"""A model inside a model, taken out of it: what an export looks for is then on one level."""
+"""Takes an inner model out of an outer one, so that exports find all layers on one level."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The two ends of every model: the image that comes in, and what comes out."""
+"""What every model begins and ends with: the image input and the head."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MLP-Mixer, pixels to logits (arXiv 2105.01601): a ViT whose attention is an MLP over the tokens.
+"""MLP-Mixer, pixels to logits (arXiv 2105.01601): an MLP over the tokens replaces attention.
 
 Released beside the Vision Transformer and compared with it. It has no class token and no position
 embedding: the token MLP has a weight for every patch, so a Mixer is made for one number of them.

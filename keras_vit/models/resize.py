@@ -1,4 +1,4 @@
-"""A live model at another image size (paper, section 3.2)."""
+"""Changes the image size of a built model (paper, section 3.2)."""
 
 from __future__ import annotations
 

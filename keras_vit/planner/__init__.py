@@ -1,4 +1,4 @@
-"""What a training needs, before there is a machine for it: parameters, compute, memory, days.
+"""What a training will cost: memory, compute, days.
 
     plan = keras_vit.planner.plan("ViT_L16", "TPUv3-core", 256, dataset="jft", epochs=14)
     plan.exaflops, plan.memory, plan.communication, plan.days

@@ -1,7 +1,8 @@
-"""What a model consists of and what each part costs, from its row of the table alone.
+"""The parts of a model and what each costs, from the model's row in the table alone.
 
-Nothing is built: every number is a formula of the sizes. The layers are those of `vit.py`, `bit.py`
-and `mixer.py`, in their order; the tests compare with built models and with the original code.
+Nothing is built: every number is a formula of the sizes. The layers are those of `models/vit.py`,
+`models/bit.py` and `models/mixer.py`, in their order; the tests compare with built models and with
+the original code.
 
 Shape letters: N patches, T tokens (the class token included), D width, M hidden channels of the
 MLP, H heads, L blocks.

@@ -22,7 +22,7 @@ class Convolution:
 
 
 def stem_parts(stem: ResNetStem, image: Grid) -> tuple[list[Part], Grid]:
-    """The stem of a hybrid (`resnet.py`) and the feature map that it gives."""
+    """The stem of a hybrid (`models/resnet_stem.py`) and the feature map that it gives."""
     filters = int(64 * stem.width_factor)
     root = convolve(image, filters, 7, 2, same=True)
     pooled = _halved(root.output)
@@ -54,7 +54,7 @@ def _stem_unit(x: Grid, filters: int, strides: int, name: str) -> tuple[Part, Gr
 
 
 def bit_parts(config: BiTConfig, image: Grid) -> tuple[list[Part], int]:
-    """BiT (`bit.py`) up to the pooled features, and the number of these."""
+    """BiT (`models/bit.py`) up to the pooled features, and the number of these."""
     filters = int(64 * config.width_factor)
     root = convolve(image, filters, 7, 2)
     x = _halved(root.output)

@@ -1,4 +1,4 @@
-"""What a training will cost, told before it starts: parameters, multiplications, memory."""
+"""The costs of one training, told before it starts: parameters, multiplications, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The devices that a plan can be made for, a row each, with where its numbers come from.
+"""The devices that a plan can be made for, one row each, with the source of its numbers.
 
 Peaks are for dense matrices (a vendor's "with sparsity" halved). float32 is the plain rate,
 without TensorFloat-32. A link's bandwidth is what a device can send: half of what a vendor adds up

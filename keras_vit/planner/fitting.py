@@ -1,4 +1,4 @@
-"""Which models can be trained in so much memory."""
+"""Which models fit into a given memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one part of a planned model costs, and the size of what goes from part to part."""
+"""One part of a planned model: its costs, and the size of what it passes on."""
 
 from __future__ import annotations
 

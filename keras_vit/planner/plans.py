@@ -1,4 +1,4 @@
-"""A training on paper: memory, communication, time of a step, days."""
+"""Plans a training: memory, communication, time of a step, days."""
 
 from __future__ import annotations
 

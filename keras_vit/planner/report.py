@@ -1,4 +1,4 @@
-"""Plans and tables as lines of text, and the picture of the paper's Figure 5."""
+"""Prints plans and tables, and draws the paper's Figure 5."""
 
 from __future__ import annotations
 

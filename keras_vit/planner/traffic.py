@@ -1,4 +1,4 @@
-"""The bytes that a device sends in a training step."""
+"""How many bytes a device sends in a training step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays in, pictures out. Only here matplotlib is used, without its global state."""
+"""Draws arrays as pictures: the only package with matplotlib."""
 
 from keras_vit.plots.base import (
     RIGHT,

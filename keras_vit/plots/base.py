@@ -1,4 +1,4 @@
-"""Figures without matplotlib's global state: made and saved, never shown."""
+"""Makes and saves figures without matplotlib's global state."""
 
 from __future__ import annotations
 

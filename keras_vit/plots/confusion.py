@@ -1,7 +1,8 @@
-"""The confusion picture: a matrix where it can be read, else the worst of it."""
+"""The confusion picture: the whole matrix for few classes, the worst mistakes for many."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,36 +12,47 @@ from keras_vit.plots.base import RIGHT, WRONG, new_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from keras_vit.evaluate.report import Report
-
 # More classes are not a matrix that one can read, nor more mistakes a list.
 MOST_CLASSES = 40
 MOST_ROWS = 30
 _LONGEST_NAME = 28
 
 
-def confusion_figure(report: Report) -> Figure:
+def confusion_figure(
+    names: Sequence[str],
+    counts: np.ndarray,
+    intervals: np.ndarray,
+    mistakes: Sequence[tuple[str, str, int]],
+    title: str,
+) -> Figure:
     """What is taken for what.
 
     Up to 40 classes: the matrix, rows in % of the images of a class, with their number written
     in. More: the most frequent mistakes, and the classes with the lowest top-1 accuracy.
 
     Args:
-        report: Of `keras_vit.evaluate.accuracy`, of images whose classes are known.
+        names: Of the classes.
+        counts: int `[classes, classes + 1]`, images by true class and predicted class; the last
+            column counts predictions of any other class.
+        intervals: float `[classes, 2]` in [0, 1], the 95 % interval of the share that is right.
+        mistakes: (true class, predicted class, images), the most frequent first.
+        title: Of the figure.
 
     Returns:
         A matplotlib figure; save it with `keras_vit.plots.save`.
     """
-    figure = _matrix(report) if len(report.per_class) <= MOST_CLASSES else _lists(report)
-    figure.suptitle(f"{report.model} on {report.data}: top-1 {report.top1}", fontsize=11)
+    if len(names) <= MOST_CLASSES:
+        figure = _matrix([_short(name) for name in names], counts)
+    else:
+        figure = _lists(names, counts, intervals, mistakes)
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
-def _matrix(report: Report) -> Figure:
-    counts, names = report.confusion, [_short(name) for name in report.class_names]
-    columns = list(names)
-    if report.elsewhere.any():
-        counts, columns = np.column_stack([counts, report.elsewhere]), [*names, "(any other)"]
+def _matrix(names: list[str], counts: np.ndarray) -> Figure:
+    columns = [*names, "(any other)"]
+    if not counts[:, -1].any():
+        counts, columns = counts[:, :-1], names
     side = 0.36 * len(names)
     figure = new_figure(3 + max(side, 2.5), 2.2 + max(side, 2))
     axes = figure.subplots()
@@ -64,34 +76,40 @@ def _matrix(report: Report) -> Figure:
     return figure
 
 
-def _lists(report: Report) -> Figure:
-    mistakes = report.mistakes[:MOST_ROWS]
-    wrong = [row for row in report.per_class if row.mistake is not None]
-    hardest = sorted(wrong, key=lambda row: (row.top1.share, row.top1.interval[1]))[:MOST_ROWS]
-    figure = new_figure(13, 1.4 + 0.21 * max(len(mistakes), len(hardest)))
+def _lists(
+    names: Sequence[str],
+    counts: np.ndarray,
+    intervals: np.ndarray,
+    mistakes: Sequence[tuple[str, str, int]],
+) -> Figure:
+    images, right_ones = counts.sum(axis=1), counts.diagonal()
+    share = right_ones / np.maximum(images, 1)
+    wrong = np.flatnonzero(images > right_ones).tolist()
+    hardest = sorted(wrong, key=lambda i: (share[i], intervals[i, 1]))[:MOST_ROWS]
+    shown = mistakes[:MOST_ROWS]
+    figure = new_figure(13, 1.4 + 0.21 * max(len(shown), len(hardest)))
     left, right = figure.subplots(1, 2)
 
-    more = f" of {len(report.mistakes):,}" if len(report.mistakes) > len(mistakes) else ""
-    left.set_title(f"the {len(mistakes)} most frequent mistakes{more}", fontsize=10)
-    left.barh(range(len(mistakes)), [times for *_, times in mistakes], color=WRONG, height=0.65)
-    labels = [f"{_short(true)} taken for {_short(said)}" for true, said, _ in mistakes]
+    more = f" of {len(mistakes):,}" if len(mistakes) > len(shown) else ""
+    left.set_title(f"the {len(shown)} most frequent mistakes{more}", fontsize=10)
+    left.barh(range(len(shown)), [times for *_, times in shown], color=WRONG, height=0.65)
+    labels = [f"{_short(true)} taken for {_short(said)}" for true, said, _ in shown]
     left.set_xlabel("images")
     left.xaxis.get_major_locator().set_params(integer=True)
 
     right.set_title(
         f"the {len(hardest)} hardest of {len(wrong):,} classes with mistakes "
-        f"({len(report.per_class):,} classes in all)",
+        f"({len(names):,} classes in all)",
         fontsize=10,
     )
-    share = np.array([row.top1.share for row in hardest])
-    low, high = np.array([row.top1.interval for row in hardest]).reshape(-1, 2).T
+    share, (low, high) = share[hardest], intervals[hardest].T
     right.errorbar(
         100 * share, range(len(hardest)), xerr=100 * np.stack([share - low, high - share]),
         fmt="o", color=RIGHT, ecolor="#b6bcc4", markersize=4, clip_on=False,
     )  # fmt: skip
     right.set_xlim(0, 100)
     right.set_xlabel("images that are right in %, and the 95 % interval")
-    for axes, texts in ((left, labels), (right, [_short(row.name) for row in hardest])):
+    for axes, texts in ((left, labels), (right, [_short(names[i]) for i in hardest])):
         _rows(axes, texts)
     return figure
 

@@ -1,4 +1,4 @@
-"""The paper's figures of what a model has learned, drawn from `keras_vit.analysis`.
+"""The papers' figures of what a model has learned, from the arrays of `keras_vit.analysis`.
 
 Figure 7 is three panels, each of which can also be had alone; Figures 6 and 14 are photos with
 what the class token saw of them.

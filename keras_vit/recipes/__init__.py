@@ -1,4 +1,4 @@
-"""The papers' recipes: `recipes.get("vit-finetune", dataset="pets")` and `Recipe.compile_args`.
+"""How the papers train: learning rates, optimisers, losses.
 
     recipe = keras_vit.recipes.get("vit-finetune", dataset="pets")
     model = keras_vit.ViT_B16(weights="imagenet21k", classes=37, new_head=True,

@@ -1,4 +1,4 @@
-"""The loss of the papers' pre-training on sets whose images have several labels."""
+"""The loss of the papers' pre-training, where an image has several labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optimisers with the original's update rules, and weight decay that skips what it should.
+"""Optimisers with the original's update rules and its choice of what weight decay skips.
 
 Keras's `SGD` multiplies a gradient by the learning rate when it enters the momentum, the
 original (Optax, PyTorch) when the momentum is applied. With a constant rate both are the same.

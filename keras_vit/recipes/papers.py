@@ -1,4 +1,4 @@
-"""The papers' recipes by name: `get` makes one of a row of `paper_tables.py`."""
+"""The papers' recipes by name: `get` makes one from a row of `paper_tables.py`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a recipe is: one way to train, as data, and what Keras needs of it."""
+"""What a recipe is: one way to train, as data, and the arguments that Keras needs for it."""
 
 from __future__ import annotations
 

@@ -153,7 +153,7 @@ class BiTSteps(_Schedule):
     Raises:
         ValueError: If an argument is out of its range.
 
-    Source: `get_lr` of google-research/big_transfer (`bit_hyperrule.py`).
+    Source: `get_lr` of google-research's `big_transfer/bit_hyperrule.py`.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A training run from data to a folder with everything one wants to keep of it."""
+"""From data to a folder with the trained model."""
 
 from keras_vit.runs.settings import Settings, settings_for
 from keras_vit.runs.training_run import run

@@ -1,4 +1,4 @@
-"""Everything about a training that can be told before it starts."""
+"""Tells everything about a training that is known before it starts."""
 
 from __future__ import annotations
 

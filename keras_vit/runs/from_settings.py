@@ -1,4 +1,4 @@
-"""What settings name: hardware, data, recipe, model."""
+"""Makes what the settings name: hardware, data, recipe, model."""
 
 from __future__ import annotations
 

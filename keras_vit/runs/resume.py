@@ -1,4 +1,4 @@
-"""What is there of a run already, under the name that it is to have: nothing, a part, or all."""
+"""What is there already under the name of a run: nothing, a part, or all."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder that a training run leaves: written whole or not at all, and read again."""
+"""The folder of a finished run: written whole or not at all, and read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What to train on what, and how: the settings of a run."""
+"""The settings of a run: what to train, on what, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A training run from data to a folder with everything one wants to keep of it."""
+"""Runs a training from data to a folder with all that you want to keep of it."""
 
 from __future__ import annotations
 

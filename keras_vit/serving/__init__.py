@@ -1,4 +1,4 @@
-"""A development server for an exported SavedModel, with the two interfaces of TF Serving.
+"""Serves an exported model, to develop clients with.
 
 It serves one model on the loopback interface, over the session loader that TF Serving uses, so
 that clients can be written and tried without it. It is not made for production: no batching of

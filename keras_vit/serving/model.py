@@ -1,4 +1,4 @@
-"""What both interfaces share: the model in a session, its version, and what clients are told."""
+"""What both interfaces share: the model in a session, its version, and the errors for clients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Both interfaces in one process."""
+"""Runs both interfaces in one process."""
 
 from __future__ import annotations
 

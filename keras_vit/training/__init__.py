@@ -1,4 +1,4 @@
-"""Training a model: `fine_tune`, which survives the end of its process at any moment."""
+"""Trains a model, and goes on after a crash."""
 
 from keras_vit.training.fine_tuning import TrainingResult, fine_tune
 from keras_vit.training.loop import Checkpointing

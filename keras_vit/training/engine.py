@@ -1,4 +1,4 @@
-"""How the loop trains and evaluates: on one device as Keras does, on several by our own step."""
+"""How the loop runs a step: as Keras does on one device, by our own step on several."""
 
 from __future__ import annotations
 

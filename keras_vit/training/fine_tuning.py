@@ -1,4 +1,4 @@
-"""Fine-tuning: a model, data and a recipe; out comes a trained model and its history."""
+"""`fine_tune`: model, data and recipe go in, a trained model and its history come out."""
 
 from __future__ import annotations
 

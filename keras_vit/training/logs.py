@@ -1,4 +1,4 @@
-"""What a training run writes besides its checkpoints: `log.csv`, and files for TensorBoard."""
+"""What a run writes besides its checkpoints: `log.csv`, and files for TensorBoard."""
 
 from __future__ import annotations
 

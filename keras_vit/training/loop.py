@@ -1,4 +1,4 @@
-"""The training loop: one batch after the other, evaluations between, and a way to survive.
+"""The training loop: steps, evaluations between them, and checkpoints to go on from.
 
 It is a loop of its own, not `model.fit`, as it has to go on in the middle of an epoch: `fit`
 begins an epoch anew, and puts averaged weights into the model whenever it returns.

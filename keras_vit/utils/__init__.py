@@ -1,1 +1,1 @@
-"""What every package may use and what knows nothing of them."""
+"""What every package may use: checks, files, progress."""

@@ -29,6 +29,14 @@ def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
+def harm(path, damage):
+    """Rewrites a file, or deletes it."""
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+
+
 def changed(content: bytes) -> bytes:
     return content[:100] + bytes([content[100] ^ 1]) + content[101:]
 
@@ -48,10 +56,7 @@ def test_photos(photos, tmp_path, damage, reason):
     data = from_folder(tmp_path / "photos", 16, 2)
     assert data.find_damage() is None
     path = tmp_path / "photos" / "green" / "2.jpg"
-    if damage is None:
-        path.unlink()
-    else:
-        path.write_bytes(damage(path.read_bytes()))
+    harm(path, damage)
     assert data.find_damage() == (str(path), reason)
 
 
@@ -85,10 +90,7 @@ def test_records(records, tmp_path, damage, reason):
     data = from_records(tmp_path / "records", 16, 2)
     assert data.find_damage() is None
     path = tmp_path / "records" / "train-00000-of-00002.tfrecord"
-    if damage is None:
-        path.unlink()
-    else:
-        path.write_bytes(damage(path.read_bytes()))
+    harm(path, damage)
     assert data.find_damage() == (str(path), reason)
     # Also where the records that are left could be read as if they were all.
     with pytest.raises(tf.errors.OpError):

@@ -239,19 +239,19 @@ def test_the_picture_shows_a_matrix_or_the_worst_of_many_classes():
     from matplotlib.colors import to_hex
 
     report = evaluate.accuracy(colour_model(), (images_of(OUTPUTS), LABELS))
-    (axes,) = evaluate.confusion_figure(report).axes
+    (axes,) = report.confusion_figure().axes
     texts = {(t.get_position(), t.get_text(), to_hex(t.get_color())) for t in axes.texts}
     wrong = {entry[:2] for entry in texts if entry[2] == "#c62828"}
     assert wrong == {((2, 0), "1"), ((1, 2), "1")}  # column, row
     assert len(texts) == 5
     wide = colour_model(50)
     report = evaluate.accuracy(wide, (images_of([(9, 0, 0), (9, 0, 0), (0, 0, 9)]), [40, 40, 2]))
-    left, right = evaluate.confusion_figure(report).axes
+    left, right = report.confusion_figure().axes
     assert [t.get_text() for t in left.get_yticklabels()] == ["class 40 taken for class 0"]
     assert [t.get_text() for t in right.get_yticklabels()] == ["class 40"]
     assert left.patches[0].get_width() == 2
     # Without a mistake there is nothing to list, and that is no error.
-    evaluate.confusion_figure(evaluate.accuracy(wide, (images_of([(9, 0, 0)]), [0])))
+    evaluate.accuracy(wide, (images_of([(9, 0, 0)]), [0])).confusion_figure()
 
 
 def test_the_progress_says_how_fast_and_for_how_long(capsys, monkeypatch):

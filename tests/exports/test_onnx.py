@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.models_to_export import AS_THEY_ARE, FOLDED, SIZE, VIT, randomised
 
 import keras_vit
 from keras_vit.exports.onnx.export import export_onnx
@@ -18,17 +19,9 @@ from keras_vit.models import ResNetStem
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
 
-SIZE = (32, 48)
-VIT = {"patch_size": 8, "width": 32, "depth": 2, "num_heads": 4, "mlp_dim": 64, "classes": 5}
-
 
 def _random(model):
-    random = np.random.default_rng(0)
-    for variable in model.weights:
-        if "float" in str(variable.dtype):
-            variable.assign(np.asarray(ops.convert_to_numpy(variable)) + random.normal(
-                0, 0.05, variable.shape))  # fmt: skip
-    return model
+    return randomised(model, 0.05)
 
 
 def _run(path, x):
@@ -44,24 +37,23 @@ def _stem():
 
 
 MODELS = {
-    "token": lambda: keras_vit.ViT(SIZE, **VIT),
-    "gap": lambda: keras_vit.ViT(SIZE, **VIT, classifier="gap"),
-    "all options": lambda: keras_vit.ViT(
-        SIZE, **VIT, registers=2, layer_scale=0.3, gelu="exact", representation_size=8
-    ),
-    "norm after pooling": lambda: keras_vit.ViT(
-        SIZE, **VIT, classifier="gap", class_token=True, norm_after_pooling=True
-    ),
+    **{
+        kind: FOLDED[kind]
+        for kind in (
+            "token",
+            "gap",
+            "all options",
+            "norm after pooling",
+            "padded",
+            "pixels to scores",
+        )
+    },
     "feature map": lambda: keras_vit.ViT(SIZE, **VIT, include_top=False),
     "pooled": lambda: keras_vit.ViT(SIZE, **VIT, include_top=False, pooling="max"),
-    "padded": lambda: keras_vit.ViT((36, 50), **VIT, border="pad"),
-    "pixels to scores": lambda: keras_vit.ViT(
-        SIZE, **VIT, include_preprocessing=True, classifier_activation="softmax"
-    ),
     "hybrid": _stem,
     "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, classes=5),
     "bit feature map": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, include_top=False),
-    "mixer": lambda: keras_vit.Mixer(SIZE, 8, 32, 2, 16, 64, classes=5),
+    "mixer": AS_THEY_ARE["mixer"],
 }
 
 

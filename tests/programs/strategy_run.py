@@ -20,7 +20,7 @@ from keras_vit import runs
 from keras_vit.distribution import TrainStep
 from keras_vit.runs import from_settings
 
-# In place of `runs._SMALL`: what matters here is traced faster.
+# In place of `runs.settings.SMALL_MODEL`: what matters here is traced faster.
 SMALL = {"patch_size": 8, "width": 16, "depth": 1, "num_heads": 2, "mlp_dim": 32}
 
 

@@ -12,12 +12,12 @@ SIZE = (32, 48)
 VIT = {"patch_size": 8, "width": 32, "depth": 2, "num_heads": 4, "mlp_dim": 64, "classes": 5}
 
 
-def randomised(model):
+def randomised(model, spread=0.1):
     random = np.random.default_rng(0)
     for variable in model.weights:
         if "float" in str(variable.dtype):
             value = np.asarray(keras.ops.convert_to_numpy(variable)).astype("float32")
-            variable.assign(value + random.normal(0, 0.1, variable.shape))
+            variable.assign(value + random.normal(0, spread, variable.shape))
     return model
 
 

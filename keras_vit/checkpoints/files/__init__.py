@@ -1,1 +1,1 @@
-"""What a file is: arrays by name, read from what nobody has vouched for."""
+"""Opens a file and reads arrays by name, from files that nobody has vouched for."""

@@ -7,12 +7,12 @@ import shutil
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_vit.checkpoints.files.array_file import ArrayFile
 from keras_vit.checkpoints.files.npz import MAX_TOTAL_BYTES
 
 
@@ -28,22 +28,18 @@ def parsed_json(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-class H5Reader(Mapping[str, np.ndarray]):
+class H5Reader(ArrayFile):
     """Variables of a `.weights.h5` file under our own names; see `open_arrays`.
 
     Keras names the groups by the class of the layer and a counter, and keeps the name of the
     layer as an attribute; variables have a number.
     """
 
-    metadata: dict[str, Any]
-
     def __init__(self, path: Path, file: Any = None):
         import h5py  # a dependency of Keras, which imports it when it is needed
 
         self.path = path
-        self.metadata = {}
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.dtypes: dict[str, str] = {}
+        self.shapes, self.dtypes, self.metadata = {}, {}, {}
         self._datasets: dict[str, Any] = {}
         try:
             self._file = h5py.File(file or path, "r")
@@ -84,16 +80,7 @@ class H5Reader(Mapping[str, np.ndarray]):
                 f"Cannot read {str(self.path)!r}: {name!r} is damaged ({error})."
             ) from error
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __enter__(self) -> H5Reader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._file.close()
 
 
@@ -134,8 +121,8 @@ class KerasReader(H5Reader):
             raise
         self.metadata |= _settings_of(config)
 
-    def __exit__(self, *_: object) -> None:
-        super().__exit__()
+    def close(self) -> None:
+        super().close()
         self._copy.close()
 
 

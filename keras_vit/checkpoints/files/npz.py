@@ -11,26 +11,22 @@ import math
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_vit.checkpoints.files.array_file import ArrayFile
+
 # Twice the largest model that any of the papers trained; only a bomb declares more.
 MAX_TOTAL_BYTES = 16 * 2**30
 
 
-class NpzReader(Mapping[str, np.ndarray]):
-    """A mapping from array names to arrays; values are read when asked for.
+class NpzReader(ArrayFile):
+    """Arrays of an `.npz` file.
 
     Args:
         path: The file.
-
-    Attributes:
-        shapes: Shape of every array.
-        dtypes: Dtype of every array.
-        metadata: Empty: an `.npz` says nothing else.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -40,9 +36,8 @@ class NpzReader(Mapping[str, np.ndarray]):
 
     def __init__(self, path: str | os.PathLike[str]):
         self.path = Path(path)
-        self.shapes: dict[str, tuple[int, ...]] = {}
-        self.dtypes: dict[str, np.dtype] = {}
-        self.metadata: dict[str, Any] = {}
+        self.shapes, self.dtypes = {}, {}
+        self.metadata = {}  # an `.npz` says nothing else
         self._members: dict[str, tuple[zipfile.ZipInfo, int, bool]] = {}
         if not self.path.is_file():
             raise FileNotFoundError(f"There is no file {str(path)!r}.")
@@ -119,16 +114,7 @@ class NpzReader(Mapping[str, np.ndarray]):
         if zlib.crc32(buffer.data, zlib.crc32(header)) != info.CRC:
             raise zipfile.BadZipFile("its checksum does not match")
 
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __enter__(self) -> NpzReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
         self._archive.close()
 
 

@@ -1,24 +1,19 @@
-"""Opens a file of arrays, whatever its kind."""
+"""Opens a file of arrays by what is in it, whatever its name ends with."""
 
 from __future__ import annotations
 
 import os
 import zipfile
 from pathlib import Path
-from typing import Any
 
+from keras_vit.checkpoints.files.array_file import ArrayFile
 from keras_vit.checkpoints.files.hdf5 import H5Reader, KerasReader
 from keras_vit.checkpoints.files.npz import NpzReader
 from keras_vit.checkpoints.files.safetensors_reader import SafetensorsReader
 
 
-def open_arrays(path: str | os.PathLike[str]) -> Any:
+def open_arrays(path: str | os.PathLike[str]) -> ArrayFile:
     """Opens a file by what is in it, whatever its name ends with.
-
-    Returns:
-        A mapping from names to arrays that is a context manager, with the attributes `path`,
-        `shapes`, `dtypes` (names, `"bfloat16"` too) and `metadata` (what the file says about
-        its model, a dictionary; untrusted).
 
     Raises:
         FileNotFoundError: If there is no such file.

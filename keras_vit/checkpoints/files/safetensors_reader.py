@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from keras_vit.checkpoints.files.array_file import ArrayFile
 from keras_vit.checkpoints.files.hdf5 import parsed_json
 
 _SAFETENSORS_DTYPES = {
@@ -16,7 +17,7 @@ _SAFETENSORS_DTYPES = {
 }  # fmt: skip
 
 
-class SafetensorsReader(Mapping[str, np.ndarray]):
+class SafetensorsReader(ArrayFile):
     """Arrays of a `.safetensors` file; see `open_arrays`."""
 
     def __init__(self, path: Path):
@@ -48,18 +49,6 @@ class SafetensorsReader(Mapping[str, np.ndarray]):
         # The file is mapped anew for each array, else all of it would end up in memory.
         with self._open() as file:
             return file.get_tensor(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.shapes)
-
-    def __len__(self) -> int:
-        return len(self.shapes)
-
-    def __enter__(self) -> SafetensorsReader:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
 
 def _metadata(inside: Mapping[str, str] | None, path: Path) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""What the arrays of a file are called, in each library."""
+"""What each library calls the arrays of a model."""

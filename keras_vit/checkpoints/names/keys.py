@@ -1,4 +1,4 @@
-"""Names: which array of a file is which variable of ours, and the families of models."""
+"""What a row of the tables is: a variable of ours and the array of a file that holds it."""
 
 from __future__ import annotations
 

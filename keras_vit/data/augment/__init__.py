@@ -1,1 +1,1 @@
-"""What is done to training images beyond the crop."""
+"""Changes training images at random, beyond the crop."""

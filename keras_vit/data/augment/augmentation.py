@@ -1,4 +1,4 @@
-"""What is done to training images beyond the crop: AugReg's rows by name, or one's own.
+"""What one augmentation consists of: AugReg's settings by name, or your own.
 
 Source: "How to train your ViT?" (AugReg, arXiv 2106.10270), section 3.3: RandAugment with a number
 of layers and a magnitude, and MixUp with its alpha.

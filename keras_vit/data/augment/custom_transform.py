@@ -1,4 +1,4 @@
-"""A preprocessing layer of Keras or KerasCV, or a function, as a step of the input pipeline."""
+"""Puts a Keras or KerasCV layer, or a function, into the input pipeline as a step."""
 
 from __future__ import annotations
 

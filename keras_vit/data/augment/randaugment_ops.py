@@ -1,6 +1,6 @@
 """The sixteen operations of RandAugment on one uint8 image, as Google's code computes them.
 
-Source: `autoaugment.py` of the TensorFlow EfficientNet, which big_vision and AugReg use
+Source: autoaugment.py of the TensorFlow EfficientNet, which big_vision and AugReg use
 (big_vision `big_vision/pp/autoaugment.py`). Every function but `sharpness` gives the bytes that
 it gives, seen by running it with TensorFlow 2.12 and NumPy 1.23 (`tests/golden/randaugment`);
 where that is not what Pillow's operation of the same name gives, the docstring says so.

@@ -1,4 +1,4 @@
-"""Images that are in memory: arrays, and scikit-learn's handwritten digits."""
+"""Images in memory: arrays, and scikit-learn's handwritten digits."""
 
 from __future__ import annotations
 

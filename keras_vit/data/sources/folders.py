@@ -1,4 +1,4 @@
-"""A folder with one folder of images per class."""
+"""A folder that has one folder of images for each class."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Folders of images to evaluate on, those of ImageNet's validation set above all.
+"""Folders of images to evaluate on, above all ImageNet's validation set.
 
     val/n01440764/ILSVRC2012_val_00000293.JPEG   a folder for each class, by its WordNet id
     val/0/..., val/999/...                       or by its index

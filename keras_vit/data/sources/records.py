@@ -1,4 +1,4 @@
-"""TFRecord files of `tf.train.Example`: reading those of any program, and writing a folder as such.
+"""TFRecord files of `tf.train.Example`: reads those of any program, writes a folder as such.
 
 For many small files, a network drive or a bucket, a few large files that are read from beginning to
 end are much faster.

@@ -1,4 +1,4 @@
-"""A task and a phase of the protocol as images to train on and images to evaluate on."""
+"""The images of a task: those to train on and those to test on."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def as_tasks(tasks: Iterable[str | Task] | None) -> tuple[Task, ...]:
 def splits(task: Task, examples: Mapping[str, int] | None = None) -> dict[str, str]:
     """The splits of the protocol in the language of TFDS.
 
-    As in google-research/task_adaptation (`data/cifar.py` and its neighbours): the first 800
+    As in google-research (`task_adaptation/data/cifar.py` and its neighbours): the first 800
     images to train on, and 200 to tune on from where that code's own validation split begins.
 
     Args:

@@ -1,4 +1,4 @@
-"""Labels of the VTAB tasks: what a class is, as functions of a TFDS example.
+"""Labels of the VTAB tasks, as functions of a TFDS example.
 
 Each is that of google-research/task_adaptation, in the file that its comment names (there under
 `task_adaptation/data/`).

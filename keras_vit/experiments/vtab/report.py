@@ -1,4 +1,4 @@
-"""Scores of tasks as means of groups and of all, and as lines of text."""
+"""Means of the tasks' scores, by group and over all, and lines that show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The protocol of VTAB-1k, a task after the other, each kept as soon as it is done."""
+"""Runs VTAB-1k task by task, and keeps each result as soon as it is there."""
 
 from __future__ import annotations
 

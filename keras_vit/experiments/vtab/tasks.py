@@ -1,4 +1,4 @@
-"""The 19 tasks of VTAB, a row each.
+"""The 19 tasks of VTAB, one row each.
 
 Names, splits and labels are those of google-research/task_adaptation (commit ed9b417,
 `task_adaptation/data/`; the file is named after the TFDS name unless a comment says so), and of

@@ -1,1 +1,1 @@
-"""ONNX files."""
+"""Writes ONNX files."""

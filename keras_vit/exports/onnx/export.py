@@ -1,4 +1,4 @@
-"""A model as an ONNX file, for onnxruntime, OpenVINO and browsers."""
+"""Writes a model as an ONNX file, for onnxruntime, OpenVINO and browsers."""
 
 from __future__ import annotations
 

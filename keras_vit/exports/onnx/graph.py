@@ -1,4 +1,4 @@
-"""An ONNX graph that is being made: names, weights, nodes."""
+"""An ONNX graph under construction: names, weights, nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our layers as ONNX operators: one function for each layer, in the order of the image's way.
+"""Our layers as ONNX operators, one function for each, in the order of the forward pass.
 
 Written by hand because a traced graph has a LayerNorm as nine operators and a GELU as eight; here
 each is one, so that every runtime has its own fast kernel for it.

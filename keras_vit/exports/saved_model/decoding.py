@@ -1,4 +1,4 @@
-"""From a batch of image files to a batch of pixels, inside a graph, one bad file at a time.
+"""Decodes a batch of image files inside a graph; a bad file fails alone.
 
 An operation that fails ends the whole request, and a graph cannot catch errors. A `tf.data`
 pipeline can: `ignore_errors` drops the elements that raised. Each image goes through it with its

@@ -1,4 +1,4 @@
-"""A SavedModel that takes image files and gives names, for TF Serving and whatever loads one.
+"""Writes a SavedModel that takes image files and gives class names.
 
     models/vit/1/
         saved_model.pb

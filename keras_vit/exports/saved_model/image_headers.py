@@ -1,4 +1,4 @@
-"""What the first bytes of an image file say, read inside a TensorFlow graph.
+"""Reads the first bytes of an image file inside a TensorFlow graph.
 
 TensorFlow's decoders ignore the EXIF orientation, and they raise where a server must go on: so
 the kind, the size and the orientation are read from the bytes here, with operations that cannot

@@ -1,4 +1,4 @@
-"""Runs a SavedModel as TF Serving does: a graph in a session, not Python functions.
+"""Runs a SavedModel as TF Serving does: as a graph in a session.
 
 `tf.saved_model.load` rebuilds Python objects and forgives what the session loader does not, a
 variable that only an object refers to for example.

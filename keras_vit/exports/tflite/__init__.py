@@ -1,1 +1,1 @@
-"""TFLite files."""
+"""Writes TFLite files."""

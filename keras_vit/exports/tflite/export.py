@@ -63,7 +63,7 @@ def export_tflite(
         uint8_input: Whether the image is uint8 in [0, 255], scaled inside; else it is float32
             as the model takes it. Channels are last in both.
         batch_sizes: One signature for each.
-        quantize: `None` for float32, or one of `exports.quantize.QUANTIZATIONS`: "float16",
+        quantize: `None` for float32, or one of `exports.tflite.quantize.QUANTIZATIONS`: "float16",
             "dynamic_int8", "int8", "int4".
         calibration: For "int8" and "int4", photos like those that the model will see: a folder,
             or uint8 `[N, rows, columns, channels]`. 64 are enough, and take a minute or two for

@@ -1,4 +1,4 @@
-"""What an exported file computes: a function of images with a known batch, and its variables.
+"""What an exported file computes: a function of a batch of images, and its variables.
 
 A ViT is folded, also behind the stem of a hybrid and before layers of the user's own; all else
 (BiT, Mixer, blocks that were changed) is the Keras model itself.

@@ -1,4 +1,4 @@
-"""What goes in and out of the dense and convolution layers of a TFLite file, on real photos."""
+"""Records what enters and leaves the layers of a TFLite file on real photos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TFLite files of 16, 8 and 4 bits, by ai-edge-quantizer, and what keeps them right.
+"""TFLite files of 16, 8 and 4 bits, by ai-edge-quantizer, and what keeps them accurate.
 
 | `quantize=` | weights | dense layers' inputs | convolutions' inputs | photos |
 |---|---|---|---|---|

@@ -1,4 +1,4 @@
-"""Runs TFLite files with LiteRT, and tells which of their operations XNNPACK has taken."""
+"""Runs TFLite files with LiteRT, and tells which operations XNNPACK takes."""
 
 from __future__ import annotations
 
