@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from keras_vit.data import ImageData, image_files, image_ops
-from keras_vit.data.sources.folders import report_unreadable
+from keras_vit.data.sources.folders import ON_ERROR, report_unreadable
 from keras_vit.data.sources.records import INFO_FILE
 from keras_vit.evaluate.imagenet_folders import find_labelled
 from keras_vit.evaluate.real_labels import NUMBERED, image_number
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice, check_numbers
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -88,13 +88,9 @@ def open_data(
         ImportError: If what reads the data is not installed.
     """
     size = as_pair(image_size, "image_size")
-    for name, value, choices in (
-        ("resize", resize, image_ops.RESIZES), ("on_error", on_error, ("raise", "skip"))
-    ):  # fmt: skip
-        if value not in choices:
-            raise ValueError(f"`{name}` must be one of {choices}. Received: {name}={value!r}")
-    if not 0 < centre <= 1:
-        raise ValueError(f"`centre` must be in (0, 1]. Received: centre={centre!r}")
+    check_choice("resize", resize, image_ops.RESIZES)
+    check_choice("on_error", on_error, ON_ERROR)
+    check_numbers("(0, 1]", centre=centre)
 
     path = Path(data)
     is_folder = path.exists() and not (path / INFO_FILE).is_file() and str(data) != "digits"

@@ -21,6 +21,7 @@ from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.rematerialise import rematerialised
 from keras_vit.layers.residual import LayerScale, StochasticDepth
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_choice
 
 
 def to_rows(tokens: Any) -> Any:
@@ -147,11 +148,9 @@ class MLPBlock(keras.layers.Layer):
 
     def __init__(self, mlp_dim: int, dropout_rate: float = 0.0, gelu: str = "tanh", **kwargs: Any):
         super().__init__(**kwargs)
-        if gelu not in GELUS:
-            raise ValueError(f"`gelu` must be one of {GELUS}. Received: gelu={gelu!r}")
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
-        self.gelu = gelu
+        self.gelu = check_choice("gelu", gelu, GELUS)
         self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape: Any) -> None:

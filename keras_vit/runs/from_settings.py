@@ -19,7 +19,7 @@ from keras_vit.distribution.hardware import Hardware
 from keras_vit.models import VARIANTS, ViT
 from keras_vit.recipes import Recipe, paper_tables
 from keras_vit.runs.settings import SMALL, SMALL_MODEL, Settings
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice
 
 
 def hardware_for(settings: Settings) -> Hardware:
@@ -146,11 +146,7 @@ def build(settings: Settings, classes: int, recipe: Any = None) -> keras.Model:
                 f"Received: weights={settings.weights!r}"
             )
         return ViT(settings.image_size, **SMALL_MODEL, **common, name="vit_small")
-    if settings.model not in VARIANTS:
-        raise ValueError(
-            f"`model` must be 'small' or one of {', '.join(VARIANTS)}. "
-            f"Received: model={settings.model!r}"
-        )
+    check_choice("model", settings.model, (SMALL, *VARIANTS))
     constructor = getattr(constructors, settings.model)
     rows, columns = as_pair(settings.image_size, "image_size")
     return constructor(

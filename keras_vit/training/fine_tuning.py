@@ -17,7 +17,7 @@ from keras_vit.recipes import Recipe
 from keras_vit.recipes.short import fine_tune_recipe
 from keras_vit.training import loop
 from keras_vit.training.engine import compiled, scope
-from keras_vit.utils.checks import check_count
+from keras_vit.utils.checks import check_counts
 
 EVALUATIONS = 10
 # To report the accuracy on the training images: more of them would not change its digits.
@@ -111,9 +111,9 @@ def fine_tune(
         keras_vit.training.PreemptedError: After a SIGTERM, the state being saved.
     """
     _check_fit(model, data)
-    check_count("accumulate", accumulate)
+    check_counts(1, accumulate=accumulate)
     if save_every is not None:
-        check_count("save_every", save_every)
+        check_counts(1, save_every=save_every)
     in_optimizer = accumulate if strategy is None else 1
     given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
     with scope(strategy):
@@ -182,7 +182,7 @@ def adapted(
 ) -> Recipe:
     """A recipe with what is given in place of its own; a warmup goes with the steps otherwise."""
     if steps is not None:
-        check_count("steps", steps)
+        check_counts(1, steps=steps)
         recipe = recipe.shortened_to(steps)
     given = {"learning_rate": learning_rate, "warmup_steps": warmup_steps}
     return recipe.replace(**{name: value for name, value in given.items() if value is not None})
