@@ -7,14 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from keras_vit.data import shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.shuffling import Source
+from keras_vit.data.sources.tfds_reading import Reading, is_by_index, open_splits, require_tfds
+from keras_vit.utils.checks import check_choice
 
 
 def from_tfds(
@@ -62,8 +61,6 @@ def from_tfds(
         ValueError: If there is no such data set or split, it has no images with one label
             each, or an option is out of its range.
     """
-    pass
-
     pipeline = Pipeline.checked(
         image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
     )
@@ -81,25 +78,6 @@ def from_tfds(
 FILE_FORMATS = ("tfrecord", "array_record")
 # Where ImageNet and its like keep what a file was called.
 FILE_NAME_KEY = "file_name"
-
-
-class Reading(NamedTuple):
-    """What of an example is the label, where that is not what the data set says.
-
-    Attributes:
-        image: Name of the feature that is the image.
-        label: A function of the example, the image not decoded; gives an integer scalar.
-        class_names: Names of the labels 0, 1, ...
-        fields: What else of the example `label` reads, as `tfds.decode.PartialDecoding` takes
-            it; `None` for everything.
-        scale: Factor that brings pixels to [0, 255].
-    """
-
-    image: str
-    label: Callable[[dict[str, Any]], Any]
-    class_names: tuple[str, ...]
-    fields: dict[str, Any] | None = None
-    scale: int = 1
 
 
 class TfdsSource(NamedTuple):
@@ -129,10 +107,18 @@ def load(
     file_format: str | None = None,
 ) -> TfdsSource:
     """Loads a data set of images with one label each; see `keras_vit.data.from_tfds`."""
+    builder, reading = _prepared(name, data_dir, file_format)
+    return of_builder(builder, reading, *_splits(builder.info, train_split, validation_split))
+
+
+def _prepared(
+    name: str, data_dir: str | Path | None, file_format: str | None = None
+) -> tuple[Any, Reading]:
+    """A data set that is there, downloaded once it is clear that it can be read."""
     builder = open_builder(name, data_dir, file_format)
     reading = _as_it_says(name, builder.info)
     builder.download_and_prepare()
-    return of_builder(builder, reading, *_splits(builder.info, train_split, validation_split))
+    return builder, reading
 
 
 class TfdsSplit(NamedTuple):
@@ -160,20 +146,18 @@ def load_split(
         split: Default: `"validation"`, else `"test"`, else the only one there is.
         data_dir: As for `keras_vit.data.from_tfds`.
     """
-    builder = open_builder(name, data_dir)
-    reading = _as_it_says(name, builder.info)
-    builder.download_and_prepare()
-    present = sorted(builder.info.splits)
+    builder, reading = _prepared(name, data_dir)
     if split is None:
-        split = next((known for known in ("validation", "test") if known in present), None)
-        split = present[0] if split is None and len(present) == 1 else split
-    if split is None:
-        raise ValueError(
-            f"The data set has the splits {present}: say which to evaluate on. Received: split=None"
-        )
+        present = sorted(builder.info.splits)
+        split = _held_out(present) or (present[0] if len(present) == 1 else None)
+        if split is None:
+            raise ValueError(
+                f"The data set has the splits {present}: say which to evaluate on. "
+                "Received: split=None"
+            )
     _check_split(builder.info, split)
     names = (FILE_NAME_KEY,) if FILE_NAME_KEY in builder.info.features else ()
-    (source,), read = _sources(builder, reading, (split,), names)
+    (source,), read = open_splits(builder, reading, (split,), names)
     return TfdsSplit(source, read, reading.class_names, str(builder.data_dir))
 
 
@@ -184,11 +168,8 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
         ImportError: If tensorflow-datasets is not installed, or array_record where it is used.
         ValueError: If there is no such data set, or format of files.
     """
-    if file_format not in (None, *FILE_FORMATS):
-        raise ValueError(
-            f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
-        )
-    tfds = _tfds()
+    check_choice("file_format", file_format, (None, *FILE_FORMATS))
+    tfds = require_tfds()
     try:
         options = {} if file_format is None else {"file_format": file_format}
         builder = tfds.builder(
@@ -204,7 +185,7 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
             f"There is no folder {name!r}, and it does not work as the name of a TensorFlow data "
             f"set either: {str(error).splitlines()[0]}"
         ) from error
-    if _is_by_index(builder):
+    if is_by_index(builder):
         _require_array_record()
     return builder
 
@@ -225,76 +206,8 @@ def of_builder(
         train_split: In the language of TFDS.
         validation_split: Likewise.
     """
-    (train, validation), read = _sources(builder, reading, (train_split, validation_split))
+    (train, validation), read = open_splits(builder, reading, (train_split, validation_split))
     return TfdsSource(train, validation, read, reading.class_names, str(builder.data_dir))
-
-
-def _sources(
-    builder: Any, reading: Reading, splits: Sequence[str], names: Sequence[str] = ()
-) -> tuple[list[Source], Callable[..., Any]]:
-    """Splits, and what reads their elements: (image, label), and strings of these names."""
-    tfds = _tfds()
-    image_key = reading.image
-    image_feature = builder.info.features[image_key]
-    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-    decoders: Any = {image_key: tfds.decode.SkipDecoding()}
-    if reading.fields is not None:
-        decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
-
-    def parts(example: Any) -> tuple[Any, ...]:
-        return example[image_key], reading.label(example), *(example[name] for name in names)
-
-    def decode(encoded: Any, label: Any, *strings: Any) -> Any:
-        import tensorflow as tf
-
-        image = image_feature.decode_example(encoded)
-        if reading.scale != 1:
-            image = image * reading.scale
-        if image.shape[-1] == 1:
-            image = tf.image.grayscale_to_rgb(image)
-        return image[..., :3], tf.cast(label, tf.int32), *strings
-
-    if _is_by_index(builder):
-        opened = [builder.as_data_source(split, decoders=decoders) for split in splits]
-        # Which of the sources, and which of its elements.
-        found = [
-            shuffling.of_arrays((np.full(len(split), which), np.arange(len(split))))
-            for which, split in enumerate(opened)
-        ]
-
-        def fetch(which: Any, index: Any) -> Any:
-            encoded, label, *strings = parts(opened[int(which)][int(index)])
-            return encoded, np.int64(label), *strings
-
-        def read(which: Any, index: Any) -> Any:
-            import tensorflow as tf
-
-            types = [tf.string, tf.int64, *(tf.string for _ in names)]
-            values = tf.numpy_function(fetch, [which, index], types)
-            return decode(*(tf.ensure_shape(value, ()) for value in values))
-
-        return found, read
-
-    def open_split(split: str) -> Source:
-        dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        count = int(builder.info.splits[split].num_examples)
-        return shuffling.of_stream(dataset.map(parts), count)
-
-    return [open_split(split) for split in splits], decode
-
-
-def _tfds() -> Any:
-    try:
-        return importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ImportError(
-            "Data sets by name come with tensorflow-datasets: "
-            "pip install keras-vit-applications[tfds]"
-        ) from error
-
-
-def _is_by_index(builder: Any) -> bool:
-    return builder.info.file_format == _tfds().core.FileFormat.ARRAY_RECORD
 
 
 def _require_array_record() -> None:
@@ -309,7 +222,7 @@ def _require_array_record() -> None:
 
 def _as_it_says(name: str, info: Any) -> Reading:
     """Where the image and the label are, and what the labels are called."""
-    tfds = _tfds()
+    tfds = require_tfds()
     keys: tuple[Any, ...] = info.supervised_keys or ()
     features: list[Any] = [info.features[key] if isinstance(key, str) else None for key in keys]
     if (
@@ -328,13 +241,13 @@ def _as_it_says(name: str, info: Any) -> Reading:
 def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, str]:
     """What to train and to validate on, where the user does not say."""
     present = sorted(info.splits)
-    others = [name for name in ("validation", "test") if name in present]
-    if not others and train is None and validation is None and "train" in present:
+    held_out = _held_out(present)
+    if held_out is None and train is None and validation is None and "train" in present:
         train, validation = "train[:90%]", "train[90%:]"
     if train is None and "train" in present:
         train = "train"
-    if validation is None and others:
-        validation = others[0]
+    if validation is None:
+        validation = held_out
     if train is None or validation is None:
         raise ValueError(
             f"The data set has the splits {present}: name both `train_split` and "
@@ -344,6 +257,11 @@ def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, 
     for split in (train, validation):
         _check_split(info, split)
     return train, validation
+
+
+def _held_out(present: Sequence[str]) -> str | None:
+    """The split that is there to validate on."""
+    return next((name for name in ("validation", "test") if name in present), None)
 
 
 def _check_split(info: Any, split: str) -> None:
