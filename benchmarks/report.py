@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_vit import plots
+from keras_vit.utils.files import write_json
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -27,9 +26,7 @@ def write(args: argparse.Namespace, found: Any, figure: Callable[[], Any]) -> No
         figure: Makes the picture.
     """
     if args.json:
-        partial = Path(f"{args.json}.partial")
-        partial.write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        os.replace(partial, args.json)
+        write_json(Path(args.json), found)
     if args.picture:
         plots.save(figure(), args.picture)
 

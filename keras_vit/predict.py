@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import json
 from collections.abc import Sequence
@@ -18,6 +17,8 @@ from keras_vit.data import image_files
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.models import VARIANTS, variants
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
+from keras_vit.utils import files
+from keras_vit.utils.checks import check_counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,8 +131,7 @@ def classify(
     Raises:
         ValueError: If `top` is below 1.
     """
-    if top < 1:
-        raise ValueError(f"`top` must be at least 1. Received: top={top!r}")
+    check_counts(1, top=top)
     readable, unreadable = image_files.check_images(
         [Path(photo) for photo in photos], progress=False
     )
@@ -161,17 +161,13 @@ def write_csv(path: str | Path, predictions: Sequence[Prediction]) -> None:
         ValueError: If the file cannot be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
+    rows: list[tuple[Any, ...]] = [("photo", "rank", "class", "probability")]
+    for prediction in predictions:
+        for rank, (name, probability) in enumerate(prediction.top, start=1):
+            rows.append((prediction.path, rank, name, f"{probability:.6f}"))
     try:
-        with partial.open("w", newline="", encoding="utf-8") as file:
-            rows = csv.writer(file)
-            rows.writerow(["photo", "rank", "class", "probability"])
-            for prediction in predictions:
-                for rank, (name, probability) in enumerate(prediction.top, start=1):
-                    rows.writerow([prediction.path, rank, name, f"{probability:.6f}"])
-        partial.replace(path)
+        files.write_csv(path, rows)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise ValueError(f"Cannot write {str(path)!r}: {error}") from error
 
 

@@ -8,7 +8,6 @@ python examples/web/prepare.py runs/photos --out examples/web/flowers.onnx
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 from pathlib import Path
@@ -21,7 +20,7 @@ from keras_vit.cli.run_command import run_command
 from keras_vit.models.input_and_head import ends_in_softmax
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.checks import check_class_names
-from keras_vit.utils.files import check_target, replacing
+from keras_vit.utils.files import check_target, write_json
 
 HERE = Path(__file__).parent
 
@@ -54,8 +53,7 @@ def prepare(classifier: Classifier, path: str | Path, overwrite: bool = False) -
         "output": "probabilities" if ends_in_softmax(model) else "logits",
     }
     keras_vit.export(model, path, class_names=facts["labels"], overwrite=overwrite)
-    with replacing(facts_path) as temporary:
-        temporary.write_text(json.dumps(facts, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    write_json(facts_path, facts)
     return path, facts_path
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from keras_vit.layers.functional import record_attention
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_counts
 
 
 def attention_maps(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:
@@ -83,8 +83,7 @@ def rgb_filters(kernel: Any, count: int = 28) -> np.ndarray:
             "with D of at least 2; that of a hybrid reads the features of its stem. Received: "
             f"shape={kernel.shape}"
         )
-    if count < 1:
-        raise ValueError(f"`count` must be at least 1. Received: count={count!r}")
+    check_counts(1, count=count)
     columns = kernel.reshape(-1, kernel.shape[-1])
     centred = columns - columns.mean(axis=1, keepdims=True)
     components = np.linalg.svd(centred, full_matrices=False)[0].T

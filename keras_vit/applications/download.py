@@ -3,7 +3,10 @@
 The bytes go to `NAME.partial` beside the target; `NAME.partial.json` notes which version of the
 file on the server they are from. Only when everything that is known about the file holds does it
 get its name. A lock on `NAME.lock` lets one process at a time do this; the operating system drops
-the lock of a process that dies, however it dies.
+the lock of a process that dies, however it dies. The empty lock file stays.
+
+`NAME.partial` outlives the call, so that the next one goes on from there. `utils.files` leaves
+nothing of what was begun, and so is not for this.
 """
 
 from __future__ import annotations
@@ -24,6 +27,8 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
+
+import filelock
 
 SCHEMES = ("https", "http", "file")
 WAITS = (0.5, 1.0, 2.0)  # seconds before another try
@@ -294,46 +299,23 @@ def _check_space(folder: Path, size: int | None, start: int) -> None:
 @contextlib.contextmanager
 def _one_process(target: Path, progress: bool) -> Iterator[Path]:
     """Waits until no other process downloads this file; gives the partial file to write to."""
-    lock = target.with_name(target.name + ".lock")
-    with _writing(target.parent):
-        file = lock.open("a")
-    with file:
+    lock = filelock.FileLock(target.with_name(f"{target.name}.lock"))
+    name = f"{target.name}.partial"
+    try:
         try:
-            if not _try_lock(file):
-                if progress:
-                    print(f"Waiting for another process to download {target.name}", file=sys.stderr)
-                while not _try_lock(file):
-                    time.sleep(0.1)
-        except OSError:
-            # Some network file systems have no locks. Every process downloads for itself then,
-            # and the last one to finish wins, with the same file.
-            yield target.with_name(f"{target.name}.{os.getpid()}.partial")
-        else:
-            yield target.with_name(f"{target.name}.partial")
-        # Whoever still waits on this lock, or makes a new one, finds the target there.
-        with contextlib.suppress(OSError):
-            lock.unlink()
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _try_lock(file: IO[str]) -> bool:
-        try:
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        except PermissionError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _try_lock(file: IO[str]) -> bool:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
+            lock.acquire(timeout=0)
+        except filelock.Timeout:
+            if progress:
+                print(f"Waiting for another process to download {target.name}", file=sys.stderr)
+            lock.acquire(poll_interval=0.1)
+    except (OSError, NotImplementedError):
+        # Some network file systems have no locks. Every process downloads for itself then, and
+        # the last one to finish wins, with the same file.
+        name = f"{target.name}.{os.getpid()}.partial"
+    try:
+        yield target.with_name(name)
+    finally:
+        lock.release()
 
 
 class _Progress:

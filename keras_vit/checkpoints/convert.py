@@ -8,8 +8,6 @@ import dataclasses
 import importlib.util
 import os
 import re
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -26,7 +24,8 @@ from keras_vit.checkpoints.save import format_name, save_weights
 from keras_vit.models import VARIANTS
 from keras_vit.models.variants import name_of
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice
+from keras_vit.utils.files import check_target, replacing
 
 # Of the largest output. The weights are the same, so only the order of sums may differ.
 TOLERANCE = 1e-4
@@ -111,13 +110,7 @@ def convert(
     """
     target = Path(target)
     name = format_name(target, format)
-    if target.exists() and (target.is_dir() or not overwrite):
-        raise FileExistsError(
-            f"There is something at {str(target)!r} already. Choose another name"
-            f"{'' if target.is_dir() else ', or say that it may be replaced (--overwrite)'}."
-        )
-    if not target.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(target.parent)!r} to write into.")
+    check_target(target, None, overwrite)
     photo = find_photo(photo)
     if num_heads is None and model is not None and model in VARIANTS:
         num_heads = getattr(VARIANTS[model], "num_heads", None)
@@ -136,9 +129,7 @@ def convert(
     num_parameters = sum(int(np.prod(shape, dtype="int64")) for shape in arrays.shapes.values())
     target_format = arrays.format.title
 
-    folder = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
-        temporary = folder / target.name
+    with replacing(target) as temporary:
         save_weights(converted, temporary, name)
         written = temporary / "model.safetensors" if temporary.is_dir() else temporary
         with Checkpoint(written) as checkpoint:
@@ -157,9 +148,6 @@ def convert(
                 f"The converted model differs from {str(source)!r} by {difference:.1e} of the "
                 f"largest output on {photo.name}, more than {TOLERANCE:.0e}. Nothing was written."
             )
-        os.replace(temporary, target)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
     return Conversion(
         source_format,
         target_format,
@@ -181,8 +169,7 @@ def _give_memory_back() -> None:
 def _check_model(info: Any, model: str | None, path: Path) -> None:
     if model is None:
         return
-    if model not in VARIANTS:
-        raise ValueError(f"`model` must be one of {list(VARIANTS)}. Received: model={model!r}")
+    check_choice("model", model, VARIANTS)
     if VARIANTS[model].architecture != info.architecture:
         found = name_of(info.architecture)
         raise ValueError(

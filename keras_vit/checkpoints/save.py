@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,8 @@ import numpy as np
 
 from keras_vit.checkpoints.model_arrays import Arrays, warn_of_lost_settings
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
-from keras_vit.utils.files import replacing
+from keras_vit.utils.checks import check_choice
+from keras_vit.utils.files import check_target, replacing
 
 _KERAS_SUFFIXES = (".weights.h5", ".keras")
 
@@ -47,8 +46,7 @@ def save_weights(
     """
     path = Path(path)
     name = format_name(path, format)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write into.")
+    check_target(path, None, overwrite=path.suffix != "")
     if name == "keras":
         with replacing(path) as temporary:
             if path.suffix == ".keras":
@@ -59,19 +57,13 @@ def save_weights(
     arrays = Arrays(model, name)
     if path.suffix:  # the folder of a Hugging Face model says them in its `config.json`
         warn_of_lost_settings(arrays.format, arrays.settings, model.name)
-    if path.suffix == ".npz":
-        with replacing(path) as temporary:
-            _write_npz(temporary, arrays)
-    elif path.suffix == ".safetensors":
-        with replacing(path) as temporary:
-            _write_safetensors(temporary, arrays)
-    else:
-        _write_folder(path, arrays)
+    with replacing(path) as temporary:
+        _WRITERS[path.suffix](temporary, arrays)
 
 
 def format_name(path: Path, wanted: str | None) -> str:
-    if wanted is not None and wanted not in FORMAT_NAMES:
-        raise ValueError(f"`format` must be one of {FORMAT_NAMES}. Received: format={wanted!r}")
+    if wanted is not None:
+        check_choice("format", wanted, FORMAT_NAMES)
     is_keras = path.name.endswith(_KERAS_SUFFIXES)
     name = wanted
     if name is None and (is_keras or path.suffix == ".npz"):
@@ -134,20 +126,14 @@ def _write_safetensors(path: Path, arrays: Arrays) -> None:
 
 def _write_folder(path: Path, arrays: Arrays) -> None:
     """The folder of a Hugging Face model."""
-    if path.exists():
-        raise FileExistsError(
-            f"There is something at {str(path)!r} already. Choose a folder that does not exist, "
-            "or a path that ends with .safetensors."
-        )
-    temporary = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        _write_safetensors(temporary / "model.safetensors", arrays)
-        config = json.dumps(hugging_face_config(arrays), indent=2) + "\n"
-        (temporary / "config.json").write_text(config, encoding="utf-8")
-        temporary.chmod(0o755)
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    path.mkdir()
+    _write_safetensors(path / "model.safetensors", arrays)
+    config = json.dumps(hugging_face_config(arrays), indent=2) + "\n"
+    (path / "config.json").write_text(config, encoding="utf-8")
+
+
+# By what the path ends with.
+_WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors, "": _write_folder}
 
 
 def hugging_face_config(arrays: Arrays) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from keras_vit.data.sources.arrays import find_digits
 from keras_vit.data.sources.folders import find_folder
 from keras_vit.data.sources.imagenet import find_images_to_evaluate
 from keras_vit.data.sources.records import INFO_FILE, find_records
-from keras_vit.data.sources.tfds import Reading, find_split, find_tfds
+from keras_vit.data.sources.tfds import find_split, find_tfds
+from keras_vit.data.sources.tfds_reading import Reading
 
 
 class Kind(NamedTuple):

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-import numpy as np
+from keras_vit.utils.checks import check_counts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -73,13 +73,7 @@ class ImageData:
         Raises:
             ValueError: If `start_step` is negative, or the data were put together by hand.
         """
-        if isinstance(start_step, bool) or not isinstance(start_step, (int, np.integer)):
-            start_step = -1
-        if start_step < 0:
-            raise ValueError(
-                "`start_step` must be an integer, 0 or more: the number of steps made so far. "
-                f"Received: start_step={start_step!r}"
-            )
+        check_counts(0, start_step=start_step)
         if self.make_training is None:
             raise ValueError(
                 "These data cannot be taken up in the middle; use data of keras_vit.data. "

@@ -6,8 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from keras_vit.data import image_ops
 from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation, as_augmentation
 from keras_vit.data.augment.custom_transform import as_step, random_states, takes_labels
@@ -16,7 +14,7 @@ from keras_vit.data.augment.randaugment import randaugment
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.seeds import fold
 from keras_vit.data.shuffling import SHUFFLE_BUFFER, Source
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, as_shares, check_choice, check_counts
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -50,29 +48,15 @@ class Pipeline:
         augmentation: Any = None,
         transform: Any = None,
     ) -> Pipeline:
-        if not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
-            raise ValueError(
-                f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-            )
-        if resize not in image_ops.RESIZES:
-            raise ValueError(
-                f"`resize` must be one of {image_ops.RESIZES}. Received: resize={resize!r}"
-            )
-        try:
-            least, largest = (float(share) for share in crop_area)
-        except (TypeError, ValueError):
-            least, largest = 0.0, 0.0
-        if not 0 < least <= largest <= 1:
-            raise ValueError(
-                "`crop_area` must be a pair (least, largest) of shares of the image's area, "
-                f"with 0 < least <= largest <= 1. Received: crop_area={crop_area!r}"
-            )
+        check_counts(1, batch_size=batch_size)
+        check_choice("resize", resize, image_ops.RESIZES)
+        shares = as_shares(crop_area, "crop_area")
         size = as_pair(image_size, "image_size")
         takes_labels(transform)  # refuses what cannot be called
         return cls(
             size,
             int(batch_size),
-            (least, largest),
+            shares,
             bool(flip),
             resize,
             int(seed),

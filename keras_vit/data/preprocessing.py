@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.utils.checks import check_choice, check_counts
+
 LABELLED_CLASSES = (1000, 21843)
 
 
@@ -34,11 +36,7 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
         ValueError: If `data_format` is none of the above.
         TypeError: If `x` is not numeric.
     """
-    if data_format not in (None, "channels_first", "channels_last"):
-        raise ValueError(
-            "`data_format` must be None, 'channels_last' or 'channels_first'. "
-            f"Received: data_format={data_format!r}"
-        )
+    check_choice("data_format", data_format, (None, "channels_last", "channels_first"))
     if not hasattr(x, "dtype"):
         x = np.asarray(x)
     if isinstance(x, np.ndarray) and x.dtype.kind not in "buif":
@@ -82,8 +80,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
             "For a model of your own classes take `numpy.argsort` of a row and your own names. "
             f"Received: preds of shape {preds.shape}"
         )
-    if isinstance(top, bool) or not isinstance(top, (int, np.integer)) or top < 1:
-        raise ValueError(f"`top` must be an integer of at least 1. Received: top={top!r}")
+    check_counts(1, top=top)
     names = labels(preds.shape[1])
     scores = preds.astype("float64")
     best = np.argsort(-scores, axis=1, kind="stable")[:, :top]

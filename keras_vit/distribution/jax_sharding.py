@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from keras_vit.utils.checks import check_counts
+
 DATA, MODEL = "data", "model"
 
 # One sum over the devices per branch: the first product of a branch is divided by its columns
@@ -67,9 +69,9 @@ def model_parallel(
         ValueError: On another backend than JAX, or if the devices are not there.
     """
     names = _devices(devices)
-    for argument, size in (("model_axis", model_axis), ("data_axis", data_axis)):
-        if size is not None and size < 1:
-            raise ValueError(f"`{argument}` must be positive. Received: {argument}={size}")
+    check_counts(1, model_axis=model_axis)
+    if data_axis is not None:
+        check_counts(1, data_axis=data_axis)
     if data_axis is None:
         data_axis = max(len(names) // model_axis, 1)
         used = len(names)  # all, or say so

@@ -10,6 +10,8 @@ from typing import Any
 
 import keras
 
+from keras_vit.utils.checks import check_choice, check_counts
+
 STRATEGIES = ("auto", "cpu", "mirrored", "multiworker", "tpu")
 # Where Google's machines say that there is a TPU: Cloud TPU VMs, Colab, Kubernetes.
 _TPU_VARIABLES = ("TPU_NAME", "COLAB_TPU_ADDR", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS")
@@ -40,8 +42,7 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
         ValueError: If there is no such strategy or no such devices, or on another backend than
             TensorFlow.
     """
-    if name not in STRATEGIES:
-        raise ValueError(f"`name` must be one of {', '.join(STRATEGIES)}. Received: name={name!r}")
+    check_choice("name", name, STRATEGIES)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
             "Strategies are TensorFlow's. On JAX take `keras_vit.distribution.data_parallel()` "
@@ -82,8 +83,7 @@ def _cpu(devices: Any) -> Any:
 
     config: Any = tf.config
     if isinstance(devices, int):
-        if devices < 1:
-            raise ValueError(f"`devices` must be positive. Received: devices={devices}")
+        check_counts(1, devices=devices)
         (processor,) = config.list_physical_devices("CPU")
         logical = [config.LogicalDeviceConfiguration() for _ in range(devices)]
         # If TensorFlow runs already, what it has must be enough: `_names` looks.

@@ -21,6 +21,8 @@ from typing import Any
 
 import keras
 
+from keras_vit.utils.checks import check_counts
+
 # Odd, so that all 2^32 products differ (Knuth, The Art of Computer Programming, 6.4).
 _SPREAD = 2654435769
 
@@ -288,10 +290,7 @@ def _sums_are_made(optimizer: Any) -> Iterator[None]:
 
 
 def _check(model: Any, strategy: Any, accumulate: Any) -> None:
-    if not isinstance(accumulate, int) or accumulate < 1:
-        raise ValueError(
-            f"`accumulate` must be a positive integer. Received: accumulate={accumulate!r}"
-        )
+    check_counts(1, accumulate=accumulate)
     optimizer = getattr(model, "optimizer", None)
     if optimizer is None:
         raise ValueError("`model` must be compiled. Received: a model without an optimizer")

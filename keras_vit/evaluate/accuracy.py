@@ -21,6 +21,7 @@ from keras_vit.evaluate.scores import Scores, joined
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 from keras_vit.predict import Classifier
+from keras_vit.utils.checks import check_counts
 from keras_vit.utils.progress import Progress
 
 
@@ -126,11 +127,7 @@ def _check(model: Any, batch_size: Any) -> None:
             f"[B, classes]; build it with its head (include_top=True). Received: a model from "
             f"{input_shape} to {output_shape}"
         )
-    integer = isinstance(batch_size, (int, np.integer)) and not isinstance(batch_size, bool)
-    if not integer or batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-        )
+    check_counts(1, batch_size=batch_size)
 
 
 def _as_data(

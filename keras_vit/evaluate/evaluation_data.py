@@ -15,7 +15,7 @@ import numpy as np
 
 from keras_vit.data import ImageData, image_ops
 from keras_vit.data import by_name as data_by_name
-from keras_vit.utils.checks import as_pair, check_choice
+from keras_vit.utils.checks import as_pair, check_choice, check_numbers
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -86,8 +86,7 @@ def open_data(
     """
     size = as_pair(image_size, "image_size")
     check_choice("resize", resize, image_ops.RESIZES)
-    if not 0 < centre <= 1:
-        raise ValueError(f"`centre` must be in (0, 1]. Received: centre={centre!r}")
+    check_numbers("(0, 1]", centre=centre)
     found = data_by_name.open(
         data,
         to_evaluate=True,

@@ -12,6 +12,7 @@ from keras_vit.distribution import default_jit
 from keras_vit.layers import TokenPooling
 from keras_vit.models.flatten import flat
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_counts
 
 # What may stand behind the dense layer that is a head.
 _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
@@ -115,10 +116,7 @@ def extract_features(
     """
     if len(images) == 0:
         raise ValueError("`images` must hold at least one. Received: images of length 0")
-    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-        raise ValueError(
-            f"`batch_size` must be a positive integer. Received: batch_size={batch_size!r}"
-        )
+    check_counts(1, batch_size=batch_size)
     starts = range(0, len(images), batch_size)
     batches = ((images[start : start + batch_size],) for start in starts)
     return _extract(feature_model(model, layer), batches, len(images), progress)[0]

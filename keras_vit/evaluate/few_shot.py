@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from keras_vit.evaluate.features import check_same_width, checked_examples
+from keras_vit.utils.checks import check_numbers
 
 # As in `big_vision/evaluators/fewshot_lsr.py` and `big_vision/configs/common_fewshot.py`.
 SHOTS = (1, 5, 10, 25)
@@ -133,8 +134,7 @@ def check_protocol(
                 f"`{name}` must be one or more integers of at least {least}. "
                 f"Received: {name}={seeds if name == 'seeds' else shots!r}"
             )
-    if not 0 < l2 < np.inf:
-        raise ValueError(f"`l2` must be a number above 0. Received: l2={l2!r}")
+    check_numbers("(0, inf)", l2=l2)
     return tuple(sorted({int(shot) for shot in shots})), tuple(int(seed) for seed in draws)
 
 

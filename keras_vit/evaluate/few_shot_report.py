@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -34,7 +32,7 @@ from keras_vit.evaluate.probes import (
 )
 from keras_vit.plots import charts
 from keras_vit.predict import load_classifier
-from keras_vit.utils.files import new_folder
+from keras_vit.utils.files import new_folder, write_csv, write_json
 from keras_vit.version import __version__
 
 JSON_FILE, CSV_FILE, PICTURE_FILE = "few_shot.json", "few_shot.csv", "few_shot.png"
@@ -205,16 +203,15 @@ def _write(folder: Path, report: Report) -> None:
         "nearest_neighbours": {"k": NEIGHBOURS, "accuracy": report.neighbours},
         "versions": {"keras_vit": __version__},
     }
-    (folder / JSON_FILE).write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write_json(folder / JSON_FILE, content)
 
-    with (folder / CSV_FILE).open("w", newline="", encoding="utf-8") as file:
-        rows = csv.writer(file)
-        rows.writerow(["method", "shots", "seed", "accuracy"])
-        for shots, row in zip(few.shots, few.accuracies, strict=True):
-            for seed, accuracy in zip(few.seeds, row, strict=True):
-                rows.writerow(["few-shot", shots, seed, f"{accuracy:.6f}"])
-        for name, accuracy in report.on_all.items():
-            rows.writerow([name, "all", "", f"{accuracy:.6f}"])
+    rows: list[tuple[Any, ...]] = [("method", "shots", "seed", "accuracy")]
+    for shots, row in zip(few.shots, few.accuracies, strict=True):
+        for seed, accuracy in zip(few.seeds, row, strict=True):
+            rows.append(("few-shot", shots, seed, f"{accuracy:.6f}"))
+    for name, accuracy in report.on_all.items():
+        rows.append((name, "all", "", f"{accuracy:.6f}"))
+    write_csv(folder / CSV_FILE, rows)
 
     plots.save(
         charts.few_shot_curve(

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vit.data.sources.folders import hold_out
 from keras_vit.evaluate.features import check_same_width, checked_examples
+from keras_vit.utils.checks import check_numbers
 
 # Of the mean loss of an image, so that what is best for a part is so for the whole.
 L2_GRID = tuple(10.0**exponent for exponent in range(-6, 2))
@@ -80,11 +81,9 @@ def linear_probe(
     test, test_labels = checked_examples(test_features, test_labels, "test")
     check_same_width(train, test)
     grid = sorted((float(l2) for l2 in l2_grid), reverse=True)
-    if not grid or not grid[-1] > 0 or not 0 < validation_share < 1:
-        raise ValueError(
-            "`l2_grid` must hold numbers above 0, and `validation_share` must be in (0, 1). "
-            f"Received: l2_grid={l2_grid!r}, validation_share={validation_share!r}"
-        )
+    if not grid or not grid[-1] > 0:
+        raise ValueError(f"`l2_grid` must hold numbers above 0. Received: l2_grid={l2_grid!r}")
+    check_numbers("(0, 1)", validation_share=validation_share)
     if len(np.unique(train_labels)) < 2:
         raise ValueError("A linear probe needs images of at least two classes. Received: one class")
     pairs = [(i, int(label)) for i, label in enumerate(train_labels)]
@@ -155,8 +154,8 @@ def nearest_neighbours(
             f"`k` must be an integer between 1 and the number of training images, {len(train)}. "
             f"Received: k={k!r}"
         )
-    if temperature is not None and not temperature > 0:
-        raise ValueError(f"`temperature` must be above 0. Received: temperature={temperature!r}")
+    if temperature is not None:
+        check_numbers("(0, inf)", temperature=temperature)
     train, test = _unit_length(train), _unit_length(test)
     num_classes = int(train_labels.max()) + 1
     votes = []

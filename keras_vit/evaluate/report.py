@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
-import json
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from keras_vit.evaluate.proportions import Proportion
 from keras_vit.evaluate.real_labels import real_accuracy
 from keras_vit.evaluate.scores import Scores
 from keras_vit.plots.confusion import confusion_figure
+from keras_vit.utils.files import new_folder, write_csv, write_json
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -140,8 +139,6 @@ class Report:
         Raises:
             ValueError: If it is there already, or cannot be written.
         """
-        from keras_vit.utils.files import new_folder
-
         with new_folder(folder, overwrite) as place:
             self.write(place)
         return Path(folder)
@@ -151,8 +148,7 @@ class Report:
 
         Without matplotlib there is no picture, and a warning says so.
         """
-        text = json.dumps(self.as_dict(), indent=1) + "\n"
-        (folder / REPORT_FILE).write_text(text, "utf-8")
+        write_json(folder / REPORT_FILE, self.as_dict())
         if not self.per_class:
             return
         table: list[list[Any]] = [
@@ -160,8 +156,8 @@ class Report:
         ]
         for row in self.per_class:
             table.append([row.name, *_counted(row.top1).values(), row.mistake or "", row.times])
-        _write_table(folder / CLASSES_FILE, table)
-        _write_table(folder / MISTAKES_FILE, [("class", "taken for", "images"), *self.mistakes])
+        write_csv(folder / CLASSES_FILE, table)
+        write_csv(folder / MISTAKES_FILE, [("class", "taken for", "images"), *self.mistakes])
         try:
             plots.save(self.confusion_figure(), folder / PICTURE_FILE)
         except ImportError as error:
@@ -180,11 +176,6 @@ class Report:
             self.mistakes,
             f"{self.model} on {self.data}: top-1 {self.top1}",
         )
-
-
-def _write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file).writerows(rows)
 
 
 def report_of(

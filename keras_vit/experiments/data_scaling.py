@@ -26,7 +26,7 @@ from keras_vit.recipes import from_scratch_recipe
 from keras_vit.training import Checkpointing, fine_tune
 from keras_vit.training.fine_tuning import EVALUATIONS
 from keras_vit.utils.checks import check_counts
-from keras_vit.utils.files import check_writable, replacing
+from keras_vit.utils.files import check_writable, write_csv, write_json
 
 TABLE_FILE, SETTINGS_FILE, PICTURE_FILE = "data_scaling.csv", "settings.json", "data_scaling.png"
 Arrays = tuple[np.ndarray, np.ndarray]
@@ -314,8 +314,7 @@ def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
             raise ValueError(
                 f"{folder} holds a table but not its {SETTINGS_FILE}: choose another folder"
             )
-        with replacing(settings) as temporary:
-            temporary.write_text(json.dumps(asked, indent=1) + "\n", "utf-8")
+        write_json(settings, asked)
     held = json.loads(settings.read_text("utf-8"))
     if held != asked:
         raise ValueError(
@@ -326,17 +325,14 @@ def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
 
 
 def _write_table(path: Path, rows: Sequence[Row]) -> None:
-    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in dataclasses.fields(Row)])
-        writer.writeheader()
-        writer.writerows(
-            {k: f"{v:.6g}" if isinstance(v, float) else v for k, v in vars(row).items()}
-            for row in rows
-        )
+    values = (
+        [f"{value:.6g}" if isinstance(value, float) else value for value in vars(row).values()]
+        for row in rows
+    )
+    write_csv(path, [[field.name for field in dataclasses.fields(Row)], *values])
 
 
 def _draw(path: Path, rows: Sequence[Row], held_out: int) -> None:
     label = f"accuracy on {held_out:,} images held out, in %"
     figure = charts.data_scaling([vars(row) for row in chosen_rows(rows)], label)
-    with replacing(path) as temporary:
-        plots.save(figure, temporary)
+    plots.save(figure, path)

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 from pathlib import Path
 from typing import Any
 
-# Format -> (module, function, what the path ends with). Imported when they are used: each needs
-# packages that the others do not.
-FORMATS = {
-    "savedmodel": ("keras_vit.exports.saved_model.export", "export_saved_model", ""),
-    "tflite": ("keras_vit.exports.tflite.export", "export_tflite", ".tflite"),
-    "onnx": ("keras_vit.exports.onnx.export", "export_onnx", ".onnx"),
-}
+from keras_vit.exports.formats import FORMATS, format_of
+from keras_vit.utils.checks import check_choice
 
 
 def export(
@@ -38,10 +32,6 @@ def export(
         FileExistsError: If there is something at `path`, and no `overwrite=True`.
         ImportError: If a package for the format is not installed.
     """
-    endings = {suffix: name for name, (_, _, suffix) in FORMATS.items()}
-    # A folder may be called `1`, or `vit.v2`: only an ending that is known says anything.
-    name = format if format is not None else endings.get(Path(path).suffix, "savedmodel")
-    if name not in FORMATS:
-        raise ValueError(f"`format` must be one of {list(FORMATS)}. Received: format={format!r}")
-    module, function, _ = FORMATS[name]
-    return getattr(importlib.import_module(module), function)(model, path, **options)
+    name = format_of(Path(path)) if format is None else format
+    write, _ = FORMATS[check_choice("format", name, FORMATS)].load()
+    return write(model, path, **options)

@@ -6,18 +6,16 @@ import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_vit.data.preprocessing import preprocess_input
-from keras_vit.exports import FORMATS
-from keras_vit.exports.tflite.quantize import QUANTIZATIONS
+from keras_vit.exports.formats import FORMATS, Runner, format_of
 from keras_vit.utils.backend import ops
-
-Runner = Callable[[np.ndarray], np.ndarray]
+from keras_vit.utils.checks import check_choice
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +47,7 @@ class Planned:
 
     Attributes:
         format: A key of `exports.FORMATS`.
-        quantize: One of `exports.tflite.quantize.QUANTIZATIONS`, or `None`.
+        quantize: One of the format's quantizations, or `None`.
     """
 
     format: str
@@ -57,33 +55,36 @@ class Planned:
 
     def name(self, stem: str) -> str:
         """`stem_int8.tflite`, for example."""
-        suffix = FORMATS[self.format][2] or f"_{self.format}"
+        suffix = FORMATS[self.format].suffix or f"_{self.format}"
         return f"{stem}{'' if self.quantize is None else f'_{self.quantize}'}{suffix}"
 
 
 def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planned]:
-    """What to make for a choice of formats and, for TFLite, of quantisations.
+    """What to make for a choice of formats, and of quantizations of those that have them.
 
     Raises:
-        ValueError: If a name is unknown, or there is a quantisation without TFLite.
+        ValueError: If a name is unknown, or none of the formats has a quantization.
     """
-    for names, known in ((formats, FORMATS), (quantize, QUANTIZATIONS)):
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"Expected some of {', '.join(known)}. Received: {unknown}")
-    if quantize and "tflite" not in formats:
-        raise ValueError(
-            f"Only TFLite files are quantised: add tflite to the formats {', '.join(formats)}."
-        )
+    for name in formats:
+        check_choice("format", name, FORMATS)
+    known = [each for row in FORMATS.values() for each in row.quantizations]
+    for each in quantize:
+        check_choice("quantize", each, known)
+        if not any(each in FORMATS[name].quantizations for name in formats):
+            able = [name for name, row in FORMATS.items() if each in row.quantizations]
+            raise ValueError(
+                f"Files of {', '.join(formats)} are not quantised to {each}: add "
+                f"{' or '.join(able)} to the formats."
+            )
     files = []
     for name in formats:
-        files += [Planned(name)]
-        files += [Planned(name, each) for each in quantize if name == "tflite"]
+        able = FORMATS[name].quantizations
+        files += [Planned(name), *(Planned(name, each) for each in quantize if each in able)]
     return files
 
 
-def keras_runner(model: Any) -> Runner:
+def _keras_runner(model: Any, takes_pixels: bool) -> Runner:
     """Runs a model on pixels, compiled."""
-    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
 
     def run(pixels: np.ndarray) -> np.ndarray:
         x = pixels.astype("float32")
@@ -92,40 +93,6 @@ def keras_runner(model: Any) -> Runner:
         )
 
     return run
-
-
-def _saved_model_runner(path: Path, model: Any) -> Runner:
-    import tensorflow as tf
-
-    loaded: Any = tf.saved_model.load(str(path))
-    run = loaded.signatures["predict_pixels"]
-    return lambda pixels: run(pixels=tf.constant(pixels))["outputs"].numpy()
-
-
-def _onnx_runner(path: Path, model: Any) -> Runner:
-    import onnxruntime
-
-    session: Any = onnxruntime.InferenceSession(path)
-    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
-
-    def run(pixels: np.ndarray) -> np.ndarray:
-        x = pixels.astype("float32")
-        return session.run(["output"], {"image": x if takes_pixels else preprocess_input(x)})[0]
-
-    return run
-
-
-def _tflite_runner(path: Path, model: Any) -> Runner:
-    from keras_vit.exports.tflite import runtime
-
-    return runtime.runner(path, any(layer.name == "preprocessing" for layer in model.layers))
-
-
-RUNNERS: dict[str, Callable[[Path, Any], Runner]] = {
-    "": _saved_model_runner,
-    ".onnx": _onnx_runner,
-    ".tflite": _tflite_runner,
-}
 
 
 def measure(
@@ -145,7 +112,9 @@ def measure(
         repeats: Photos for the time, one at a time and by turns.
     """
     path = Path(path)
-    run, reference = RUNNERS[path.suffix](path, model), keras_runner(model)
+    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
+    _, runner = FORMATS[format_of(path)].load()
+    run, reference = runner(path, takes_pixels), _keras_runner(model, takes_pixels)
     found = np.concatenate([run(pixels[i : i + 1]) for i in range(len(pixels))])
     expected = np.concatenate([reference(pixels[i : i + 1]) for i in range(len(pixels))])
     times: dict[Runner, list[float]] = {run: [], reference: []}

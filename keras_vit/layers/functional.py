@@ -26,8 +26,6 @@ _recordings: contextvars.ContextVar[tuple[list[Any], ...]] = contextvars.Context
     "attention_recordings", default=()
 )
 
-_training: contextvars.ContextVar[bool] = contextvars.ContextVar("gelu_in_training", default=False)
-
 
 @contextlib.contextmanager
 def record_attention() -> Iterator[list[Any]]:
@@ -45,20 +43,6 @@ def record_attention() -> Iterator[list[Any]]:
         _recordings.reset(token)
 
 
-@contextlib.contextmanager
-def gelu_in_training(training: bool | None) -> Iterator[None]:
-    """Inside the `with`, `gelu` is prepared for a backward pass.
-
-    A gradient of its own would keep TensorFlow from fusing the GELU with the product before it,
-    which is what makes inference fast; in training its input is needed again, and nothing fuses.
-    """
-    token = _training.set(bool(training))
-    try:
-        yield
-    finally:
-        _training.reset(token)
-
-
 def _with_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
     """Calls a function that returns its result and the function of its gradient."""
     if keras.backend.backend() == "tensorflow":
@@ -66,15 +50,17 @@ def _with_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
     return function(*inputs)[0]
 
 
-def gelu(x: Any, kind: str) -> Any:
+def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
     """GELU, x Phi(x).
 
     Args:
         x: Any shape.
         kind: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form.
+        training: Whether to prepare for a backward pass.
     """
-    if keras.backend.backend() == "tensorflow" and not _training.get():
-        # As Keras writes it, which TensorFlow knows and fuses.
+    if keras.backend.backend() == "tensorflow" and not training:
+        # As Keras writes it, which TensorFlow fuses with the product before it. A gradient of our
+        # own would prevent that; in training nothing fuses, as its input is needed again.
         if kind == "tanh":
             return ops.gelu(x, approximate=True)
         return 0.5 * x * (1 + _erf_of_phi(x))

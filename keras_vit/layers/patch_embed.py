@@ -9,6 +9,7 @@ import keras
 
 from keras_vit.layers.initializers import random_start
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_choice
 
 BORDERS = ("drop", "pad", "error")
 
@@ -47,11 +48,9 @@ class PatchEmbed(keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if border not in BORDERS:
-            raise ValueError(f"`border` must be one of {BORDERS}. Received: border={border!r}")
         self.patch_size = patch_size
         self.width = width
-        self.border = border
+        self.border = check_choice("border", border, BORDERS)
         self.return_grid = return_grid
         self.projection = keras.layers.Conv2D(
             width,

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_numbers
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -22,8 +23,7 @@ class StochasticDepth(keras.layers.Layer):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        if not 0 <= rate < 1:
-            raise ValueError(f"`rate` must be in [0, 1). Received: rate={rate}")
+        check_numbers("[0, 1)", rate=rate)
         self.rate = rate
         self.seed = seed
         if rate > 0:  # a generator is a variable: no need to save one that is never used

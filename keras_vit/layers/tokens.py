@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_choice
 
 POOLINGS = ("token", "avg", "max")
 
@@ -104,9 +105,7 @@ class TokenPooling(keras.layers.Layer):
 
     def __init__(self, pooling: str = "token", num_prefix_tokens: int = 1, **kwargs: Any):
         super().__init__(**kwargs)
-        if pooling not in POOLINGS:
-            raise ValueError(f"`pooling` must be one of {POOLINGS}. Received: pooling={pooling!r}")
-        self.pooling = pooling
+        self.pooling = check_choice("pooling", pooling, POOLINGS)
         self.num_prefix_tokens = num_prefix_tokens
 
     def call(self, tokens: Any) -> Any:

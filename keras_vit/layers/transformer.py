@@ -10,18 +10,18 @@ one kernel; with `[B, N, D]` a reshape stands between them and nothing is fused.
 
 from __future__ import annotations
 
-import functools
 import math
 from typing import Any
 
 import keras
 
-from keras_vit.layers.functional import GELUS, attention, gelu, gelu_in_training
+from keras_vit.layers.functional import GELUS, attention, gelu
 from keras_vit.layers.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.rematerialise import rematerialised
 from keras_vit.layers.residual import LayerScale, StochasticDepth
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_choice
 
 
 def to_rows(tokens: Any) -> Any:
@@ -63,15 +63,21 @@ class MultiHeadSelfAttention(keras.layers.Layer):
                 f"The width must be a multiple of `num_heads`. Received: width={width}, "
                 f"num_heads={self.num_heads}"
             )
-        for name in ("query", "key", "value", "out"):
-            dense = keras.layers.Dense(
-                width,
-                kernel_initializer=random_start("glorot_uniform"),
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            dense.build((None, width))
-            setattr(self, name, dense)
+        self.query = self._projection(width, "query")
+        self.key = self._projection(width, "key")
+        self.value = self._projection(width, "value")
+        self.out = self._projection(width, "out")
+
+    def _projection(self, width: int, name: str) -> keras.layers.Dense:
+        """D -> D, built."""
+        dense = keras.layers.Dense(
+            width,
+            kernel_initializer=random_start("glorot_uniform"),
+            dtype=self.dtype_policy,
+            name=name,
+        )
+        dense.build((None, width))
+        return dense
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         num_tokens = ops.shape(tokens)[1]
@@ -113,6 +119,21 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         }
 
 
+class _DenseGelu(keras.layers.Dense):
+    """A dense layer with its GELU, which must know whether a backward pass follows.
+
+    The GELU is inside the layer, not behind it: TensorFlow fuses it with the product only when
+    all of them are in one name scope.
+    """
+
+    def __init__(self, units: int, gelu: str, **kwargs: Any):
+        super().__init__(units, **kwargs)
+        self.gelu = gelu
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return gelu(super().call(inputs), self.gelu, training)
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
 class MLPBlock(keras.layers.Layer):
     """The MLP of a block: D -> mlp_dim, GELU, -> D, with dropout after each.
@@ -127,37 +148,33 @@ class MLPBlock(keras.layers.Layer):
 
     def __init__(self, mlp_dim: int, dropout_rate: float = 0.0, gelu: str = "tanh", **kwargs: Any):
         super().__init__(**kwargs)
-        if gelu not in GELUS:
-            raise ValueError(f"`gelu` must be one of {GELUS}. Received: gelu={gelu!r}")
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
-        self.gelu = gelu
+        self.gelu = check_choice("gelu", gelu, GELUS)
         self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
-        bias_initializer = random_start(keras.initializers.RandomNormal(stddev=1e-6))
-        # The GELU is inside the first layer, not behind it: TensorFlow fuses it with the product
-        # only when all of them are in one name scope.
-        for name, before, after, activation in (
-            ("dense_1", width, self.mlp_dim, functools.partial(gelu, kind=self.gelu)),
-            ("dense_2", self.mlp_dim, width, None),
-        ):
-            dense = keras.layers.Dense(
-                after,
-                activation=activation,
-                kernel_initializer=random_start("glorot_uniform"),
-                bias_initializer=bias_initializer,
-                dtype=self.dtype_policy,
-                name=name,
-            )
-            dense.build((None, before))
-            setattr(self, name, dense)
+        common: dict[str, Any] = {
+            "bias_initializer": random_start(keras.initializers.RandomNormal(stddev=1e-6)),
+            "dtype": self.dtype_policy,
+        }
+        self.dense_1 = _DenseGelu(
+            self.mlp_dim,
+            self.gelu,
+            kernel_initializer=random_start("glorot_uniform"),
+            name="dense_1",
+            **common,
+        )
+        self.dense_2 = keras.layers.Dense(
+            width, kernel_initializer=random_start("glorot_uniform"), name="dense_2", **common
+        )
+        self.dense_1.build((None, width))
+        self.dense_2.build((None, self.mlp_dim))
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         rows = to_rows(x)
-        with gelu_in_training(training):
-            hidden = self.dense_1(rows)
+        hidden = self.dense_1(rows, training=training)
         hidden = self.dropout(hidden, training=training)
         rows = self.dropout(self.dense_2(hidden), training=training)
         return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])

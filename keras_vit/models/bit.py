@@ -14,7 +14,7 @@ import keras
 
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 from keras_vit.models.input_and_head import classification_head, feature_output, image_input
-from keras_vit.utils.checks import as_pair, check_counts
+from keras_vit.utils.checks import as_pair, check_choice, check_counts
 
 POOLINGS = ("avg", "max")
 
@@ -60,11 +60,7 @@ def BiT(
         ValueError: If an argument is out of its range.
     """
     check_counts(1, **{f"block_sizes[{i}]": size for i, size in enumerate(block_sizes)})
-    if pooling not in (None, *POOLINGS):
-        raise ValueError(
-            f"`pooling` must be None or one of {POOLINGS}: a ResNet has no class token. "
-            f"Received: pooling={pooling!r}"
-        )
+    check_choice("pooling", pooling, (None, *POOLINGS))
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}

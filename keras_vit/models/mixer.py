@@ -15,7 +15,7 @@ import keras
 from keras_vit.layers import FeatureMap, LayerNorm, PatchEmbed, TokenPooling
 from keras_vit.layers.mixer_block import MixerBlock
 from keras_vit.models.input_and_head import classification_head, feature_output, image_input
-from keras_vit.utils.checks import as_pair, check_counts, check_rates
+from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
 POOLINGS = ("avg", "max")
 
@@ -80,12 +80,8 @@ def Mixer(
     check_counts(0, depth=depth)
     if include_top:
         check_counts(1, classes=classes)
-    check_rates(stochastic_depth_rate=stochastic_depth_rate)
-    if pooling not in (None, *POOLINGS):
-        raise ValueError(
-            f"`pooling` must be None or one of {POOLINGS}: a Mixer has no class token. "
-            f"Received: pooling={pooling!r}"
-        )
+    check_numbers("[0, 1)", stochastic_depth_rate=stochastic_depth_rate)
+    check_choice("pooling", pooling, (None, *POOLINGS))
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     common: dict[str, Any] = {"dtype": policy}
     inputs, x = image_input(

@@ -18,7 +18,7 @@ from keras_vit.layers import (
 )
 from keras_vit.layers.tokens import POOLINGS
 from keras_vit.models.input_and_head import classification_head, feature_output, image_input
-from keras_vit.utils.checks import as_pair, check_counts, check_rates
+from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
 CLASSIFIERS = ("token", "gap")
 
@@ -112,15 +112,13 @@ def ViT(
     check_counts(0, depth=depth, registers=registers)
     if include_top:
         check_counts(1, classes=classes, representation_size=representation_size or 1)
-    check_rates(
+    check_numbers(
+        "[0, 1)",
         dropout_rate=dropout_rate,
         attention_dropout_rate=attention_dropout_rate,
         stochastic_depth_rate=stochastic_depth_rate,
     )
-    if classifier not in CLASSIFIERS:
-        raise ValueError(
-            f"`classifier` must be one of {CLASSIFIERS}. Received: classifier={classifier!r}"
-        )
+    check_choice("classifier", classifier, CLASSIFIERS)
     if class_token is None:
         class_token = classifier == "token"
     if not class_token and "token" in (classifier, pooling):
@@ -129,10 +127,7 @@ def ViT(
             "`classifier='token'` or `class_token=True`. Received: class_token="
             f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
         )
-    if pooling not in (None, *POOLINGS):
-        raise ValueError(
-            f"`pooling` must be None or one of {POOLINGS}. Received: pooling={pooling!r}"
-        )
+    check_choice("pooling", pooling, (None, *POOLINGS))
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}

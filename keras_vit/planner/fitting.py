@@ -9,7 +9,7 @@ from keras_vit.models import VARIANTS
 from keras_vit.planner.architecture import parts
 from keras_vit.planner.device_memory import memory
 from keras_vit.planner.part import total
-from keras_vit.utils.checks import check_counts
+from keras_vit.utils.checks import check_counts, check_numbers
 
 # What a CUDA context, compiled programs and the workspaces of convolutions take beside the model:
 # an assumption, not a measurement.
@@ -80,11 +80,8 @@ def fits(
         ValueError: If a number is not positive, or an image is smaller than a patch.
     """
     check_counts(1, batch_size=batch_size)
-    if not memory_gb > 0 or overhead_gb < 0:
-        raise ValueError(
-            "`memory_gb` must be positive and `overhead_gb` not negative. Received: memory_gb="
-            f"{memory_gb!r}, overhead_gb={overhead_gb!r}"
-        )
+    check_numbers("(0, inf)", memory_gb=memory_gb)
+    check_numbers("[0, inf)", overhead_gb=overhead_gb)
     room = int(1e9 * (memory_gb - overhead_gb))
     options: dict[str, Any] = {"precision": precision, "optimizer": optimizer}
     result = []

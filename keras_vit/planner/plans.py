@@ -14,7 +14,7 @@ from keras_vit.planner.devices import Device, device_of
 from keras_vit.planner.flops import config_of, dataset_of, training_flops
 from keras_vit.planner.part import total
 from keras_vit.planner.traffic import communication
-from keras_vit.utils.checks import check_choice, check_counts
+from keras_vit.utils.checks import check_choice, check_counts, check_numbers
 
 # Of the paper's own trainings: L/16 for 14 epochs of JFT takes 1,567 exaFLOPs (Table 6) and 680
 # TPUv3-core-days (Table 2), 43 % of the peak; H/14 takes 4,262 and 2,500, 32 %.
@@ -152,12 +152,10 @@ def plan(
             f"model_parallel) times `accumulate`. Received: batch_size={batch_size}, copies="
             f"{copies}, accumulate={accumulate}"
         )
-    if not 0 < utilisation <= 1:
-        raise ValueError(f"`utilisation` must be in (0, 1]. Received: utilisation={utilisation!r}")
+    check_numbers("(0, 1]", utilisation=utilisation)
     images, classes = dataset_of(dataset)
     if steps is None:
-        if not epochs > 0:
-            raise ValueError(f"`epochs` must be positive. Received: epochs={epochs!r}")
+        check_numbers("(0, inf)", epochs=epochs)
         steps = math.ceil(images * epochs / batch_size)
     check_counts(1, steps=steps)
 

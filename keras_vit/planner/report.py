@@ -12,7 +12,7 @@ from keras_vit.planner.fitting import Fit
 from keras_vit.planner.flops import config_of, pretraining_exaflops
 from keras_vit.planner.paper_runs import TABLE_6
 from keras_vit.planner.plans import Plan
-from keras_vit.utils.files import check_target, replacing
+from keras_vit.utils.files import check_target
 
 
 def plan_lines(plans: Sequence[Plan]) -> list[str]:
@@ -115,8 +115,7 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
         point = (run.exaflops, run.imagenet, title.removeprefix("BiT-") + epochs)
         points.setdefault(family, []).append(point)
     figure = charts.compute_against_accuracy(points, "ImageNet top-1 in %, fine-tuned at 384 px")
-    with replacing(target) as temporary:
-        plots.save(figure, temporary)
+    plots.save(figure, target)
     return target
 
 

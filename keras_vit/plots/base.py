@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from keras_vit.utils.files import replacing
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -31,5 +33,6 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save(figure: Figure, path: str | Path) -> None:
-    """Writes a figure as PNG."""
-    figure.savefig(path, format="png", dpi=120, facecolor="white")
+    """Writes a figure as PNG, in place of a file that is there."""
+    with replacing(Path(path)) as temporary:
+        figure.savefig(temporary, format="png", dpi=120, facecolor="white")

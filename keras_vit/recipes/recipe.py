@@ -106,10 +106,7 @@ class Recipe:
                 "With `epochs`, `num_examples` must be the number of training images. "
                 f"Received: epochs={self.epochs}, num_examples={self.num_examples}"
             )
-        if self.batch_size < 1:
-            raise ValueError(
-                f"`batch_size` must be positive. Received: batch_size={self.batch_size}"
-            )
+        check_counts(1, batch_size=self.batch_size)
         if not 0 <= self.warmup_steps < self.total_steps:
             raise ValueError(
                 "The warmup must be shorter than the training: give `warmup_steps` too, or take "

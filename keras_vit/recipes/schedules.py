@@ -13,9 +13,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_counts, check_numbers
 
 
 class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
@@ -25,12 +25,8 @@ class _Schedule(keras.optimizers.schedules.LearningRateSchedule):
         self, learning_rate: float, steps: int, warmup_steps: int, batches_per_step: int
     ) -> None:
         super().__init__()
-        _check_count("steps", steps)
-        _check_count("batches_per_step", batches_per_step)
-        if not 0 < learning_rate < math.inf:
-            raise ValueError(
-                f"`learning_rate` must be positive. Received: learning_rate={learning_rate!r}"
-            )
+        check_counts(1, steps=steps, batches_per_step=batches_per_step)
+        check_numbers("(0, inf)", learning_rate=learning_rate)
         if not 0 <= warmup_steps < steps:
             raise ValueError(
                 "`warmup_steps` must be in [0, steps): fewer of them, or more steps. Received: "
@@ -122,11 +118,7 @@ class WarmupLinear(_Schedule):
         batches_per_step: int = 1,
     ) -> None:
         super().__init__(learning_rate, steps, warmup_steps, batches_per_step)
-        if not 0 <= end <= learning_rate:
-            raise ValueError(
-                "`end` must be in [0, learning_rate]. Received: "
-                f"end={end!r}, learning_rate={learning_rate!r}"
-            )
+        check_numbers(f"[0, {learning_rate}]", end=end)
         self.end = float(end)
 
     def decayed(self, step: Any) -> Any:
@@ -167,7 +159,7 @@ class BiTSteps(_Schedule):
                 f"first and the end of the training last. Received: boundaries={boundaries}"
             )
         for boundary in boundaries[1:]:
-            _check_count("boundaries", boundary)
+            check_counts(1, boundaries=boundary)
         super().__init__(learning_rate, boundaries[-1], boundaries[0], batches_per_step)
         self.boundaries = tuple(int(boundary) for boundary in boundaries)
 
@@ -183,8 +175,3 @@ class BiTSteps(_Schedule):
             "boundaries": list(self.boundaries),
             "batches_per_step": self.batches_per_step,
         }
-
-
-def _check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")

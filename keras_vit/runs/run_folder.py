@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.metadata
-import json
 import platform
 from pathlib import Path
 from typing import Any
@@ -18,6 +17,7 @@ from keras_vit.data.damage import data_errors
 from keras_vit.layers import PositionEmbedding
 from keras_vit.predict import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
 from keras_vit.training import TrainingResult
+from keras_vit.utils.files import write_json
 from keras_vit.version import __version__
 
 CURVES_FILE, PREDICTIONS_FILE = "curves.png", "predictions.png"
@@ -49,7 +49,7 @@ def write(
     plain.save(folder / MODEL_FILE)
     (folder / LABELS_FILE).write_text("".join(f"{name}\n" for name in data.class_names), "utf-8")
     summary = summarise(model, data, result, settings)
-    (folder / SUMMARY_FILE).write_text(json.dumps(summary, indent=1) + "\n", "utf-8")
+    write_json(folder / SUMMARY_FILE, summary)
 
     title = f"{model.name} on {data.name}, {result.steps} steps"
     plots.save(plots.training_curves(result.history, title), folder / CURVES_FILE)

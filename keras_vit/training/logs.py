@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import keras
+
+from keras_vit.utils.files import write_csv
 
 
 class EventFiles(keras.callbacks.TensorBoard):
@@ -25,16 +25,11 @@ class EventFiles(keras.callbacks.TensorBoard):
 
 
 def write_log(path: Path, rows: Sequence[dict[str, float]]) -> None:
-    """Writes a CSV file, a line per evaluation, under another name first.
+    """Writes a CSV file, a line per evaluation.
 
     It is written whole each time: so it is never torn, and a run that was taken up in the middle
     leaves no line twice.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     names = ["step", *(name for name in rows[0] if name != "step")]
-    with open(partial, "w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(partial, path)
+    write_csv(path, [names, *([row[name] for name in names] for row in rows)])

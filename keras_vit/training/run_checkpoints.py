@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import warnings
 import zipfile
@@ -25,6 +24,8 @@ import ml_dtypes
 import numpy as np
 
 from keras_vit.checkpoints.files.npz import NpzReader
+from keras_vit.utils.checks import check_counts
+from keras_vit.utils.files import replacing
 
 
 def check_same_run(wanted: dict[str, Any], found: dict[str, Any], folder: Any) -> None:
@@ -72,8 +73,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, keep: int = 2):
-        if keep < 1:
-            raise ValueError(f"`keep` must be at least 1. Received: keep={keep}")
+        check_counts(1, keep=keep)
         self.folder = Path(folder)
         self.keep = keep
 
@@ -98,15 +98,13 @@ class Checkpoints:
             OSError: If it cannot be written, the disk being full for example. Those written
                 before are as they were.
         """
-        path, partial = self.folder / f"step-{step:08d}.npz", self.folder / _PARTIAL
+        path = self.folder / f"step-{step:08d}.npz"
         facts = {"format": _FORMAT, **facts, "step": step, "bfloat16": []}
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            _write(partial, model, facts)
-            os.replace(partial, path)
-            _sync(self.folder)
+            with replacing(path, self.folder / _PARTIAL, sync=True) as partial:
+                _write(partial, model, facts)
         except OSError as error:
-            self._remove(partial)
             before = [_step_of(older) for older in self.paths()]
             kept = f"That of step {before[0]} is kept" if before else "There is none before it"
             raise OSError(
@@ -114,11 +112,9 @@ class Checkpoints:
                 f"Cannot write the checkpoint of step {step} in {self.folder}: "
                 f"{error.strerror or error}. {kept}; see to it and run the same command again",
             ) from error
-        except BaseException:
-            self._remove(partial)
-            raise
         for older in self.paths()[self.keep :]:
-            self._remove(older)
+            with contextlib.suppress(OSError):  # it stays; that is no reason to end a training
+                older.unlink(missing_ok=True)
         return path
 
     def facts(self) -> dict[str, Any] | None:
@@ -172,11 +168,6 @@ class Checkpoints:
             )
         return None
 
-    @staticmethod
-    def _remove(path: Path) -> None:
-        with contextlib.suppress(OSError):  # it stays; that is no reason to end a training
-            path.unlink(missing_ok=True)
-
 
 class _OtherModelError(Exception):
     """A checkpoint is in order, but its arrays are not those of the model."""
@@ -200,41 +191,28 @@ def state_variables(model: keras.Model) -> dict[str, Any]:
 
 def _write(partial: Path, model: keras.Model, facts: dict[str, Any]) -> None:
     """One array after the other: a large state is not in memory a second time."""
-    with open(partial, "wb") as file:
-        with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
-            for name, variable in state_variables(model).items():
-                array = np.asarray(keras.ops.convert_to_numpy(variable))
-                if array.dtype == ml_dtypes.bfloat16:  # NumPy would write it as two bytes of void
-                    facts["bfloat16"].append(name)
-                    finite, array = np.isfinite(array.astype("float32")), array.view("uint16")
-                else:
-                    finite = np.isfinite(array)
-                if name.startswith("model/") and not np.all(finite):
-                    raise DivergedError(
-                        f"The weight {variable.path} became NaN or infinite at step "
-                        f"{facts['step']}: the training diverged. Try a lower learning rate"
-                    )
-                _add(archive, name, array)
-            # Last, as what is said of the arrays is known by then.
-            text = json.dumps(facts).encode()
-            _add(archive, _FACTS, np.frombuffer(text, "uint8"))
-        file.flush()
-        os.fsync(file.fileno())
+    with zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive:
+        for name, variable in state_variables(model).items():
+            array = np.asarray(keras.ops.convert_to_numpy(variable))
+            if array.dtype == ml_dtypes.bfloat16:  # NumPy would write it as two bytes of void
+                facts["bfloat16"].append(name)
+                finite, array = np.isfinite(array.astype("float32")), array.view("uint16")
+            else:
+                finite = np.isfinite(array)
+            if name.startswith("model/") and not np.all(finite):
+                raise DivergedError(
+                    f"The weight {variable.path} became NaN or infinite at step "
+                    f"{facts['step']}: the training diverged. Try a lower learning rate"
+                )
+            _add(archive, name, array)
+        # Last, as what is said of the arrays is known by then.
+        text = json.dumps(facts).encode()
+        _add(archive, _FACTS, np.frombuffer(text, "uint8"))
 
 
 def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
         np.lib.format.write_array(member, array, allow_pickle=False)
-
-
-def _sync(folder: Path) -> None:
-    """Brings the new name to the disk, where the system can (Windows cannot)."""
-    if os.name == "posix":
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _read_facts(path: Path) -> dict[str, Any]:

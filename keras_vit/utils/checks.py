@@ -1,36 +1,80 @@
-"""Checks of arguments: the value, or an error that says what was expected."""
+"""Checks of arguments: nothing or the value comes back, or an error says what was expected."""
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
 from typing import Any
 
-import numpy as np
+
+def _is_count(value: Any, least: int) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= least
 
 
 def check_counts(least: int, **counts: Any) -> None:
-    """Raises a `ValueError` for what is no integer, or less than `least`."""
+    """Checks integers, of Python or NumPy.
+
+    Args:
+        least: The smallest that is allowed.
+        **counts: The value of each argument, by its name.
+
+    Raises:
+        ValueError: If one is no integer, or is below `least`.
+    """
+    kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
     for name, count in counts.items():
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)) or count < least:
-            raise ValueError(
-                f"`{name}` must be an integer of at least {least}. Received: {name}={count!r}"
-            )
+        if not _is_count(count, least):
+            raise ValueError(f"`{name}` must be {kind}. Received: {name}={count!r}")
 
 
-def check_rates(**rates: Any) -> None:
-    """Raises a `ValueError` for what is no number in [0, 1)."""
-    for name, rate in rates.items():
-        if not isinstance(rate, (int, float)) or not 0 <= rate < 1:
-            raise ValueError(f"`{name}` must be a number in [0, 1). Received: {name}={rate!r}")
+def check_numbers(interval: str, **numbers: Any) -> None:
+    """Checks real numbers.
+
+    Args:
+        interval: As in mathematics: `"[0, 1)"` holds 0 and not 1; `"(0, inf)"` is all that is
+            positive and finite.
+        **numbers: The value of each argument, by its name.
+
+    Raises:
+        ValueError: If one is no number, or lies outside the interval.
+    """
+    low, high = (float(end) for end in interval[1:-1].split(","))
+    above = operator.gt if interval[0] == "(" else operator.ge
+    below = operator.lt if interval[-1] == ")" else operator.le
+    kind = "a positive number" if interval == "(0, inf)" else f"a number in {interval}"
+    for name, number in numbers.items():
+        is_number = isinstance(number, Real) and not isinstance(number, bool)
+        if not is_number or not (above(number, low) and below(number, high)):
+            raise ValueError(f"`{name}` must be {kind}. Received: {name}={number!r}")
+
+
+def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
+    """The value, if it is one of the choices.
+
+    Raises:
+        ValueError: If it is none of them.
+    """
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(
+            f"`{argument}` must be one of {', '.join(map(str, choices))}. "
+            f"Received: {argument}={value!r}"
+        )
+    return value
 
 
 def as_pair(size: Any, name: str) -> tuple[int, int]:
-    """`224` -> `(224, 224)`; `(192, 256)` stays (rows first, then columns)."""
-    pair = (size, size) if isinstance(size, (int, np.integer)) else size
+    """`224` -> `(224, 224)`; `(192, 256)` stays (rows first, then columns).
+
+    Raises:
+        ValueError: If it is neither a positive integer nor two of them.
+    """
+    pair = (size, size) if isinstance(size, Integral) else size
     if (
         not isinstance(pair, (tuple, list))
         or len(pair) != 2
-        or not all(isinstance(n, (int, np.integer)) and n > 0 for n in pair)
+        or not all(_is_count(side, 1) for side in pair)
     ):
         raise ValueError(
             f"`{name}` must be a positive integer or a pair (rows, columns) of positive "
@@ -39,14 +83,22 @@ def as_pair(size: Any, name: str) -> tuple[int, int]:
     return int(pair[0]), int(pair[1])
 
 
-def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
-    """The value, if it is one of the choices."""
-    if value not in choices:
+def as_shares(shares: Any, name: str) -> tuple[float, float]:
+    """The least and the largest share of an image's area.
+
+    Raises:
+        ValueError: If they are no two numbers with 0 < least <= largest <= 1.
+    """
+    try:
+        least, largest = (float(share) for share in shares)
+    except (TypeError, ValueError):
+        least, largest = 0.0, 0.0
+    if not 0 < least <= largest <= 1:
         raise ValueError(
-            f"`{argument}` must be one of {', '.join(map(str, choices))}. "
-            f"Received: {argument}={value!r}"
+            f"`{name}` must be a pair (least, largest) of shares of the image's area, with "
+            f"0 < least <= largest <= 1. Received: {name}={shares!r}"
         )
-    return value
+    return least, largest
 
 
 def check_class_names(names: Sequence[str], classes: int) -> list[str]:
@@ -61,8 +113,3 @@ def check_class_names(names: Sequence[str], classes: int) -> list[str]:
             f"model. Received: {len(names)} names"
         )
     return [str(name) for name in names]
-
-
-def check_count(name: str, value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")

@@ -1,14 +1,49 @@
-"""Files and folders that appear whole or not at all."""
+"""Files and folders that appear whole or not at all.
+
+What is to be written is made at another place on the same disk and then renamed. An error, Ctrl-C
+and a full disk leave what was there before, and nothing of what was begun.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import csv
+import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
+
+
+@contextlib.contextmanager
+def replacing(path: Path, place: Path | None = None, sync: bool = False) -> Iterator[Path]:
+    """A path to write to, which becomes `path` at the end.
+
+    Args:
+        path: The file or folder. One that is there is replaced by one of its kind.
+        place: Where to write. What is there is removed first: a process wrote it that was killed.
+            Default: a hidden folder beside `path`, under the same name.
+        sync: Whether a file is to be on the disk before it gets its name, so that it survives if
+            the power fails.
+
+    Yields:
+        The path to make a file or a folder at. After an error it is gone.
+
+    Raises:
+        OSError: If it cannot be written; `path` is then as it was.
+    """
+    with _temporary(path, place) as temporary:
+        yield temporary
+        if sync:
+            _sync(temporary)
+        if temporary.is_dir() and path.is_dir():
+            _remove(_exchange(temporary, path))
+        else:
+            temporary.replace(path)
+        if sync:
+            _sync(path.parent)
 
 
 @contextlib.contextmanager
@@ -20,13 +55,12 @@ def new_folder(
     Args:
         path: Its name.
         overwrite: Whether there may be one already.
-        place: Where it is written, on the same disk. What is there is removed first: what a
-            process wrote that was killed.
+        place: Where it is written, as in `replacing`.
 
     Yields:
-        `place`, or a hidden folder beside `path`, to write into. At the end it is renamed to
-        `path`, and what was there is kept as `path.old` (`.old-2`, ...). After an error what was
-        written is kept as `path.unfinished`, or nothing if nothing was.
+        A folder to write into. At the end it is renamed to `path`, and what was there is kept as
+        `path.old` (`.old-2`, ...). After an error what was written is kept as `path.unfinished`,
+        unless there is nothing or it has a `place` of its own, where it is written again.
 
     Raises:
         ValueError: If `path` exists and `overwrite` is false, or it is no place for a folder.
@@ -37,36 +71,95 @@ def new_folder(
             f"{path} exists already. Choose another name, or pass overwrite=True (--overwrite): "
             f"it is then kept as {_free_name(path, 'old').name}"
         )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if place is None:
-            partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+    with contextlib.ExitStack() as stack:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            folder = stack.enter_context(_temporary(path, place))
+            folder.mkdir(parents=True)
+        except OSError as error:
+            raise ValueError(f"Cannot write in {path.parent}: {error}") from error
+        try:
+            yield folder
+        except BaseException:
+            if place is None and any(folder.iterdir()):
+                folder.rename(_free_name(path, "unfinished"))
+            raise
+        if path.exists():
+            _exchange(folder, path)
         else:
-            partial = place
-            shutil.rmtree(partial, ignore_errors=True)
-            partial.mkdir(parents=True)
-    except OSError as error:
-        raise ValueError(f"Cannot write in {path.parent}: {error}") from error
+            folder.rename(path)
+
+
+@contextlib.contextmanager
+def _temporary(path: Path, place: Path | None) -> Iterator[Path]:
+    """A path where nothing is, neither before nor after; see `place` of `replacing`."""
+    if place is None:
+        rest = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        place = rest / path.name
+    else:
+        rest = place
+        _remove(place)
     try:
-        yield partial
+        yield place
+    finally:
+        _remove(rest)
+
+
+def _exchange(made: Path, path: Path) -> Path:
+    """Gives what was made its name; returns the path of what had it before."""
+    before = set_aside(path)
+    try:
+        made.rename(path)
     except BaseException:
-        if place is None and any(partial.iterdir()):
-            partial.rename(_free_name(path, "unfinished"))
-        else:  # in a place of its own it is written again: a rest is of no use
-            shutil.rmtree(partial, ignore_errors=True)
+        before.rename(path)
         raise
-    # mkdtemp makes it private; a run is as readable as any other folder of the user.
-    umask = os.umask(0)
-    os.umask(umask)
-    partial.chmod(0o777 & ~umask)
-    if path.exists():
-        set_aside(path)
-    partial.rename(path)
+    return before
 
 
-def set_aside(path: Path) -> None:
-    """Renames a folder to `path.old`, or with a number the first that is free."""
-    path.rename(_free_name(path, "old"))
+def _remove(path: Path) -> None:
+    """Removes a file or folder. Where that fails it stays: no reason to end what was running."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Brings a file, or the names in a folder, to the disk. Windows cannot do so with folders."""
+    if os.name == "posix" or path.is_file():
+        descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def set_aside(path: Path) -> Path:
+    """Renames a folder to `path.old`, or with a number the first that is free; returns it."""
+    return path.rename(_free_name(path, "old"))
+
+
+def _free_name(path: Path, ending: str) -> Path:
+    """`path.ending`, or with a number the first that is free."""
+    candidate, number = path.with_name(f"{path.name}.{ending}"), 1
+    while candidate.exists():
+        number += 1
+        candidate = path.with_name(f"{path.name}.{ending}-{number}")
+    return candidate
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes what JSON can hold, indented, in place of a file that is there."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    with replacing(path) as temporary:
+        temporary.write_text(text + "\n", "utf-8")
+
+
+def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table, its heads in the first row, in place of a file that is there."""
+    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows(rows)
 
 
 def check_writable(folder: Path) -> None:
@@ -83,17 +176,13 @@ def check_writable(folder: Path) -> None:
         raise ValueError(f"Cannot write in {folder}: {error}") from error
 
 
-def _free_name(path: Path, ending: str) -> Path:
-    """`path.ending`, or with a number the first that is free."""
-    candidate, number = path.with_name(f"{path.name}.{ending}"), 1
-    while candidate.exists():
-        number += 1
-        candidate = path.with_name(f"{path.name}.{ending}-{number}")
-    return candidate
+def check_target(path: str | os.PathLike[str], suffix: str | None, overwrite: bool) -> Path:
+    """The path of a file, or of a folder, to be written.
 
-
-def check_target(path: str | os.PathLike[str], suffix: str, overwrite: bool) -> Path:
-    """The path of a file to be written.
+    Args:
+        path: A folder that is there is never replaced.
+        suffix: What it must end with; `None` for anything.
+        overwrite: Whether a file that is there may be replaced.
 
     Raises:
         ValueError: If it does not end with `suffix`.
@@ -101,7 +190,7 @@ def check_target(path: str | os.PathLike[str], suffix: str, overwrite: bool) -> 
         FileExistsError: If there is something that may not be replaced.
     """
     path = Path(path)
-    if path.suffix != suffix:
+    if suffix is not None and path.suffix != suffix:
         raise ValueError(f"`path` must end with {suffix}. Received: path={str(path)!r}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write into.")
@@ -111,15 +200,3 @@ def check_target(path: str | os.PathLike[str], suffix: str, overwrite: bool) -> 
             f"{'' if path.is_dir() else ', or pass overwrite=True (--overwrite)'}."
         )
     return path
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`, with the same name, that becomes `path` at the end."""
-    folder = tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent)
-    temporary = Path(folder, path.name)
-    try:
-        yield temporary
-        os.replace(temporary, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

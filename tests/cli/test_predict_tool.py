@@ -168,4 +168,4 @@ def test_predict_with_a_wrong_model(tool, arguments, message, monkeypatch):
 def test_top_out_of_range(tool, colour_run, colour_photos):
     code, _, err = tool("predict", colour_photos / "red/0.jpg", "--model", colour_run, "--top", 0)
     assert code == 2
-    assert "`top` must be at least 1" in err
+    assert "`top` must be a positive integer" in err

@@ -126,7 +126,7 @@ def test_dry_run_says_what_will_be(tool, colour_photos, tmp_path, monkeypatch):
     [
         (("--model", "ViT_Q16"), "`model` must be"),
         (("--weights", "imagenet"), "no weights for the model 'small'"),
-        (("--lr", "-1"), "`learning_rate` must be positive"),
+        (("--lr", "-1"), "`learning_rate` must be a positive number"),
         (("--steps", "0"), "`steps` must be a positive integer"),
         (("--image-size", "0"), "`image_size`"),
         (("--strategy", "gpu"), "`strategy` must be one of auto, cpu, mirrored"),

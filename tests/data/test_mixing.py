@@ -99,7 +99,7 @@ def test_both_take_turns(images):
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf")])
 @pytest.mark.parametrize("function", [mixup, cutmix])
 def test_alpha_out_of_range(images, function, alpha):
-    with pytest.raises(ValueError, match="`alpha` must be positive"):
+    with pytest.raises(ValueError, match="`alpha` must be a positive number"):
         function(images, LABELS, (0, 0), alpha)
 
 

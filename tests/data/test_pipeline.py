@@ -235,5 +235,5 @@ def test_passing_over_reads_nothing():
 
 @pytest.mark.parametrize("start", [-1, 1.5, True])
 def test_steps_out_of_range(folder, start):
-    with pytest.raises(ValueError, match="`start_step` must be an integer, 0 or more"):
+    with pytest.raises(ValueError, match="`start_step` must be an integer of at least 0"):
         load(folder).training(start)

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="of tf.distribute")
     ("arguments", "message"),
     [
         (("gpu",), "`name` must be one of auto, cpu, mirrored, multiworker, tpu.*name='gpu'"),
-        (("cpu", 0), "`devices` must be positive"),
+        (("cpu", 0), "`devices` must be a positive integer"),
         (("cpu", 64), "before TensorFlow has run.*devices=64.*CPU:0"),
         (("cpu", ["CPU:7"]), r"Received: devices=\['CPU:7'\]"),
         (("mirrored",), "'cpu' to try it out.*no GPU"),
@@ -184,7 +184,7 @@ def test_layouts_that_cannot_be(monkeypatch):
     devices = [f"cpu:{i}" for i in range(4)]
     monkeypatch.setattr(keras.distribution, "list_devices", lambda: devices)
     parallel = distribution.model_parallel
-    with pytest.raises(ValueError, match="`model_axis` must be positive"):
+    with pytest.raises(ValueError, match="`model_axis` must be a positive integer"):
         parallel(0)
     with pytest.raises(ValueError, match="model_axis=3, data_axis=1"):
         parallel(3)

@@ -229,7 +229,7 @@ def test_a_crop_keeps_what_it_is_told(tmp_path):
     ("data", "options", "message"),
     [
         ("photos", {"resize": "stretch"}, "`resize` must be one of"),
-        ("photos", {"centre": 0}, r"`centre` must be in \(0, 1\]"),
+        ("photos", {"centre": 0}, r"`centre` must be a number in \(0, 1\]"),
         ("photos", {"on_error": "ignore"}, "`on_error` must be one of"),
         ("photos", {"split": "test"}, "`split` goes with the name of a TensorFlow data set"),
         ("digits", {"truth": "val.txt"}, "`truth` goes with a folder"),

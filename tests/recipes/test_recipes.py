@@ -299,7 +299,10 @@ GET = recipes.get
         (lambda: GET("augreg", "imagenet", resolution=(9, 9)), "`resolution` is for the BiT"),
         (lambda: GET("augreg", "imagenet", labels="integer", augmentation="light2"), "one-hot"),
         (lambda: GET("augreg", "imagenet", loss="hinge"), "`loss` must be one of softmax, sigmoid"),
-        (lambda: GET("augreg", "imagenet", batch_size=0), "`batch_size` must be positive"),
+        (
+            lambda: GET("augreg", "imagenet", batch_size=0),
+            "`batch_size` must be a positive integer",
+        ),
         (lambda: GET("augreg", "imagenet", epochs=None), "Either `steps` or `epochs`"),
         (lambda: GET("vit-finetune", "pets", epochs=9, num_examples=0), "`num_examples` must be"),
         (lambda: GET("bit-hyperrule", num_examples=5), "`num_examples` and `resolution`.*=5, reso"),

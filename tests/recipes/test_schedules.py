@@ -104,14 +104,17 @@ def test_counts_in_float32_whatever_the_default():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: WarmupCosine(0.0, 10), "`learning_rate` must be positive.*learning_rate=0.0"),
+        (
+            lambda: WarmupCosine(0.0, 10),
+            "`learning_rate` must be a positive number.*learning_rate=0.0",
+        ),
         (lambda: WarmupCosine(math.inf, 10), "`learning_rate`"),
         (lambda: WarmupCosine(0.1, 0), "`steps` must be a positive integer.*steps=0"),
         (lambda: WarmupCosine(0.1, True), "`steps`"),
         (lambda: WarmupCosine(0.1, 10, 10), r"`warmup_steps` must be in.*=10, steps=10"),
         (lambda: WarmupCosine(0.1, 10, -1), "`warmup_steps`"),
         (lambda: WarmupCosine(0.1, 10, batches_per_step=0), "`batches_per_step`"),
-        (lambda: WarmupLinear(1e-6, 10), "`end` must be in.*end=1e-05, learning_rate=1e-06"),
+        (lambda: WarmupLinear(1e-6, 10), "`end` must be a number in .0, 1e-06..*end=1e-05"),
         (lambda: WarmupLinear(0.1, 10, end=-1.0), "`end`"),
         (lambda: BiTSteps(0.1, (10,)), r"`boundaries` must be.*boundaries=\(10,\)"),
         (lambda: BiTSteps(0.1, (1, 3, 3)), "`boundaries`"),

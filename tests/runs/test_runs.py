@@ -18,69 +18,11 @@ from keras_vit import plots, recipes, runs
 from keras_vit.data import from_folder
 from keras_vit.runs import from_settings, run_folder, settings, training_run
 from keras_vit.training import TrainingResult
-from keras_vit.utils.files import new_folder
 
 
 @pytest.fixture
 def colours(tmp_path: Path) -> Path:
     return write_photos(tmp_path / "colours", 8)
-
-
-# --- the folder appears whole or not at all ---------------------------------------------------
-
-
-def test_new_folder_appears_at_the_end(tmp_path):
-    target = tmp_path / "runs" / "one"
-    with new_folder(target) as folder:
-        (folder / "a").write_text("a")
-        assert not target.exists()
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["one"]
-    assert (target / "a").read_text() == "a"
-    (tmp_path / "plain").mkdir()
-    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
-
-
-def test_existing_folder_is_refused_before_any_work(tmp_path):
-    (tmp_path / "one").mkdir()
-    with (
-        pytest.raises(ValueError, match=r"one exists already.*--overwrite"),
-        new_folder(tmp_path / "one"),
-    ):
-        pytest.fail("the work was begun")
-    assert [path.name for path in tmp_path.iterdir()] == ["one"]
-
-
-def test_overwrite_keeps_the_old_folder(tmp_path):
-    for i in range(3):
-        with new_folder(tmp_path / "one", overwrite=True) as folder:
-            (folder / "a").write_text(str(i))
-            if i > 0:
-                assert (tmp_path / "one" / "a").read_text() == str(i - 1)
-    contents = {path.name: (path / "a").read_text() for path in tmp_path.iterdir()}
-    assert contents == {"one": "2", "one.old": "0", "one.old-2": "1"}
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
-def test_interrupted_work_leaves_no_folder(tmp_path, error):
-    with pytest.raises(error), new_folder(tmp_path / "one"):
-        raise error
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_interrupted_work_does_not_touch_the_old_folder(tmp_path):
-    (tmp_path / "one").mkdir()
-    (tmp_path / "one" / "a").write_text("old")
-    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "one", overwrite=True) as folder:
-        (folder / "a").write_text("half")
-        raise KeyboardInterrupt
-    contents = {path.name: (path / "a").read_text() for path in tmp_path.iterdir()}
-    assert contents == {"one": "old", "one.unfinished": "half"}
-
-
-def test_a_place_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match="Cannot write in"), new_folder(tmp_path / "file" / "one"):
-        pytest.fail("the work was begun")
 
 
 # --- a run ----------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ of layers and a magnitude, and MixUp with its alpha.
 from __future__ import annotations
 
 import dataclasses
-import math
 
 from keras_vit.data.augment.randaugment import check_randaugment
+from keras_vit.utils.checks import check_choice, check_numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,17 +34,8 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         check_randaugment(self.layers, self.magnitude)
-        for field in ("mixup", "cutmix"):
-            alpha = getattr(self, field)
-            if not (math.isfinite(alpha) and alpha >= 0):
-                raise ValueError(
-                    f"`{field}` must be a number, 0 for none or positive. "
-                    f"Received: {field}={alpha!r}"
-                )
-        if not 0 <= self.erasing <= 1:
-            raise ValueError(
-                f"`erasing` must be a probability in [0, 1]. Received: erasing={self.erasing!r}"
-            )
+        check_numbers("[0, inf)", mixup=self.mixup, cutmix=self.cutmix)
+        check_numbers("[0, 1]", erasing=self.erasing)
 
     def __str__(self) -> str:
         parts = [f"RandAugment({self.layers}, {self.magnitude:g})"] if self.layers else []
@@ -91,9 +82,4 @@ def as_augmentation(given: str | Augmentation | None) -> Augmentation:
         return AUGMENTATIONS["none"]
     if isinstance(given, Augmentation):
         return given
-    if given not in AUGMENTATIONS:
-        raise ValueError(
-            f"`augmentation` must be one of {', '.join(AUGMENTATIONS)}, or a "
-            f"keras_vit.data.augment.augmentation.Augmentation. Received: augmentation={given!r}"
-        )
-    return AUGMENTATIONS[given]
+    return AUGMENTATIONS[check_choice("augmentation", given, AUGMENTATIONS)]

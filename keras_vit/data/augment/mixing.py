@@ -10,6 +10,7 @@ import math
 from typing import Any
 
 from keras_vit.data.seeds import fold
+from keras_vit.utils.checks import as_shares, check_numbers
 
 
 def mixup(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
@@ -117,15 +118,9 @@ def random_erasing(
     """
     import tensorflow as tf
 
-    if not 0 <= probability <= 1:
-        raise ValueError(f"`probability` must be in [0, 1]. Received: probability={probability!r}")
-    if not 0 < area[0] <= area[1] <= 1:
-        raise ValueError(
-            "`area` must be a pair (least, largest) of shares with 0 < least <= largest <= 1. "
-            f"Received: area={area!r}"
-        )
-    if not 0 < aspect <= 1:
-        raise ValueError(f"`aspect` must be in (0, 1]. Received: aspect={aspect!r}")
+    check_numbers("[0, 1]", probability=probability)
+    area = as_shares(area, "area")
+    check_numbers("(0, 1]", aspect=aspect)
     image = tf.convert_to_tensor(image)
     uniform = tf.random.stateless_uniform((5,), fold(seed, 0))
 
@@ -165,8 +160,7 @@ def _beta(seed: Any, alpha: Any) -> Any:
 
 
 def _check(images: Any, labels: Any, alpha: float) -> None:
-    if not (math.isfinite(alpha) and alpha > 0):
-        raise ValueError(f"`alpha` must be positive. Received: alpha={alpha!r}")
+    check_numbers("(0, inf)", alpha=alpha)
     if len(images.shape) != 4 or len(labels.shape) != 2:
         raise ValueError(
             "Expected images [B, H, W, 3] and one-hot labels [B, classes]. Received: shapes "

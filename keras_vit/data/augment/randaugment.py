@@ -9,11 +9,11 @@ the place of a cutout.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 from keras_vit.data.augment import randaugment_ops as ops
+from keras_vit.utils.checks import check_counts, check_numbers
 
 # Source: `_MAX_LEVEL`, and the `HParams` of `distort_image_with_randaugment`.
 MAX_LEVEL = 10.0
@@ -196,16 +196,5 @@ def _branch(name: str, image: Any, magnitude: float, drawn: tuple[Any, Any, Any]
 
 def check_randaugment(num_layers: Any, magnitude: Any) -> None:
     """Raises a ValueError if an argument is out of its range."""
-    if isinstance(num_layers, bool) or not isinstance(num_layers, int) or num_layers < 0:
-        raise ValueError(
-            f"`num_layers` must be an integer, 0 or more. Received: num_layers={num_layers!r}"
-        )
-    if (
-        isinstance(magnitude, bool)
-        or not isinstance(magnitude, (int, float))
-        or not (math.isfinite(magnitude) and 0 <= magnitude <= 30)
-    ):
-        raise ValueError(
-            "`magnitude` must be a number in [0, 30]; AugReg takes 0, 10, 15 and 20. Received: "
-            f"magnitude={magnitude!r}"
-        )
+    check_counts(0, num_layers=num_layers)
+    check_numbers("[0, 30]", magnitude=magnitude)

@@ -15,6 +15,10 @@ from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.image_files import ENDINGS, Photo, check_images, find_images
 from keras_vit.data.labelled import LabelledImages
+from keras_vit.utils.checks import check_choice, check_numbers
+
+# What to do about files that cannot be read.
+ON_ERROR = ("raise", "skip")
 
 
 def from_folder(
@@ -140,12 +144,8 @@ def find_photos(
     folder: Path, validation_share: float, on_error: str, seed: int, progress: bool | None
 ) -> Photos:
     """Looks at every image of a folder once; see `keras_vit.data.from_folder`."""
-    if on_error not in ("raise", "skip"):
-        raise ValueError(f"`on_error` must be 'raise' or 'skip'. Received: on_error={on_error!r}")
-    if not 0 < validation_share < 1:
-        raise ValueError(
-            f"`validation_share` must be in (0, 1). Received: validation_share={validation_share!r}"
-        )
+    check_choice("on_error", on_error, ON_ERROR)
+    check_numbers("(0, 1)", validation_share=validation_share)
     train_folder, validation_folder = find_splits(folder)
     classes = class_folders(train_folder)
     files = {train_folder: {name: find_images(path) for name, path in classes.items()}}

@@ -25,6 +25,7 @@ from keras_vit.data.image_files import ENDINGS, find_images
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.preprocessing import labels
 from keras_vit.data.sources.folders import (
+    ON_ERROR,
     VALIDATION_NAMES,
     class_folders,
     find_splits,
@@ -72,7 +73,7 @@ def find_images_to_evaluate(
     Raises:
         ValueError: If no image can be read, or as `find_labelled`.
     """
-    check_choice("on_error", on_error, ("raise", "skip"))
+    check_choice("on_error", on_error, ON_ERROR)
     folder = Path(folder)
     found = find_labelled(folder, None if truth is None else Path(truth))
     class_of = dict(found.images)

@@ -20,6 +20,8 @@ from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.sources.folders import find_photos
+from keras_vit.utils.checks import check_counts
+from keras_vit.utils.files import new_folder, write_json
 
 INFO_FILE = "info.json"
 IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
@@ -258,12 +260,8 @@ def write_records(
     Raises:
         ValueError: If `out` exists, or `source` is not as described.
     """
-    from keras_vit.utils.files import new_folder
-
-    if shards is not None and (
-        isinstance(shards, bool) or not isinstance(shards, int) or shards < 1
-    ):
-        raise ValueError(f"`shards` must be a positive integer. Received: shards={shards!r}")
+    if shards is not None:
+        check_counts(1, shards=shards)
     with new_folder(out) as folder:
         if isinstance(source, ImageData):
             names = source.class_names
@@ -283,8 +281,7 @@ def write_records(
             wanted = math.ceil(count / 1000) if shards is None else shards
             _write(folder, split, of_split, min(wanted, count, MAX_SHARDS))
         info = {"class_names": list(names), **dict(zip(SPLITS, counts, strict=True))}
-        text = json.dumps(info, indent=1, ensure_ascii=False)
-        (folder / INFO_FILE).write_text(text + "\n", "utf-8")
+        write_json(folder / INFO_FILE, info)
     return Path(out)
 
 

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-import numpy as np
-
-from keras_vit.data import shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
-from keras_vit.data.shuffling import Source
-from keras_vit.data.sources.imagenet import NUMBERED
+from keras_vit.data.sources.tfds_reading import Reading, is_by_index, open_splits, require_tfds
+from keras_vit.utils.checks import check_choice
 
 
 def from_tfds(
@@ -83,27 +80,6 @@ def from_tfds(
 
 
 FILE_FORMATS = ("tfrecord", "array_record")
-# Where ImageNet and its like keep what a file was called.
-FILE_NAME_KEY = "file_name"
-
-
-class Reading(NamedTuple):
-    """What of an example is the label, where that is not what the data set says.
-
-    Attributes:
-        image: Name of the feature that is the image.
-        label: A function of the example, the image not decoded; gives an integer scalar.
-        class_names: Names of the labels 0, 1, ...
-        fields: What else of the example `label` reads, as `tfds.decode.PartialDecoding` takes
-            it; `None` for everything.
-        scale: Factor that brings pixels to [0, 255].
-    """
-
-    image: str
-    label: Callable[[dict[str, Any]], Any]
-    class_names: tuple[str, ...]
-    fields: dict[str, Any] | None = None
-    scale: int = 1
 
 
 def find_tfds(
@@ -139,7 +115,7 @@ def find_split(
     reading = _as_it_says(name, builder.info)
     builder.download_and_prepare()
     present = sorted(builder.info.splits)
-    chosen = split or next((known for known in ("validation", "test") if known in present), None)
+    chosen = split or _held_out(present)
     if chosen is None and len(present) == 1:
         (chosen,) = present
     if chosen is None:
@@ -155,7 +131,7 @@ def _found(
     splits = [split for split in (validation, train) if split is not None]
     for split in splits:
         _check_split(builder.info, split)
-    sources, read = _sources(builder, reading, splits)
+    sources, read = open_splits(builder, reading, splits)
 
     def find_damage() -> tuple[str, str] | None:
         # Which of its files an example is in TFDS does not say.
@@ -183,11 +159,8 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
         ImportError: If tensorflow-datasets is not installed, or array_record where it is used.
         ValueError: If there is no such data set, or format of files.
     """
-    if file_format not in (None, *FILE_FORMATS):
-        raise ValueError(
-            f"`file_format` must be one of {FILE_FORMATS}. Received: file_format={file_format!r}"
-        )
-    tfds = _tfds()
+    check_choice("file_format", file_format, (None, *FILE_FORMATS))
+    tfds = require_tfds()
     try:
         options = {} if file_format is None else {"file_format": file_format}
         builder = tfds.builder(
@@ -203,7 +176,7 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
             f"There is no folder {name!r}, and it does not work as the name of a TensorFlow data "
             f"set either: {str(error).splitlines()[0]}"
         ) from error
-    if _is_by_index(builder):
+    if is_by_index(builder):
         _require_array_record()
     return builder
 
@@ -211,87 +184,6 @@ def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any
 def is_prepared(builder: Any) -> bool:
     """Whether the data are on the disk. TFDS's own `is_prepared` logs a warning where not."""
     return (builder.data_path / "dataset_info.json").exists()
-
-
-def _sources(
-    builder: Any, reading: Reading, splits: Sequence[str]
-) -> tuple[list[Source], Callable[..., Any]]:
-    """Splits, and what reads their elements; see `LabelledImages.read`."""
-    tfds = _tfds()
-    # A reading of fields of its own decodes nothing but these.
-    has_names = FILE_NAME_KEY in builder.info.features and reading.fields is None
-    names = [FILE_NAME_KEY] if has_names else []
-    image_key = reading.image
-    image_feature = builder.info.features[image_key]
-    # Encoded images are small enough to shuffle; `read` decodes them, in parallel.
-    decoders: Any = {image_key: tfds.decode.SkipDecoding()}
-    if reading.fields is not None:
-        decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
-
-    def parts(example: Any) -> tuple[Any, ...]:
-        return example[image_key], reading.label(example), *(example[name] for name in names)
-
-    def decode(encoded: Any, label: Any, *strings: Any) -> Any:
-        import tensorflow as tf
-
-        image = image_feature.decode_example(encoded)
-        if reading.scale != 1:
-            image = image * reading.scale
-        if image.shape[-1] == 1:
-            image = tf.image.grayscale_to_rgb(image)
-        number = _number_of(*strings) if strings else 0
-        return image[..., :3], tf.cast(label, tf.int32), number
-
-    if _is_by_index(builder):
-        opened = [builder.as_data_source(split, decoders=decoders) for split in splits]
-        # Which of the sources, and which of its elements.
-        found = [
-            shuffling.of_arrays((np.full(len(split), which), np.arange(len(split))))
-            for which, split in enumerate(opened)
-        ]
-
-        def fetch(which: Any, index: Any) -> Any:
-            encoded, label, *strings = parts(opened[int(which)][int(index)])
-            return encoded, np.int64(label), *strings
-
-        def read(which: Any, index: Any) -> Any:
-            import tensorflow as tf
-
-            types = [tf.string, tf.int64, *(tf.string for _ in names)]
-            values = tf.numpy_function(fetch, [which, index], types)
-            return decode(*(tf.ensure_shape(value, ()) for value in values))
-
-        return found, read
-
-    def open_split(split: str) -> Source:
-        dataset = builder.as_dataset(split=split, decoders=decoders, shuffle_files=False)
-        count = int(builder.info.splits[split].num_examples)
-        return shuffling.of_stream(dataset.map(parts), count)
-
-    return [open_split(split) for split in splits], decode
-
-
-def _number_of(file_name: Any) -> Any:
-    """As `image_number`, of a TensorFlow string."""
-    import tensorflow as tf
-
-    number = tf.strings.regex_replace(file_name, f".*{NUMBERED}.*", r"\1")
-    known = tf.strings.regex_full_match(number, r"\d{8}")
-    return tf.strings.to_number(tf.where(known, number, "0"), tf.int32)
-
-
-def _tfds() -> Any:
-    try:
-        return importlib.import_module("tensorflow_datasets")
-    except ImportError as error:
-        raise ImportError(
-            "Data sets by name come with tensorflow-datasets: "
-            "pip install keras-vit-applications[tfds]"
-        ) from error
-
-
-def _is_by_index(builder: Any) -> bool:
-    return builder.info.file_format == _tfds().core.FileFormat.ARRAY_RECORD
 
 
 def _require_array_record() -> None:
@@ -306,7 +198,7 @@ def _require_array_record() -> None:
 
 def _as_it_says(name: str, info: Any) -> Reading:
     """Where the image and the label are, and what the labels are called."""
-    tfds = _tfds()
+    tfds = require_tfds()
     keys: tuple[Any, ...] = info.supervised_keys or ()
     features: list[Any] = [info.features[key] if isinstance(key, str) else None for key in keys]
     if (
@@ -325,13 +217,13 @@ def _as_it_says(name: str, info: Any) -> Reading:
 def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, str]:
     """What to train and to validate on, where the user does not say."""
     present = sorted(info.splits)
-    others = [name for name in ("validation", "test") if name in present]
-    if not others and train is None and validation is None and "train" in present:
+    held_out = _held_out(present)
+    if held_out is None and train is None and validation is None and "train" in present:
         train, validation = "train[:90%]", "train[90%:]"
     if train is None and "train" in present:
         train = "train"
-    if validation is None and others:
-        validation = others[0]
+    if validation is None:
+        validation = held_out
     if train is None or validation is None:
         raise ValueError(
             f"The data set has the splits {present}: name both `train_split` and "
@@ -339,6 +231,11 @@ def _splits(info: Any, train: str | None, validation: str | None) -> tuple[str, 
             f"Received: train_split={train!r}, validation_split={validation!r}"
         )
     return train, validation
+
+
+def _held_out(present: Sequence[str]) -> str | None:
+    """The split that is there to validate on."""
+    return next((name for name in ("validation", "test") if name in present), None)
 
 
 def _check_split(info: Any, split: str) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from keras_vit import data
 from keras_vit.data import ImageData
 from keras_vit.data.sources import tfds
+from keras_vit.data.sources.tfds_reading import Reading
 from keras_vit.experiments.vtab.tasks import TASKS, Task
 from keras_vit.utils.checks import check_choice
 
@@ -187,7 +188,7 @@ def load(
     return found.prepare(image_size, batch_size, crop_area=crop_area, flip=task.flip, seed=seed)
 
 
-def _reading(task: Task, builder: Any) -> tfds.Reading:
+def _reading(task: Task, builder: Any) -> Reading:
     names = task.label.class_names
     if isinstance(names, str):
         names = tuple(builder.info.features[names].names)
@@ -196,4 +197,4 @@ def _reading(task: Task, builder: Any) -> tfds.Reading:
             f"The data of {task.name!r} must have {task.classes} classes. Received: "
             f"{len(names)} in {builder.info.full_name}"
         )
-    return tfds.Reading("image", task.label.read, names, task.label.fields, task.scale)
+    return Reading("image", task.label.read, names, task.label.fields, task.scale)

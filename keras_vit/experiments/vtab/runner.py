@@ -23,8 +23,8 @@ from keras_vit.runs.from_settings import model_for
 from keras_vit.runs.settings import SMALL
 from keras_vit.training.engine import OneDevice
 from keras_vit.training.run_checkpoints import check_same_run
-from keras_vit.utils.checks import check_choice
-from keras_vit.utils.files import check_writable, replacing, set_aside
+from keras_vit.utils.checks import check_choice, check_counts
+from keras_vit.utils.files import check_writable, set_aside, write_json
 
 SETTINGS_FILE, SUMMARY_FILE, PICTURE_FILE = "settings.json", "summary.json", "vtab.png"
 
@@ -81,8 +81,8 @@ class Settings:
         """
         for name in ("batch_size", "accumulate", "steps", "save_every"):
             value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or value != int(value) or value < 1):
-                raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
+            if value is not None:
+                check_counts(1, **{name: value})
         if self.batch_size % self.accumulate:
             raise ValueError(
                 "The batches of a step must be of one size: `accumulate` must divide "
@@ -168,8 +168,7 @@ def run(
         "settings": recorded,
     }
     if results:
-        with replacing(out / PICTURE_FILE) as temporary:
-            plots.save(picture(summary), temporary)
+        plots.save(picture(summary), out / PICTURE_FILE)
     _write(out / SUMMARY_FILE, summary)
     return summary
 
@@ -330,10 +329,11 @@ def _results(out: Path) -> dict[str, Any]:
     others = (SETTINGS_FILE, SUMMARY_FILE, *known)
     rest = sorted(path.name for path in out.glob("*.json") if path.name not in others)
     names: Sequence[str] = [name for name in (*known, *rest) if (out / name).exists()]
-    return {name.removesuffix(".json"): json.loads((out / name).read_text()) for name in names}
+    return {
+        name.removesuffix(".json"): json.loads((out / name).read_text("utf-8")) for name in names
+    }
 
 
 def _write(path: Path, content: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", "utf-8")
+    write_json(path, content)

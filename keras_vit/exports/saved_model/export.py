@@ -26,10 +26,7 @@ others of its batch.
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +40,8 @@ from keras_vit.exports.saved_model.decoding import MAX_PIXELS, decode_batch
 from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.exports.saved_model.warmup import write_warmup
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_choice
+from keras_vit.utils.files import replacing
 
 # Of the largest output; the sums are the same, their order may differ.
 TOLERANCE = 1e-4
@@ -99,11 +98,10 @@ def export_saved_model(
     """
     path = Path(path)
     _check_path(path, overwrite)
-    if resize not in RESIZES:
-        raise ValueError(f"`resize` must be one of {RESIZES}. Received: resize={resize!r}")
+    check_choice("resize", resize, RESIZES)
     classifier = PixelClassifier(model, image_size, class_names)
     files = _warmup_files(warmup, classifier.image_size)
-    with _new_folder(path) as folder:
+    with replacing(path) as saved:
         signatures = _signatures(
             classifier,
             check_top_k(top_k, len(classifier.class_names)),
@@ -116,7 +114,6 @@ def export_saved_model(
         # variables behind that, and `model.export` stores them twice.
         module: Any = tf.Module()
         module.variables_of_the_model = [v.value for v in classifier.model.variables]
-        saved = folder / path.name
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(saved), signatures, options)
         lines = "".join(f"{name}\n" for name in classifier.class_names)
@@ -201,19 +198,6 @@ def _check_path(path: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{str(path)!r} is no SavedModel, and is not replaced. Choose another folder."
         )
-
-
-@contextmanager
-def _new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder beside `path`; what is made in it as `path.name` becomes `path`."""
-    folder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        yield folder
-        if path.exists():
-            os.replace(path, folder / "replaced")
-        os.replace(folder / path.name, path)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _example_pixels(classifier: PixelClassifier) -> np.ndarray:

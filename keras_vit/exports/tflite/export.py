@@ -34,8 +34,7 @@ from keras_vit.utils.files import check_target, replacing
 
 # Of the range of the outputs; the sums are the same, their order is not.
 TOLERANCE = 1e-4
-# Of quantised outputs: only what is broken differs by as much. How good they are, photos tell:
-# `keras_vit.exports.report`.
+# Of quantised outputs: only what is broken differs by as much. How good they are, photos tell.
 ROUGH_TOLERANCE = 0.5
 
 
@@ -63,7 +62,7 @@ def export_tflite(
         uint8_input: Whether the image is uint8 in [0, 255], scaled inside; else it is float32
             as the model takes it. Channels are last in both.
         batch_sizes: One signature for each.
-        quantize: `None` for float32, or one of `exports.tflite.quantize.QUANTIZATIONS`: "float16",
+        quantize: `None` for float32, or one of `quantizations.QUANTIZATIONS`: "float16",
             "dynamic_int8", "int8", "int4".
         calibration: For "int8" and "int4", photos like those that the model will see: a folder,
             or uint8 `[N, rows, columns, channels]`. 64 are enough, and take a minute or two for
@@ -82,7 +81,7 @@ def export_tflite(
     check_quantize(quantize, calibration)
     path = check_target(path, ".tflite", overwrite)
     batch_sizes = list(dict.fromkeys(batch_sizes))
-    check_counts(1, number_of_batch_sizes=len(batch_sizes))
+    check_counts(1, **{"len(batch_sizes)": len(batch_sizes)})
     for batch in batch_sizes:
         check_counts(1, batch_size=batch)
     classifier = PixelClassifier(model, image_size, class_names)

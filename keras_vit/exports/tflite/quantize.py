@@ -25,9 +25,9 @@ import numpy as np
 from keras_vit.exports.tflite.flatbuffer import read, write
 from keras_vit.exports.tflite.gptq import gptq
 from keras_vit.exports.tflite.observe import Layer, Observed, layers_of_file, observe
+from keras_vit.exports.tflite.quantizations import NEED_PHOTOS, QUANTIZATIONS
+from keras_vit.utils.checks import check_choice
 
-QUANTIZATIONS = ("float16", "dynamic_int8", "int8", "int4")
-NEED_PHOTOS = ("int8", "int4")
 BLOCK = 32
 # The largest errors of rounding an input and an output, as shares of their mean squares, that one
 # scale for a whole tensor may make. Above them a dense layer has a scale a row, a convolution only
@@ -41,10 +41,7 @@ LARGEST_NOISE = (0.0015, 0.00025)
 
 def check_quantize(quantize: Any, calibration: Any) -> None:
     """Raises for a recipe that is unknown or lacks its photos."""
-    if quantize is not None and quantize not in QUANTIZATIONS:
-        raise ValueError(
-            f"`quantize` must be None or one of {QUANTIZATIONS}. Received: quantize={quantize!r}"
-        )
+    check_choice("quantize", quantize, (None, *QUANTIZATIONS))
     if quantize in NEED_PHOTOS and calibration is None:
         raise ValueError(
             f"quantize={quantize!r} needs photos like those that the model will see: "

@@ -1,0 +1,68 @@
+"""The formats of exported files: a row for each, which says what it can do."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_vit.exports.tflite.quantizations import NEED_PHOTOS, QUANTIZATIONS
+
+# uint8 pixels [B, rows, columns, channels] to outputs [B, classes].
+Runner = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Format:
+    """A format of exported files.
+
+    Attributes:
+        suffix: What a path ends with; `""` is a folder.
+        load: Imports and returns what writes a file, a function of (model, path, **options), and
+            what runs one: a function of (path, whether the model takes pixels) that gives a
+            `Runner`. Called when they are used, as each format needs packages of its own.
+        quantizations: What `quantize=` of the writer may be.
+        need_photos: Those of the quantizations that need `calibration=`.
+    """
+
+    suffix: str
+    load: Callable[[], tuple[Callable[..., Path], Callable[[Path, bool], Runner]]]
+    quantizations: tuple[str, ...] = ()
+    need_photos: tuple[str, ...] = ()
+
+
+def _saved_model() -> Any:
+    from keras_vit.exports.saved_model import export, runtime
+
+    return export.export_saved_model, runtime.runner
+
+
+def _tflite() -> Any:
+    from keras_vit.exports.tflite import export, runtime
+
+    return export.export_tflite, runtime.runner
+
+
+def _onnx() -> Any:
+    from keras_vit.exports.onnx import export, runtime
+
+    return export.export_onnx, runtime.runner
+
+
+FORMATS = {
+    "savedmodel": Format("", _saved_model),
+    "tflite": Format(".tflite", _tflite, QUANTIZATIONS, NEED_PHOTOS),
+    "onnx": Format(".onnx", _onnx),
+}
+
+
+def format_of(path: Path) -> str:
+    """The format that the ending of a path says.
+
+    A folder may be called `1`, or `vit.v2`: an ending that is not known says nothing.
+    """
+    endings = {row.suffix: name for name, row in FORMATS.items()}
+    return endings.get(path.suffix, "savedmodel")
