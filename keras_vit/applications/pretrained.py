@@ -28,16 +28,19 @@ class _DefaultClasses(int):
 DEFAULT_CLASSES = _DefaultClasses(1000)
 
 
+# Arguments whose `None` means: what the weights have.
+_OF_THE_WEIGHTS = {"classifier", "representation_size", "registers", "gelu"}
+
+
 def build(
     variant: str,
+    *,
     weights: str | os.PathLike[str] | None,
     classes: int,
     new_head: bool,
-    *,
     include_top: bool,
     input_tensor: Any,
     input_shape: Any,
-    of_the_weights: dict[str, Any],
     **options: Any,
 ) -> keras.Model:
     """Builds a variant and loads what `weights` means.
@@ -50,22 +53,22 @@ def build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
-        of_the_weights: Options that the weights decide where they are `None`.
-        **options: The other options of the model.
+        **options: The other arguments of the constructor.
     """
     config = VARIANTS[variant]
     count = int(classes) if isinstance(classes, _DefaultClasses) else classes
-    if include_top and options["pooling"] is not None:
+    if include_top:
         options["pooling"] = None  # as in keras.applications, it only counts without the head
     if input_tensor is None and input_shape is None and not include_top and config.any_size:
         input_shape = image_shape((None, None), 3)
     settings: dict[str, Any] = {
-        **options,
-        **{name: value for name, value in of_the_weights.items() if value is not None},
         "include_top": include_top,
         "input_tensor": input_tensor,
         "input_shape": input_shape,
     }
+    for name, value in options.items():
+        if value is not None or name not in _OF_THE_WEIGHTS:
+            settings[name] = value
     if weights is not None and include_top and not new_head:
         _check_activation(options["classifier_activation"])
     if weights is None or _is_keras_file(weights):

@@ -1,47 +1,17 @@
-"""Files to deploy a model with: a SavedModel, ONNX, TFLite."""
+"""Files to deploy a model with: a SavedModel, ONNX, TFLite.
 
-from __future__ import annotations
+`export` writes one, and `report` measures what was written. `saved_model`, `onnx` and `tflite` are
+the formats. Each is loaded when it is used: it needs packages that the others do not.
+"""
 
-import importlib
-import os
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-# Format -> (module, function, what the path ends with). Imported when they are used: each needs
-# packages that the others do not.
-FORMATS = {
-    "savedmodel": ("keras_vit.exports.saved_model.export", "export_saved_model", ""),
-    "tflite": ("keras_vit.exports.tflite.export", "export_tflite", ".tflite"),
-    "onnx": ("keras_vit.exports.onnx.export", "export_onnx", ".onnx"),
-}
+import lazy_loader
 
+from keras_vit.exports.formats import FORMATS, export
 
-def export(
-    model: Any, path: str | os.PathLike[str], *, format: str | None = None, **options: Any
-) -> Path:
-    """Writes a model as a file, or a folder, to deploy.
+if TYPE_CHECKING:
+    from keras_vit.exports import onnx, report, saved_model, tflite
 
-    Args:
-        model: A classifier that keras_vit built; trained or not, of any dtype policy.
-        path: A folder to make for a SavedModel, a file that ends with `.tflite` or `.onnx` for
-            the others.
-        format: `"savedmodel"`, `"tflite"` or `"onnx"`. Default: what the ending of `path` says.
-        **options: Those of the format, see `exports.saved_model.export_saved_model`,
-            `exports.tflite.export_tflite` and `exports.onnx.export_onnx`: `class_names`,
-            `overwrite`, `top_k`, `quantize`, ...
-
-    Returns:
-        `path`.
-
-    Raises:
-        ValueError: If the format is unknown, or does not fit the path or the model.
-        FileExistsError: If there is something at `path`, and no `overwrite=True`.
-        ImportError: If a package for the format is not installed.
-    """
-    endings = {suffix: name for name, (_, _, suffix) in FORMATS.items()}
-    # A folder may be called `1`, or `vit.v2`: only an ending that is known says anything.
-    name = format if format is not None else endings.get(Path(path).suffix, "savedmodel")
-    if name not in FORMATS:
-        raise ValueError(f"`format` must be one of {list(FORMATS)}. Received: format={format!r}")
-    module, function, _ = FORMATS[name]
-    return getattr(importlib.import_module(module), function)(model, path, **options)
+__all__ = ["FORMATS", "export", "onnx", "report", "saved_model", "tflite"]
+__getattr__, *_ = lazy_loader.attach(__name__, ["onnx", "report", "saved_model", "tflite"])

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_vit.data.preprocessing import preprocess_input
-from keras_vit.exports import FORMATS
+from keras_vit.exports.formats import FORMATS
 from keras_vit.exports.tflite.quantize import QUANTIZATIONS
 from keras_vit.utils.backend import ops
 

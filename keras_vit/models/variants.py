@@ -52,6 +52,15 @@ class ViTConfig:
         """Image pixels per token, along one side."""
         return self.patch_size * (self.stem.stride if self.stem is not None else 1)
 
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        stem = " (after a ResNet stem)" if self.stem is not None else ""
+        return (
+            f"{self.title}: patches of {self.stride} pixels{stem}, width {self.width}, "
+            f"{self.depth} blocks, {self.num_heads} heads."
+        )
+
 
 @dataclasses.dataclass(frozen=True)
 class BiTConfig:
@@ -84,6 +93,14 @@ class BiTConfig:
     def stride(self) -> int:
         """Image pixels per pixel of the feature map, along one side."""
         return 4 * 2 ** (len(self.block_sizes) - 1)
+
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        return (
+            f"{self.title}: a ResNet with GroupNorm, units per block {self.block_sizes}, "
+            f"width x {self.width_factor}, {self.width} channels."
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +135,14 @@ class MixerConfig:
     def stride(self) -> int:
         """Image pixels per token, along one side."""
         return self.patch_size
+
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        return (
+            f"{self.title}: patches of {self.patch_size} pixels, width {self.width}, "
+            f"{self.depth} blocks of two MLPs."
+        )
 
 
 Config = ViTConfig | BiTConfig | MixerConfig

@@ -1,6 +1,6 @@
 """VTAB-1k: a model fine-tuned on 1,000 images of each of 19 tasks, and tested on all of them.
 
-    from keras_vit import vtab
+    from keras_vit.experiments import vtab
 
     vtab.available(data_dir)  # which of the data sets are there
     summary = vtab.run(vtab.Settings(), "runs/vtab", data_dir=data_dir)
