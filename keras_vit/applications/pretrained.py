@@ -18,7 +18,7 @@ from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.model_info import describe
 from keras_vit.models import VARIANTS
 from keras_vit.models.input_and_head import image_shape
-from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of
 
 
 class _DefaultClasses(int):
@@ -85,10 +85,12 @@ def build(
     num_heads = getattr(config, "num_heads", None)
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
-    if info.architecture != config.architecture:
+    if info.config != config:
+        found = name_of(info.config)
         raise ValueError(
             f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "
-            f"{config.architecture}. Received: {info.architecture}{_same_as(info.architecture)}. "
+            f"{config.architecture}. Received: {info.config.architecture}"
+            f"{f', which is keras_vit.{found}' if found else ''}. "
             "`keras_vit.from_checkpoint` builds the model that a file describes."
         )
     if include_top and not new_head:
@@ -155,10 +157,3 @@ def _check_activation(activation: Any) -> None:
 
 def _is_keras_file(weights: Any) -> bool:
     return str(weights).endswith((".h5", ".keras")) and os.path.isfile(weights)
-
-
-def _same_as(architecture: dict[str, Any]) -> str:
-    for variant, config in VARIANTS.items():
-        if config.architecture == architecture:
-            return f", which is keras_vit.{variant}"
-    return ""
