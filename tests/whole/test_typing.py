@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 import subprocess
 import sys
 
 import pytest
+from support.language_server import ask
+
+import keras_vit
 
 RIGHT = """
 import keras_vit
@@ -68,3 +73,25 @@ def test_a_right_script_has_no_errors_and_builds_a_keras_model(reported):
 def test_every_wrong_line_is_reported(reported):
     wrong = {n for n, line in enumerate(WRONG.splitlines(), 1) if "# wrong" in line}
     assert set(reported["wrong.py"]) == wrong
+
+
+@pytest.mark.parametrize("name", ["ViT_B16", "BiT_R50x1", "Mixer_B16"])
+def test_an_editor_shows_parameters_and_documentation(name, installed, tmp_path):
+    file = tmp_path / "user.py"
+    call = f"model = keras_vit.{name}("
+    file.write_text(f"import keras_vit\n\n{call}\n")
+    hover, help_ = ask(
+        file,
+        {"PYTHONPATH": str(installed)},
+        ("hover", 2, call.index(name)),
+        ("signatureHelp", 2, len(call)),
+    )
+    parameters = list(inspect.signature(getattr(keras_vit, name)).parameters)
+    (signature,) = help_["signatures"]
+    shown = [parameter["label"].split(":")[0] for parameter in signature["parameters"]]
+    assert [label for label in shown if label != "*"] == parameters
+    text = hover["contents"]["value"].replace("\\_", "_")  # Markdown
+    for parameter in parameters:
+        # First with its type and its default, then with what it means.
+        assert re.search(rf"    {parameter}: .+ = .+?,?\n", text), parameter
+        assert re.search(rf"{parameter}: [A-Z`\"(]\S* \S+", text.split("Args:")[1]), parameter
