@@ -1,112 +1,13 @@
-"""The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
+"""The Vision Transformer for Keras 3, in the manner of `keras.applications`.
 
-from keras_vit import distribution, evaluate, layers, planner, recipes
-from keras_vit.analysis import (
-    attention_maps,
-    attention_masks,
-    attention_rollout,
-    mean_attention_distance,
-    position_similarity,
-    rgb_filters,
-    rollout_grids,
-)
-from keras_vit.applications import (
-    BiT_R50x1,
-    BiT_R50x3,
-    BiT_R101x1,
-    BiT_R101x3,
-    BiT_R152x2,
-    BiT_R152x4,
-    Mixer_B16,
-    Mixer_B32,
-    Mixer_L16,
-    R26_ViT_B32,
-    R26_ViT_S32,
-    R50_ViT_B16,
-    R50_ViT_L32,
-    R_Ti16,
-    ViT_B8,
-    ViT_B16,
-    ViT_B32,
-    ViT_H14,
-    ViT_L16,
-    ViT_L32,
-    ViT_S16,
-    ViT_S32,
-    ViT_Ti16,
-    available,
-    download_weights,
-)
-from keras_vit.checkpoints import from_checkpoint, load_weights, save_weights
-from keras_vit.data.preprocessing import decode_predictions, preprocess_input
-from keras_vit.exports import export
-from keras_vit.layers.position_embedding import resample_position_embedding
-from keras_vit.models import (
-    VARIANTS,
-    BiT,
-    BiTConfig,
-    Mixer,
-    MixerConfig,
-    ViT,
-    ViTConfig,
-    resize_model,
-)
-from keras_vit.recipes import optimizers, schedules
+`__init__.pyi` lists the public names. Each is there after `import keras_vit`, and its module is
+loaded when the name is first used.
+"""
+
+import lazy_loader
+
+# These register layers, losses and optimizers: `keras.models.load_model` must find them.
+from keras_vit import layers, models, recipes  # noqa: F401
 from keras_vit.version import __version__ as __version__
 
-__all__ = [
-    "R26_ViT_B32",
-    "R26_ViT_S32",
-    "R50_ViT_B16",
-    "R50_ViT_L32",
-    "R_Ti16",
-    "VARIANTS",
-    "BiT",
-    "BiTConfig",
-    "BiT_R50x1",
-    "BiT_R50x3",
-    "BiT_R101x1",
-    "BiT_R101x3",
-    "BiT_R152x2",
-    "BiT_R152x4",
-    "Mixer",
-    "MixerConfig",
-    "Mixer_B16",
-    "Mixer_B32",
-    "Mixer_L16",
-    "ViT",
-    "ViTConfig",
-    "ViT_B8",
-    "ViT_B16",
-    "ViT_B32",
-    "ViT_H14",
-    "ViT_L16",
-    "ViT_L32",
-    "ViT_S16",
-    "ViT_S32",
-    "ViT_Ti16",
-    "attention_maps",
-    "attention_masks",
-    "attention_rollout",
-    "available",
-    "decode_predictions",
-    "distribution",
-    "download_weights",
-    "evaluate",
-    "export",
-    "from_checkpoint",
-    "layers",
-    "load_weights",
-    "mean_attention_distance",
-    "optimizers",
-    "planner",
-    "position_similarity",
-    "preprocess_input",
-    "recipes",
-    "resample_position_embedding",
-    "resize_model",
-    "rgb_filters",
-    "rollout_grids",
-    "save_weights",
-    "schedules",
-]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

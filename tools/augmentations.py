@@ -16,7 +16,7 @@ from keras_vit.plots import photo_rows
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder")
     parser.add_argument("--out", default="docs/augmentations.png")
     parser.add_argument("--photos", type=int, default=8)

@@ -1,293 +1,263 @@
-"""The named constructors, with the signature and the rules of `keras.applications`."""
+"""The named constructors, with the signature and the rules of `keras.applications`.
+
+`_vit`, `_bit` and `_mixer` say what the constructors of a family take. They are never called: an
+editor reads their parameters and documentation, and `_constructor` their signature.
+"""
 
 from __future__ import annotations
 
+import functools
+import inspect
 import os
 import textwrap
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import keras
 
 from keras_vit.applications.pretrained import DEFAULT_CLASSES, build
 from keras_vit.applications.weights import available
-from keras_vit.models import VARIANTS, BiTConfig, MixerConfig
-from keras_vit.models.variants import Config
+from keras_vit.models import VARIANTS
 
-_DOC = """{summary}
-
-Source: {source}.
-
-The first eight arguments and their rules are those of `keras.applications`.
-
-Args:
-    include_top: Whether to end with the classification head.
-    weights: `None` for random weights; {weights};
-        the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`;
-        {names}.
-    input_tensor: Keras tensor to use as the image.
-    input_shape: (rows, columns, channels){input_shape}
-    pooling: Without the head: `None` for a feature map `[B, rows, columns, {width}]`, `"avg"` or
-        `"max"` over it{pooling}.
-    classes: Outputs of the head. Default: what the weights have; 1000 without weights.
-    classifier_activation: Activation of the head; `None` gives logits.
-    name: Name of the model.
-    new_head: Load everything but the head, which starts at zero with `classes` outputs, as the
-        papers do for fine-tuning.
-{own}    include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
-    dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
-
-Returns:
-    A functional `keras.Model`.
-
-Raises:
-    ValueError: If an argument is out of its range, contradicts another, or does not fit the
-        weights.
-"""
-
-_VIT_WORDS = {
-    "summary": "{title}: patches of {stride} pixels{stem}, width {width}, {depth} blocks, "
-    "{num_heads} heads.",
-    "source": '"An Image is Worth 16x16 Words" (arXiv 2010.11929), Table 1; sizes Ti and S: '
-    '"How to\ntrain your ViT" (arXiv 2106.10270)',
-    "weights": """`"imagenet"` or `"imagenet21k+imagenet"` (fine-tuned on
-        ImageNet-2012, the file whose size fits `input_shape`); `"imagenet21k"` (21,843 classes);
-        any file name of the AugReg release""",
-    "input_shape": """, any size; rows and columns may be `None`. The
-        position embedding is resampled for it. Default: the size of the weights; without the
-        head any size, (None, None, 3).""",
-    "pooling": ' (the class token left out), or `"token"` for the class token',
-    "own": """\
-    classifier: `"token"` or `"gap"`. Default: what the weights have; `"token"` without.
-    representation_size: Width of `pre_logits`, or `None`: what the weights have, and with
-        `new_head` none.
-    registers: Extra learned tokens without a position. Default: what the weights have.
-    dropout_rate: In [0, 1).
-    attention_dropout_rate: In [0, 1).
-    stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
-    rematerialise: Whether training computes the inside of blocks again and does not keep it.
-    gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; `"tanh"`, as
-        Google's, without.
-    border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
-""",
-}
-
-_BIT_WORDS = {
-    "summary": "{title}: a ResNet with GroupNorm, units per block {block_sizes}, width x "
-    "{width_factor}.",
-    "source": '"Big Transfer (BiT)" (arXiv 1912.11370)',
-    "weights": """`"imagenet"` (BiT-S, trained on ImageNet-2012 alone);
-        `"imagenet21k"` (BiT-M, 21,843 classes); `"imagenet21k+imagenet"` (BiT-M fine-tuned on
-        ImageNet-2012, with images of 448 pixels, R152x4 of 480)""",
-    "input_shape": """, any size; rows and columns may be `None`.
-        Default: (224, 224, 3); without the head any size, (None, None, 3).""",
-    "pooling": "",
-    "own": "",
-}
-
-_MIXER_WORDS = {
-    "summary": "{title}: patches of {stride} pixels, width {width}, {depth} blocks of two MLPs.",
-    "source": '"MLP-Mixer: An all-MLP Architecture for Vision" (arXiv 2105.01601), Table 1',
-    "weights": """`"imagenet"` (trained on ImageNet-2012 alone);
-        `"imagenet21k"` (21,843 classes), where Google released it""",
-    "input_shape": """. Rows and columns must be known, and
-        have the number of patches of the weights. Default: (224, 224, 3).""",
-    "pooling": "",
-    "own": """\
-    stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
-    rematerialise: Whether training computes the inside of blocks again and does not keep it.
-    gelu: `"tanh"` or `"exact"`. Default: `"tanh"`, as Google's.
-    border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
-""",
-}
+Family = TypeVar("Family", bound=Callable[..., keras.Model])
+OWN_NAME = ""  # in place of the constructor's name in lower case
 
 
-def _named(variant: str, construct: Callable[..., keras.Model]) -> Callable[..., keras.Model]:
-    """`construct` with the name and the documentation of a row of `VARIANTS`."""
-    config = VARIANTS[variant]
-    words = _words(config)
-    facts = {
-        **config.architecture,
-        "title": config.title,
-        "stride": config.stride,
-        "stem": " (after a ResNet stem)" if getattr(config, "stem", None) else "",
-        "width": config.width,
-    }
+def _vit(
+    include_top: bool = True,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = DEFAULT_CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str = OWN_NAME,
+    *,
+    new_head: bool = False,
+    classifier: str | None = None,
+    representation_size: int | None = None,
+    registers: int | None = None,
+    dropout_rate: float = 0.0,
+    attention_dropout_rate: float = 0.0,
+    stochastic_depth_rate: float = 0.0,
+    rematerialise: bool = False,
+    gelu: str | None = None,
+    border: str = "drop",
+    include_preprocessing: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """A Vision Transformer.
+
+    Source: "An Image is Worth 16x16 Words" (arXiv 2010.11929), Table 1; sizes Ti and S: "How to
+    train your ViT" (arXiv 2106.10270).
+
+    The first eight arguments and their rules are those of `keras.applications`.
+
+    Args:
+        include_top: Whether to end with the classification head.
+        weights: `None` for random weights; `"imagenet"` or `"imagenet21k+imagenet"` (fine-tuned
+            on ImageNet-2012, the file whose size fits `input_shape`); `"imagenet21k"` (21,843
+            classes); any file name of the AugReg release;
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
+            name of a released file.
+        input_tensor: Keras tensor to use as the image.
+        input_shape: (rows, columns, channels), any size; rows and columns may be `None`. The
+            position embedding is resampled for it. Default: the size of the weights; without
+            the head any size, (None, None, 3).
+        pooling: Without the head: `None` for a feature map `[B, rows, columns, channels]`,
+            `"avg"` or `"max"` over it (the class token left out), or `"token"` for the
+            class token.
+        classes: Outputs of the head. Default: what the weights have; 1000 without weights.
+        classifier_activation: Activation of the head; `None` gives logits.
+        name: Name of the model. Default: that of the constructor in lower case.
+        new_head: Load everything but the head, which starts at zero with `classes` outputs, as
+            the papers do for fine-tuning.
+        classifier: `"token"` or `"gap"`. Default: what the weights have; `"token"` without.
+        representation_size: Width of `pre_logits`, or `None`: what the weights have, and with
+            `new_head` none.
+        registers: Extra learned tokens without a position. Default: what the weights have.
+        dropout_rate: In [0, 1).
+        attention_dropout_rate: In [0, 1).
+        stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
+        rematerialise: Whether training computes the inside of blocks again and does not keep it.
+        gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; `"tanh"`, as
+            Google's, without.
+        border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
+        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is out of its range, contradicts another, or does not fit the
+            weights.
+    """
+    ...
+
+
+def _bit(
+    include_top: bool = True,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    input_tensor: Any = None,
+    input_shape: tuple[int | None, int | None, int] | None = None,
+    pooling: str | None = None,
+    classes: int = DEFAULT_CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str = OWN_NAME,
+    *,
+    new_head: bool = False,
+    include_preprocessing: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """A BiT: a ResNet with GroupNorm.
+
+    Source: "Big Transfer (BiT)" (arXiv 1912.11370).
+
+    The first eight arguments and their rules are those of `keras.applications`.
+
+    Args:
+        include_top: Whether to end with the classification head.
+        weights: `None` for random weights; `"imagenet"` (BiT-S, trained on ImageNet-2012
+            alone); `"imagenet21k"` (BiT-M, 21,843 classes); `"imagenet21k+imagenet"` (BiT-M
+            fine-tuned on ImageNet-2012, with images of 448 pixels, R152x4 of 480);
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
+            name of a released file.
+        input_tensor: Keras tensor to use as the image.
+        input_shape: (rows, columns, channels), any size; rows and columns may be `None`.
+            Default: (224, 224, 3); without the head any size, (None, None, 3).
+        pooling: Without the head: `None` for a feature map `[B, rows, columns, channels]`,
+            `"avg"` or `"max"` over it.
+        classes: Outputs of the head. Default: what the weights have; 1000 without weights.
+        classifier_activation: Activation of the head; `None` gives logits.
+        name: Name of the model. Default: that of the constructor in lower case.
+        new_head: Load everything but the head, which starts at zero with `classes` outputs, as
+            the papers do for fine-tuning.
+        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is out of its range, contradicts another, or does not fit the
+            weights.
+    """
+    ...
+
+
+def _mixer(
+    include_top: bool = True,
+    weights: str | os.PathLike[str] | None = "imagenet",
+    input_tensor: Any = None,
+    input_shape: tuple[int, int, int] | None = None,
+    pooling: str | None = None,
+    classes: int = DEFAULT_CLASSES,
+    classifier_activation: Any = "softmax",
+    name: str = OWN_NAME,
+    *,
+    new_head: bool = False,
+    stochastic_depth_rate: float = 0.0,
+    rematerialise: bool = False,
+    gelu: str | None = None,
+    border: str = "drop",
+    include_preprocessing: bool = False,
+    dtype: Any = None,
+) -> keras.Model:
+    """An MLP-Mixer.
+
+    Source: "MLP-Mixer: An all-MLP Architecture for Vision" (arXiv 2105.01601), Table 1.
+
+    The first eight arguments and their rules are those of `keras.applications`.
+
+    Args:
+        include_top: Whether to end with the classification head.
+        weights: `None` for random weights; `"imagenet"` (trained on ImageNet-2012 alone);
+            `"imagenet21k"` (21,843 classes), where Google released it;
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
+            name of a released file.
+        input_tensor: Keras tensor to use as the image.
+        input_shape: (rows, columns, channels). Rows and columns must be known, and
+            have the number of patches of the weights. Default: (224, 224, 3).
+        pooling: Without the head: `None` for a feature map `[B, rows, columns, channels]`,
+            `"avg"` or `"max"` over it.
+        classes: Outputs of the head. Default: what the weights have; 1000 without weights.
+        classifier_activation: Activation of the head; `None` gives logits.
+        name: Name of the model. Default: that of the constructor in lower case.
+        new_head: Load everything but the head, which starts at zero with `classes` outputs, as
+            the papers do for fine-tuning.
+        stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
+        rematerialise: Whether training computes the inside of blocks again and does not keep it.
+        gelu: `"tanh"` or `"exact"`. Default: `"tanh"`, as Google's.
+        border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
+        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
+
+    Returns:
+        A functional `keras.Model`.
+
+    Raises:
+        ValueError: If an argument is out of its range, contradicts another, or does not fit the
+            weights.
+    """
+    ...
+
+
+def _constructor(variant: str, family: Family) -> Family:
+    """The constructor of a row of `VARIANTS`, with the signature of its family.
+
+    Args:
+        variant: A key of `VARIANTS`, and the name of the constructor.
+        family: Declares the arguments. Pyright takes its type for that of the constructor.
+    """
+    declared = inspect.signature(family)
+    name = declared.parameters["name"].replace(default=variant.lower())
+    parameters = {**declared.parameters, "name": name}
+    signature = declared.replace(parameters=list(parameters.values()))
+
+    @functools.wraps(family)
+    def construct(*positional: Any, **named: Any) -> keras.Model:
+        try:
+            arguments = signature.bind(*positional, **named)
+        except TypeError as error:
+            raise TypeError(f"{variant}() {error}. Its arguments: {list(parameters)}") from None
+        arguments.apply_defaults()
+        return build(variant, **arguments.arguments)
+
     construct.__name__ = construct.__qualname__ = variant
-    construct.__doc__ = _DOC.format(
-        **{**words, "summary": words["summary"].format(**facts)},
-        width=config.width,
-        names=_names(variant),
-    )
-    return construct
+    construct.__doc__ = _documentation(variant, family)
+    vars(construct)["__signature__"] = signature
+    return cast(Family, construct)
 
 
-def _names(variant: str) -> str:
+def _documentation(variant: str, family: Callable[..., keras.Model]) -> str:
+    """What sets the variant apart, then what the family has in common."""
     names = ", ".join(f'`"{name}"`' for name in available(variant))
-    text = f"or the name of a file: {names}" if names else "no file of it was released"
-    return "\n        ".join(textwrap.wrap(text, 91, break_on_hyphens=False))
+    files = f"Released files: {names}." if names else "No file of it was released."
+    files = textwrap.fill(files, 95, break_on_hyphens=False)
+    return f"{VARIANTS[variant].summary}\n\n{files}\n\n{inspect.getdoc(family)}\n"
 
 
-def _words(config: Config) -> dict[str, str]:
-    if isinstance(config, BiTConfig):
-        return _BIT_WORDS
-    return _MIXER_WORDS if isinstance(config, MixerConfig) else _VIT_WORDS
-
-
-def _vit(variant: str) -> Callable[..., keras.Model]:
-    """The constructor of a Vision Transformer."""
-
-    def construct(
-        include_top: bool = True,
-        weights: str | os.PathLike[str] | None = "imagenet",
-        input_tensor: Any = None,
-        input_shape: tuple[int | None, int | None, int] | None = None,
-        pooling: str | None = None,
-        classes: int = DEFAULT_CLASSES,
-        classifier_activation: Any = "softmax",
-        name: str = variant.lower(),
-        *,
-        new_head: bool = False,
-        classifier: str | None = None,
-        representation_size: int | None = None,
-        registers: int | None = None,
-        dropout_rate: float = 0.0,
-        attention_dropout_rate: float = 0.0,
-        stochastic_depth_rate: float = 0.0,
-        rematerialise: bool = False,
-        gelu: str | None = None,
-        border: str = "drop",
-        include_preprocessing: bool = False,
-        dtype: Any = None,
-    ) -> keras.Model:
-        return build(
-            variant,
-            weights,
-            classes,
-            new_head,
-            include_top=include_top,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            of_the_weights={
-                "classifier": classifier,
-                "representation_size": representation_size,
-                "registers": registers,
-                "gelu": gelu,
-            },
-            pooling=pooling,
-            classifier_activation=classifier_activation,
-            name=name,
-            dropout_rate=dropout_rate,
-            attention_dropout_rate=attention_dropout_rate,
-            stochastic_depth_rate=stochastic_depth_rate,
-            rematerialise=rematerialise,
-            border=border,
-            include_preprocessing=include_preprocessing,
-            dtype=dtype,
-        )
-
-    return _named(variant, construct)
-
-
-def _bit(variant: str) -> Callable[..., keras.Model]:
-    """The constructor of a BiT ResNet."""
-
-    def construct(
-        include_top: bool = True,
-        weights: str | os.PathLike[str] | None = "imagenet",
-        input_tensor: Any = None,
-        input_shape: tuple[int | None, int | None, int] | None = None,
-        pooling: str | None = None,
-        classes: int = DEFAULT_CLASSES,
-        classifier_activation: Any = "softmax",
-        name: str = variant.lower(),
-        *,
-        new_head: bool = False,
-        include_preprocessing: bool = False,
-        dtype: Any = None,
-    ) -> keras.Model:
-        return build(
-            variant,
-            weights,
-            classes,
-            new_head,
-            include_top=include_top,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            of_the_weights={},
-            pooling=pooling,
-            classifier_activation=classifier_activation,
-            name=name,
-            include_preprocessing=include_preprocessing,
-            dtype=dtype,
-        )
-
-    return _named(variant, construct)
-
-
-def _mixer(variant: str) -> Callable[..., keras.Model]:
-    """The constructor of an MLP-Mixer."""
-
-    def construct(
-        include_top: bool = True,
-        weights: str | os.PathLike[str] | None = "imagenet",
-        input_tensor: Any = None,
-        input_shape: tuple[int, int, int] | None = None,
-        pooling: str | None = None,
-        classes: int = DEFAULT_CLASSES,
-        classifier_activation: Any = "softmax",
-        name: str = variant.lower(),
-        *,
-        new_head: bool = False,
-        stochastic_depth_rate: float = 0.0,
-        rematerialise: bool = False,
-        gelu: str | None = None,
-        border: str = "drop",
-        include_preprocessing: bool = False,
-        dtype: Any = None,
-    ) -> keras.Model:
-        return build(
-            variant,
-            weights,
-            classes,
-            new_head,
-            include_top=include_top,
-            input_tensor=input_tensor,
-            input_shape=input_shape,
-            of_the_weights={"gelu": gelu},
-            pooling=pooling,
-            classifier_activation=classifier_activation,
-            name=name,
-            stochastic_depth_rate=stochastic_depth_rate,
-            rematerialise=rematerialise,
-            border=border,
-            include_preprocessing=include_preprocessing,
-            dtype=dtype,
-        )
-
-    return _named(variant, construct)
-
-
-ViT_Ti16 = _vit("ViT_Ti16")
-ViT_S16 = _vit("ViT_S16")
-ViT_S32 = _vit("ViT_S32")
-ViT_B8 = _vit("ViT_B8")
-ViT_B16 = _vit("ViT_B16")
-ViT_B32 = _vit("ViT_B32")
-ViT_L16 = _vit("ViT_L16")
-ViT_L32 = _vit("ViT_L32")
-ViT_H14 = _vit("ViT_H14")
-R_Ti16 = _vit("R_Ti16")
-R26_ViT_S32 = _vit("R26_ViT_S32")
-R26_ViT_B32 = _vit("R26_ViT_B32")
-R50_ViT_B16 = _vit("R50_ViT_B16")
-R50_ViT_L32 = _vit("R50_ViT_L32")
-BiT_R50x1 = _bit("BiT_R50x1")
-BiT_R50x3 = _bit("BiT_R50x3")
-BiT_R101x1 = _bit("BiT_R101x1")
-BiT_R101x3 = _bit("BiT_R101x3")
-BiT_R152x2 = _bit("BiT_R152x2")
-BiT_R152x4 = _bit("BiT_R152x4")
-Mixer_B16 = _mixer("Mixer_B16")
-Mixer_B32 = _mixer("Mixer_B32")
-Mixer_L16 = _mixer("Mixer_L16")
+ViT_Ti16 = _constructor("ViT_Ti16", _vit)
+ViT_S16 = _constructor("ViT_S16", _vit)
+ViT_S32 = _constructor("ViT_S32", _vit)
+ViT_B8 = _constructor("ViT_B8", _vit)
+ViT_B16 = _constructor("ViT_B16", _vit)
+ViT_B32 = _constructor("ViT_B32", _vit)
+ViT_L16 = _constructor("ViT_L16", _vit)
+ViT_L32 = _constructor("ViT_L32", _vit)
+ViT_H14 = _constructor("ViT_H14", _vit)
+R_Ti16 = _constructor("R_Ti16", _vit)
+R26_ViT_S32 = _constructor("R26_ViT_S32", _vit)
+R26_ViT_B32 = _constructor("R26_ViT_B32", _vit)
+R50_ViT_B16 = _constructor("R50_ViT_B16", _vit)
+R50_ViT_L32 = _constructor("R50_ViT_L32", _vit)
+BiT_R50x1 = _constructor("BiT_R50x1", _bit)
+BiT_R50x3 = _constructor("BiT_R50x3", _bit)
+BiT_R101x1 = _constructor("BiT_R101x1", _bit)
+BiT_R101x3 = _constructor("BiT_R101x3", _bit)
+BiT_R152x2 = _constructor("BiT_R152x2", _bit)
+BiT_R152x4 = _constructor("BiT_R152x4", _bit)
+Mixer_B16 = _constructor("Mixer_B16", _mixer)
+Mixer_B32 = _constructor("Mixer_B32", _mixer)
+Mixer_L16 = _constructor("Mixer_L16", _mixer)

@@ -18,7 +18,7 @@ from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.model_info import describe
 from keras_vit.models import VARIANTS
 from keras_vit.models.input_and_head import image_shape
-from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of
 
 
 class _DefaultClasses(int):
@@ -28,16 +28,19 @@ class _DefaultClasses(int):
 DEFAULT_CLASSES = _DefaultClasses(1000)
 
 
+# Arguments whose `None` means: what the weights have.
+_OF_THE_WEIGHTS = {"classifier", "representation_size", "registers", "gelu"}
+
+
 def build(
     variant: str,
+    *,
     weights: str | os.PathLike[str] | None,
     classes: int,
     new_head: bool,
-    *,
     include_top: bool,
     input_tensor: Any,
     input_shape: Any,
-    of_the_weights: dict[str, Any],
     **options: Any,
 ) -> keras.Model:
     """Builds a variant and loads what `weights` means.
@@ -50,22 +53,22 @@ def build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
-        of_the_weights: Options that the weights decide where they are `None`.
-        **options: The other options of the model.
+        **options: The other arguments of the constructor.
     """
     config = VARIANTS[variant]
     count = int(classes) if isinstance(classes, _DefaultClasses) else classes
-    if include_top and options["pooling"] is not None:
+    if include_top:
         options["pooling"] = None  # as in keras.applications, it only counts without the head
     if input_tensor is None and input_shape is None and not include_top and config.any_size:
         input_shape = image_shape((None, None), 3)
     settings: dict[str, Any] = {
-        **options,
-        **{name: value for name, value in of_the_weights.items() if value is not None},
         "include_top": include_top,
         "input_tensor": input_tensor,
         "input_shape": input_shape,
     }
+    for name, value in options.items():
+        if value is not None or name not in _OF_THE_WEIGHTS:
+            settings[name] = value
     if weights is not None and include_top and not new_head:
         _check_activation(options["classifier_activation"])
     if weights is None or _is_keras_file(weights):
@@ -82,10 +85,12 @@ def build(
     num_heads = getattr(config, "num_heads", None)
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
-    if info.architecture != config.architecture:
+    if info.config != config:
+        found = name_of(info.config)
         raise ValueError(
             f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "
-            f"{config.architecture}. Received: {info.architecture}{_same_as(info.architecture)}. "
+            f"{config.architecture}. Received: {info.config.architecture}"
+            f"{f', which is keras_vit.{found}' if found else ''}. "
             "`keras_vit.from_checkpoint` builds the model that a file describes."
         )
     if include_top and not new_head:
@@ -152,10 +157,3 @@ def _check_activation(activation: Any) -> None:
 
 def _is_keras_file(weights: Any) -> bool:
     return str(weights).endswith((".h5", ".keras")) and os.path.isfile(weights)
-
-
-def _same_as(architecture: dict[str, Any]) -> str:
-    for variant, config in VARIANTS.items():
-        if config.architecture == architecture:
-            return f", which is keras_vit.{variant}"
-    return ""

@@ -119,6 +119,7 @@ def convert(
         _check_model(info, model, checkpoint.path)
         source_arrays = {v: checkpoint.array_of(v) for v in checkpoint}
         source_shapes, source_format = checkpoint.arrays, checkpoint.format.title
+        family = checkpoint.format.family.name
     pair = None if image_size is None else as_pair(image_size, "image_size")
     converted = from_checkpoint(source, pair, num_heads=num_heads)
     rows, columns = (int(n) for n in converted.input_shape[1:3])
@@ -133,11 +134,11 @@ def convert(
         save_weights(converted, temporary, name)
         written = temporary / "model.safetensors" if temporary.is_dir() else temporary
         with Checkpoint(written) as checkpoint:
-            again = describe(checkpoint, getattr(info, "num_heads", None))
-        if again.architecture != info.architecture:
+            again = describe(checkpoint, getattr(info.config, "num_heads", None))
+        if again.config != info.config:
             raise ValueError(
                 f"The converted file describes another model than {str(source)!r}: "
-                f"{again.architecture}, not {info.architecture}. Nothing was written."
+                f"{again.config.architecture}, not {info.config.architecture}. Nothing was written."
             )
         # Into the same model: two large ones need not be in memory at once.
         _give_memory_back()
@@ -151,7 +152,7 @@ def convert(
     return Conversion(
         source_format,
         target_format,
-        name_of(info.architecture) or f"{info.family.name}, {info.architecture}",
+        name_of(info.config) or f"{family}, {info.config.architecture}",
         num_parameters,
         (rows, columns),
         moves,
@@ -170,11 +171,11 @@ def _check_model(info: Any, model: str | None, path: Path) -> None:
     if model is None:
         return
     check_choice("model", model, VARIANTS)
-    if VARIANTS[model].architecture != info.architecture:
-        found = name_of(info.architecture)
+    if VARIANTS[model] != info.config:
+        found = name_of(info.config)
         raise ValueError(
             f"{str(path)!r} is not a {model}. Expected: {VARIANTS[model].architecture}. Received: "
-            f"{info.architecture}{f', which is {found}' if found else ''}"
+            f"{info.config.architecture}{f', which is {found}' if found else ''}"
         )
 
 

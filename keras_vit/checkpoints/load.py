@@ -15,7 +15,7 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
-from keras_vit.checkpoints.model_info import CheckpointInfo, describe
+from keras_vit.checkpoints.model_info import ViTInfo, describe
 from keras_vit.checkpoints.model_variables import (
     layers_of,
     model_family,
@@ -86,9 +86,9 @@ def from_checkpoint(
             **options,
         }
         with weights_follow():
-            model = info.build(
+            model = info.config.build(
                 size,
-                **info.architecture,
+                **info.config.architecture,
                 include_top=include_top,
                 classes=classes if new_head else info.classes or 0,
                 classifier_activation=classifier_activation,
@@ -182,7 +182,7 @@ def _load(
             variable.assign(np.zeros(variable.shape, "float32"))  # no bias is one of zeros
             continue
         array = checkpoint[name]
-        if isinstance(info, CheckpointInfo) and name == "position_embedding/embedding":
+        if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
             layer = layers_of(model, PositionEmbedding)[0]
             has_class_row, grid = info.grid_size(image_size)
             if info.class_token and not has_class_row:

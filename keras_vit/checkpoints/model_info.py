@@ -5,43 +5,49 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family
+from keras_vit.checkpoints.names.keys import BIT, MIXER
 from keras_vit.checkpoints.names.templates import numbers_in
-from keras_vit.models import BiT, Mixer, ResNetStem, ViT
-from keras_vit.models.variants import ARCHITECTURE, MIXER_ARCHITECTURE
+from keras_vit.models import BiTConfig, MixerConfig, ResNetStem, ViTConfig
+from keras_vit.models.variants import Config
 
 _POSITIONS = "position_embedding/embedding"
 
 
 @dataclasses.dataclass(frozen=True)
-class CheckpointInfo:
+class Info:
+    """What a file says about a model of any family.
+
+    Attributes:
+        config: The architecture, as a row of `VARIANTS` has it.
+        classes: Outputs of the head, or `None` where the file has no head.
+        channels: Of the image.
+    """
+
+    config: Config
+    classes: int | None
+    channels: int
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTInfo(Info):
     """What a file says about a Vision Transformer.
 
     Attributes:
-        patch_size, width, depth, num_heads, mlp_dim: As in `ViT`.
-        stem: The hybrid's `ResNetStem`, or `None`.
         classifier: `"token"`, or `"gap"` where the file has no class token or its last norm
             is that of a mean.
         class_token, norm_after_pooling, gelu, norm_epsilon: As in `ViT`.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
-        classes: Outputs of the head, or `None` where the file has no head.
-        channels: Of the image.
         position_layout: Which rows the position embedding has, a layout of `names/layouts.py`.
         num_positions: Rows of the position embedding.
         saved_grid: (rows, columns) in patches, where the file says it.
     """
 
-    patch_size: int
-    width: int
-    depth: int
-    num_heads: int
-    mlp_dim: int
-    stem: ResNetStem | None
+    config: ViTConfig
     classifier: str
     class_token: bool
     norm_after_pooling: bool
@@ -50,29 +56,14 @@ class CheckpointInfo:
     has_layer_scale: bool
     registers: int
     representation_size: int | None
-    classes: int | None
-    channels: int
     position_layout: str
     num_positions: int
     saved_grid: tuple[int, int] | None = None
 
-    family: ClassVar[Family] = VIT
-    build: ClassVar[Any] = staticmethod(ViT)
-
-    @property
-    def stride(self) -> int:
-        """Image pixels per patch, along one side."""
-        return self.patch_size * (self.stem.stride if self.stem else 1)
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `ViT` that define the encoder."""
-        return {name: getattr(self, name) for name in ARCHITECTURE}
-
     def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
         """(rows, columns) in pixels: what is wanted, or what the file was trained at."""
         _, (rows, columns) = self.grid_size(wanted)
-        return wanted or (rows * self.stride, columns * self.stride)
+        return wanted or (rows * self.config.stride, columns * self.config.stride)
 
     def settings(self, new_head: bool) -> dict[str, Any]:
         """The other arguments of `ViT`; a new head comes without `pre_logits`."""
@@ -104,8 +95,9 @@ class CheckpointInfo:
         }[self.position_layout]
         wanted = None
         if image_size is not None:
-            rows, columns = (-(-n // (self.stride // self.patch_size)) for n in image_size)
-            wanted = rows // self.patch_size, columns // self.patch_size
+            patch_size = self.config.patch_size
+            rows, columns = (-(-n // (self.config.stride // patch_size)) for n in image_size)
+            wanted = rows // patch_size, columns // patch_size
         counts = [(has_row, self.num_positions - has_row) for has_row in class_rows]
         for has_row, count in counts:
             if self.saved_grid is not None and math.prod(self.saved_grid) == count:
@@ -120,33 +112,13 @@ class CheckpointInfo:
         raise ValueError(
             f"The file has {count} positions, which is not a square grid, so the "
             "image size that it was trained at must be given as `image_size=(rows, columns)`, "
-            f"with {count} patches of {self.stride} pixels. Received: "
+            f"with {count} patches of {self.config.stride} pixels. Received: "
             f"image_size={image_size}"
         )
 
 
-@dataclasses.dataclass(frozen=True)
-class BiTInfo:
-    """What a file says about a BiT ResNet.
-
-    Attributes:
-        block_sizes, width_factor: As in `BiT`.
-        classes: Outputs of the head, or `None` where the file has no head.
-        channels: Of the image.
-    """
-
-    block_sizes: tuple[int, ...]
-    width_factor: float
-    classes: int | None
-    channels: int
-
-    family: ClassVar[Family] = BIT
-    build: ClassVar[Any] = staticmethod(BiT)
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `BiT` that define the layers."""
-        return {"block_sizes": self.block_sizes, "width_factor": self.width_factor}
+class BiTInfo(Info):
+    """What a file says about a BiT ResNet."""
 
     def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
         """(rows, columns) in pixels: any will do, and the paper pre-trains at 224."""
@@ -158,32 +130,15 @@ class BiTInfo:
 
 
 @dataclasses.dataclass(frozen=True)
-class MixerInfo:
+class MixerInfo(Info):
     """What a file says about an MLP-Mixer.
 
     Attributes:
-        patch_size, width, depth, tokens_mlp_dim, channels_mlp_dim: As in `Mixer`.
         num_tokens: Patches that the token MLPs are made for.
-        classes: Outputs of the head, or `None` where the file has no head.
-        channels: Of the image.
     """
 
-    patch_size: int
-    width: int
-    depth: int
-    tokens_mlp_dim: int
-    channels_mlp_dim: int
+    config: MixerConfig
     num_tokens: int
-    classes: int | None
-    channels: int
-
-    family: ClassVar[Family] = MIXER
-    build: ClassVar[Any] = staticmethod(Mixer)
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `Mixer` that define the layers."""
-        return {name: getattr(self, name) for name in MIXER_ARCHITECTURE}
 
     def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
         """(rows, columns) in pixels: what is wanted if it has the file's patches, or a square.
@@ -191,12 +146,12 @@ class MixerInfo:
         Raises:
             ValueError: If the file is for another number of patches.
         """
-        side = math.isqrt(self.num_tokens)
-        size = wanted or (side * self.patch_size, side * self.patch_size)
-        if math.prod(n // self.patch_size for n in size) != self.num_tokens:
+        side, patch_size = math.isqrt(self.num_tokens), self.config.patch_size
+        size = wanted or (side * patch_size, side * patch_size)
+        if math.prod(n // patch_size for n in size) != self.num_tokens:
             raise ValueError(
                 "A Mixer is made for one number of patches and cannot be resized. The file has "
-                f"{self.num_tokens} patches of {self.patch_size} pixels. Received: "
+                f"{self.num_tokens} patches of {patch_size} pixels. Received: "
                 f"image_size={wanted}"
             )
         return size
@@ -206,9 +161,7 @@ class MixerInfo:
         return {"name": "mixer"}
 
 
-def describe(
-    checkpoint: Checkpoint, num_heads: int | None = None
-) -> CheckpointInfo | BiTInfo | MixerInfo:
+def describe(checkpoint: Checkpoint, num_heads: int | None = None) -> ViTInfo | BiTInfo | MixerInfo:
     """Reads the architecture off the names and shapes of a checkpoint.
 
     Args:
@@ -251,14 +204,19 @@ def _block_sizes(template: str, names: Iterable[str]) -> tuple[int, ...]:
     return tuple(blocks.count(b + 1) for b in range(len(set(blocks))))
 
 
+def _classes(checkpoint: Checkpoint) -> int | None:
+    return checkpoint.shapes["head/bias"][0] if "head/bias" in checkpoint.shapes else None
+
+
 def _describe_bit(checkpoint: Checkpoint) -> BiTInfo:
     _check_ranks(checkpoint, {"root_conv/kernel": 4}, {"head/bias": 1})
-    shapes = checkpoint.shapes
-    *_, channels, root_width = shapes["root_conv/kernel"]
+    *_, channels, root_width = checkpoint.shapes["root_conv/kernel"]
     return BiTInfo(
-        block_sizes=_block_sizes("block{b}_unit{u:02}_a_conv/kernel", checkpoint),
-        width_factor=root_width / 64,
-        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
+        BiTConfig(
+            block_sizes=_block_sizes("block{b}_unit{u:02}_a_conv/kernel", checkpoint),
+            width_factor=root_width / 64,
+        ),
+        classes=_classes(checkpoint),
         channels=channels,
     )
 
@@ -269,14 +227,16 @@ def _describe_mixer(checkpoint: Checkpoint) -> MixerInfo:
     _check_ranks(checkpoint, {patches: 4, tokens: 2, channels: 2}, {"head/bias": 1})
     shapes = checkpoint.shapes
     return MixerInfo(
-        patch_size=_square(checkpoint, patches),
-        width=shapes[patches][3],
-        depth=len(_count("mixer_block_{i}/token_norm/gamma", shapes)),
-        tokens_mlp_dim=shapes[tokens][1],
-        channels_mlp_dim=shapes[channels][1],
-        num_tokens=shapes[tokens][0],
-        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
+        MixerConfig(
+            patch_size=_square(checkpoint, patches),
+            width=shapes[patches][3],
+            depth=len(_count("mixer_block_{i}/token_norm/gamma", shapes)),
+            tokens_mlp_dim=shapes[tokens][1],
+            channels_mlp_dim=shapes[channels][1],
+        ),
+        classes=_classes(checkpoint),
         channels=shapes[patches][2],
+        num_tokens=shapes[tokens][0],
     )
 
 
@@ -291,7 +251,7 @@ def _square(checkpoint: Checkpoint, kernel: str) -> int:
     return rows
 
 
-def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> CheckpointInfo:
+def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
     stem_conv = "stem_root_conv/kernel"
     _check_ranks(
@@ -303,26 +263,30 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> CheckpointIn
         },
     )  # fmt: skip
     shapes = checkpoint.shapes
-    patch_size = _square(checkpoint, patches)
     channels, width = shapes[patches][2:]
     stem = None
     if stem_conv in shapes:
         channels, root_width = shapes[stem_conv][2:]
         units = _block_sizes("stem_block{b}_unit{u}_conv1/kernel", checkpoint)
         stem = ResNetStem(units, root_width / 64)
+    config = ViTConfig(
+        patch_size=_square(checkpoint, patches),
+        width=width,
+        depth=len(_count("block_{i}/attention_norm/gamma", shapes)),
+        num_heads=checkpoint.num_heads(num_heads),
+        mlp_dim=shapes[hidden][1],
+        stem=stem,
+    )
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
     class_token = "class_token/token" in shapes
     norm_after_pooling = "pooled_norm/gamma" in shapes
     by_mean = norm_after_pooling or not class_token
     gelu, epsilon = said.get("gelu"), said.get("norm_epsilon")
-    return CheckpointInfo(
-        patch_size=patch_size,
-        width=width,
-        depth=len(_count("block_{i}/attention_norm/gamma", shapes)),
-        num_heads=checkpoint.num_heads(num_heads),
-        mlp_dim=shapes[hidden][1],
-        stem=stem,
+    return ViTInfo(
+        config,
+        classes=_classes(checkpoint),
+        channels=channels,
         classifier="gap" if by_mean or said.get("classifier") == "gap" else "token",
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
@@ -335,11 +299,9 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> CheckpointIn
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
-        classes=shapes["head/bias"][0] if "head/bias" in shapes else None,
-        channels=channels,
         position_layout=positions_key.layout,
         num_positions=shapes[_POSITIONS][1],
-        saved_grid=_saved_grid(said, patch_size * (stem.stride if stem else 1)),
+        saved_grid=_saved_grid(said, config.stride),
     )
 
 

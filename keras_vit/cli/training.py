@@ -107,7 +107,7 @@ ARGUMENTS = (
 )
 
 
-def main(description: str, settings_for: Callable[..., Settings], **defaults: str) -> int:
+def main(description: str | None, settings_for: Callable[..., Settings], **defaults: str) -> int:
     """The body of a tool that trains.
 
     Args:

@@ -10,8 +10,10 @@
 
 `accuracy` gives top-1 and top-5 with confidence intervals, ReaL accuracy, a row for each class and
 the confusion matrix; the others learn from the features of a frozen model.
+`run` and `few_shot_report` write a folder with all of it.
 """
 
+from keras_vit.evaluate import few_shot_report, run
 from keras_vit.evaluate.accuracy import accuracy
 from keras_vit.evaluate.evaluation_data import EvaluationData, open_data
 from keras_vit.evaluate.features import extract_features, extract_labelled_features, feature_model
@@ -41,11 +43,13 @@ __all__ = [
     "extract_features",
     "extract_labelled_features",
     "feature_model",
+    "few_shot_report",
     "fit_least_squares",
     "linear_probe",
     "nearest_neighbours",
     "open_data",
     "real_accuracy",
     "real_labels",
+    "run",
     "wilson_interval",
 ]

@@ -11,12 +11,19 @@ from keras_vit.models.resnet_stem import ResNetStem
 from keras_vit.models.vit import ViT
 
 DEFAULT_IMAGE_SIZE = 224
-ARCHITECTURE = ("patch_size", "width", "depth", "num_heads", "mlp_dim", "stem")
-MIXER_ARCHITECTURE = ("patch_size", "width", "depth", "tokens_mlp_dim", "channels_mlp_dim")
+
+
+class Row:
+    """A row of `VARIANTS`. Two are equal if they say the same but for the title."""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """The arguments of `ViT`, `BiT` or `Mixer` that define the layers."""
+        return {name: value for name, value in vars(self).items() if name != "title"}
 
 
 @dataclasses.dataclass(frozen=True)
-class ViTConfig:
+class ViTConfig(Row):
     """What makes one Vision Transformer differ from another (paper, Table 1).
 
     Attributes:
@@ -37,24 +44,28 @@ class ViTConfig:
     num_heads: int
     mlp_dim: int
     stem: ResNetStem | None = None
-    title: str = ""
+    title: str = dataclasses.field(default="", compare=False)
 
     build: ClassVar[Any] = staticmethod(ViT)
     any_size: ClassVar[bool] = True
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `ViT` that define the encoder."""
-        return {name: getattr(self, name) for name in ARCHITECTURE}
 
     @property
     def stride(self) -> int:
         """Image pixels per token, along one side."""
         return self.patch_size * (self.stem.stride if self.stem is not None else 1)
 
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        stem = " (after a ResNet stem)" if self.stem is not None else ""
+        return (
+            f"{self.title}: patches of {self.stride} pixels{stem}, width {self.width}, "
+            f"{self.depth} blocks, {self.num_heads} heads."
+        )
+
 
 @dataclasses.dataclass(frozen=True)
-class BiTConfig:
+class BiTConfig(Row):
     """What makes one BiT ResNet differ from another (arXiv 1912.11370, section 3.1).
 
     Attributes:
@@ -65,15 +76,10 @@ class BiTConfig:
 
     block_sizes: tuple[int, ...]
     width_factor: float = 1
-    title: str = ""
+    title: str = dataclasses.field(default="", compare=False)
 
     build: ClassVar[Any] = staticmethod(BiT)
     any_size: ClassVar[bool] = True
-
-    @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `BiT` that define the layers."""
-        return {"block_sizes": self.block_sizes, "width_factor": self.width_factor}
 
     @property
     def width(self) -> int:
@@ -85,9 +91,17 @@ class BiTConfig:
         """Image pixels per pixel of the feature map, along one side."""
         return 4 * 2 ** (len(self.block_sizes) - 1)
 
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        return (
+            f"{self.title}: a ResNet with GroupNorm, units per block {self.block_sizes}, "
+            f"width x {self.width_factor}, {self.width} channels."
+        )
+
 
 @dataclasses.dataclass(frozen=True)
-class MixerConfig:
+class MixerConfig(Row):
     """What makes one MLP-Mixer differ from another (arXiv 2105.01601, Table 1).
 
     Attributes:
@@ -104,20 +118,23 @@ class MixerConfig:
     depth: int
     tokens_mlp_dim: int
     channels_mlp_dim: int
-    title: str = ""
+    title: str = dataclasses.field(default="", compare=False)
 
     build: ClassVar[Any] = staticmethod(Mixer)
     any_size: ClassVar[bool] = False  # a weight for each position
 
     @property
-    def architecture(self) -> dict[str, Any]:
-        """The arguments of `Mixer` that define the layers."""
-        return {name: getattr(self, name) for name in MIXER_ARCHITECTURE}
-
-    @property
     def stride(self) -> int:
         """Image pixels per token, along one side."""
         return self.patch_size
+
+    @property
+    def summary(self) -> str:
+        """What sets it apart, in a sentence."""
+        return (
+            f"{self.title}: patches of {self.patch_size} pixels, width {self.width}, "
+            f"{self.depth} blocks of two MLPs."
+        )
 
 
 Config = ViTConfig | BiTConfig | MixerConfig
@@ -155,9 +172,6 @@ VARIANTS: dict[str, Config] = {
 }
 
 
-def name_of(architecture: dict[str, Any]) -> str | None:
-    """The variant that has this architecture, if there is one."""
-    for name, config in VARIANTS.items():
-        if config.architecture == architecture:
-            return name
-    return None
+def name_of(config: Config) -> str | None:
+    """The variant with the architecture of `config`, if there is one."""
+    return next((name for name, row in VARIANTS.items() if row == config), None)

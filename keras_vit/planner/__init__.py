@@ -4,9 +4,10 @@
     plan.exaflops, plan.memory, plan.communication, plan.days
 
 Everything follows from the row of a model in `keras_vit.VARIANTS` and the row of a device in
-`DEVICES`; no model is built.
+`DEVICES`; no model is built. `costs` counts those of a model that is there, `report` prints tables.
 """
 
+from keras_vit.planner import costs, report
 from keras_vit.planner.architecture import parts
 from keras_vit.planner.device_memory import memory
 from keras_vit.planner.devices import DEVICES, Device
@@ -33,6 +34,7 @@ __all__ = [
     "Part",
     "Plan",
     "communication",
+    "costs",
     "fits",
     "forward_macs",
     "memory",
@@ -40,5 +42,6 @@ __all__ = [
     "parts",
     "plan",
     "pretraining_exaflops",
+    "report",
     "training_flops",
 ]

@@ -1,5 +1,9 @@
-"""Draws arrays as pictures: the only package with matplotlib."""
+"""Draws arrays as pictures: the only package with matplotlib.
 
+`charts` compares models, `paper_figures` are the figures of the ViT paper.
+"""
+
+from keras_vit.plots import charts, paper_figures
 from keras_vit.plots.base import (
     RIGHT,
     TRAINING,
@@ -9,6 +13,7 @@ from keras_vit.plots.base import (
     require_matplotlib,
     save,
 )
+from keras_vit.plots.confusion import confusion_figure
 from keras_vit.plots.training import photo_rows, predictions_grid, training_curves
 
 __all__ = [
@@ -16,7 +21,10 @@ __all__ = [
     "TRAINING",
     "VALIDATION",
     "WRONG",
+    "charts",
+    "confusion_figure",
     "new_figure",
+    "paper_figures",
     "photo_rows",
     "predictions_grid",
     "require_matplotlib",

@@ -7,10 +7,12 @@
     model.fit(data.repeat(), epochs=1, steps_per_epoch=recipe.total_steps)
 
 The rows are in `paper_tables.py`. What a recipe says about images (batch, size, crop, augmentation)
-is for the input pipeline: `keras_vit.data.from_folder(folder, **recipe.data_args())`.
+is for the input pipeline: `keras_vit.data.from_folder(folder, **recipe.data_args())`. Its parts
+are in `optimizers`, `schedules` and `losses`.
 """
 
 from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation
+from keras_vit.recipes import losses, optimizers, schedules
 from keras_vit.recipes.papers import get, names
 from keras_vit.recipes.recipe import Recipe
 from keras_vit.recipes.short import fine_tune_recipe, from_scratch_recipe
@@ -22,5 +24,8 @@ __all__ = [
     "fine_tune_recipe",
     "from_scratch_recipe",
     "get",
+    "losses",
     "names",
+    "optimizers",
+    "schedules",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import importlib.util
+import inspect
 import re
 import subprocess
 import sys
@@ -17,45 +18,85 @@ import keras_vit
 from keras_vit import planner
 from keras_vit.applications.released_files import RELEASED
 
+PACKAGES = [
+    module
+    for name in keras_vit.__all__
+    if inspect.ismodule(module := getattr(keras_vit, name)) and hasattr(module, "__path__")
+]
+
+
+def _printed(script: str) -> list[str]:
+    """The words of the last line that a new process prints."""
+    result = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    return result.stdout.splitlines()[-1].split()
+
 
 def _imported(statement: str) -> set[str]:
     """Top-level modules after a statement, in a new process."""
     script = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
-    result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    return set(result.stdout.splitlines()[-1].split())
+    return set(_printed(script))
 
 
-def test_importing_the_package_imports_nothing_heavy_beside_keras():
-    extra = _imported("import keras_vit") - _imported("import keras")
-    assert "keras_vit" in extra
-    assert extra - set(sys.stdlib_module_names) == {"keras_vit"}
+USE_ALL = "import keras_vit; [getattr(keras_vit, name) for name in keras_vit.__all__]"
+
+
+@pytest.mark.parametrize("statement", ["import keras_vit", USE_ALL])
+def test_the_package_imports_nothing_heavy_beside_keras(statement):
+    extra = _imported(statement) - _imported("import keras")
+    assert extra - set(sys.stdlib_module_names) == {"keras_vit", "lazy_loader"}
+
+
+def test_importing_the_package_registers_all_that_a_saved_model_may_name():
+    classes = {
+        f"keras_vit>{node.name}"
+        for path in (ROOT / "keras_vit").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.ClassDef)
+        and any("register_keras_serializable" in ast.unparse(d) for d in node.decorator_list)
+    }
+    assert "keras_vit>PatchEmbed" in classes
+    registered = _printed("import keras, keras_vit; print(*keras.saving.get_custom_objects())")
+    assert classes <= set(registered)
 
 
 def test_the_public_names_are_there_and_documented():
-    for name in keras_vit.__all__:
-        value = getattr(keras_vit, name)
-        assert getattr(value, "__doc__", None), f"{name} has no docstring"
+    for module in (keras_vit, *PACKAGES):
+        assert len(module.__all__) == len(set(module.__all__)), module.__name__
+        for name in module.__all__:
+            value = getattr(module, name)
+            assert getattr(value, "__doc__", None), f"{name} of {module.__name__} has no docstring"
+            assert name in dir(module)
 
 
-def test_the_installed_package_works_without_the_repository(tmp_path):
-    """`pip install .` into an empty folder: the class names must be in the wheel."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [*pip, "--no-deps", "--no-build-isolation", "--target", str(tmp_path), str(ROOT)],
-        check=True,
+def test_every_package_is_public_or_named_here_as_one_that_is_not():
+    folders = {path.parent.name for path in (ROOT / "keras_vit").glob("*/__init__.py")}
+    assert folders - set(keras_vit.__all__) == {"cli", "utils"}
+
+
+def test_a_misspelt_name_is_an_error_that_names_the_nearest():
+    result = subprocess.run(
+        [sys.executable, "-c", "import keras_vit; keras_vit.ViT_B61"],
         capture_output=True,
+        text=True,
+        cwd=ROOT,
     )
+    assert "Did you mean: 'ViT_B16'" in result.stderr
+
+
+def test_the_installed_package_works_without_the_repository(installed):
+    """The class names, the stub and `py.typed` must be in the wheel."""
     script = (
-        f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import keras_vit; "
+        f"import sys; sys.path.insert(0, {str(installed)!r}); import keras_vit; "
         "from keras_vit.data.preprocessing import labels; "
         "print(keras_vit.__file__, labels(1000)[0])"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=installed
     )
-    assert str(tmp_path) in result.stdout and "n01440764" in result.stdout
+    assert str(installed) in result.stdout and "n01440764" in result.stdout
+    assert (installed / "keras_vit" / "py.typed").exists()
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
