@@ -1,5 +1,9 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`."""
 
+from keras_vit.utils.startup import quiet_commands
+
+quiet_commands()  # before Keras is imported, which imports TensorFlow
+
 from keras_vit import distribution, evaluate, layers, planner, recipes
 from keras_vit.analysis import (
     attention_maps,

@@ -19,6 +19,7 @@ import numpy as np
 
 from keras_vit.checkpoints.model_arrays import Arrays, warn_of_lost_settings
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
+from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import replacing
 
 _KERAS_SUFFIXES = (".weights.h5", ".keras")
@@ -70,8 +71,8 @@ def save_weights(
 
 
 def format_name(path: Path, wanted: str | None) -> str:
-    if wanted is not None and wanted not in FORMAT_NAMES:
-        raise ValueError(f"`format` must be one of {FORMAT_NAMES}. Received: format={wanted!r}")
+    if wanted is not None:
+        check_choice("format", wanted, FORMAT_NAMES)
     is_keras = path.name.endswith(_KERAS_SUFFIXES)
     name = wanted
     if name is None and (is_keras or path.suffix == ".npz"):

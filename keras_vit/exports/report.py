@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from keras_vit.data.preprocessing import preprocess_input
-from keras_vit.exports import FORMATS
-from keras_vit.exports.tflite.quantize import QUANTIZATIONS
 from keras_vit.utils.backend import ops
+from keras_vit.utils.numbers import readable
+from keras_vit.utils.tables import Page, Table
 
 Runner = Callable[[np.ndarray], np.ndarray]
 
@@ -41,44 +41,6 @@ class Measured:
     top1: float | None
     milliseconds: float
     model_milliseconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A file to be made.
-
-    Attributes:
-        format: A key of `exports.FORMATS`.
-        quantize: One of `exports.quantize.QUANTIZATIONS`, or `None`.
-    """
-
-    format: str
-    quantize: str | None = None
-
-    def name(self, stem: str) -> str:
-        """`stem_int8.tflite`, for example."""
-        suffix = FORMATS[self.format][2] or f"_{self.format}"
-        return f"{stem}{'' if self.quantize is None else f'_{self.quantize}'}{suffix}"
-
-
-def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planned]:
-    """What to make for a choice of formats and, for TFLite, of quantisations.
-
-    Raises:
-        ValueError: If a name is unknown, or there is a quantisation without TFLite.
-    """
-    for names, known in ((formats, FORMATS), (quantize, QUANTIZATIONS)):
-        if unknown := [name for name in names if name not in known]:
-            raise ValueError(f"Expected some of {', '.join(known)}. Received: {unknown}")
-    if quantize and "tflite" not in formats:
-        raise ValueError(
-            f"Only TFLite files are quantised: add tflite to the formats {', '.join(formats)}."
-        )
-    files = []
-    for name in formats:
-        files += [Planned(name)]
-        files += [Planned(name, each) for each in quantize if name == "tflite"]
-    return files
 
 
 def keras_runner(model: Any) -> Runner:
@@ -198,15 +160,19 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def table(rows: Sequence[Measured]) -> list[str]:
-    """The lines of a table."""
-    heads = ("MiB", 7), ("difference", 11), ("agree", 7), ("top-1", 7), ("ms", 7), ("Keras ms", 9)
-    lines = [f"{'file':32} " + " ".join(f"{head:>{width}}" for head, width in heads)]
-    for row in rows:
-        top1 = "-" if row.top1 is None else f"{100 * row.top1:.1f}%"
-        lines.append(
-            f"{row.path.name:32} {row.size / 2**20:7.1f} {row.difference:11.1e} "
-            f"{100 * row.agreement:6.1f}% {top1:>7} {row.milliseconds:7.1f} "
-            f"{row.model_milliseconds:9.1f}"
+def table(rows: Sequence[Measured]) -> Page:
+    """A row for each file."""
+    heads = ("file", "MiB", "difference", "agree", "top-1", "ms", "Keras ms")
+    cells = [
+        (
+            row.path.name,
+            readable(row.size / 2**20),
+            f"{row.difference:.1e}",
+            f"{100 * row.agreement:.1f}%",
+            "-" if row.top1 is None else f"{100 * row.top1:.1f}%",
+            readable(row.milliseconds),
+            readable(row.model_milliseconds),
         )
-    return lines
+        for row in rows
+    ]
+    return Page(Table(cells, heads))

@@ -9,7 +9,7 @@ from keras_vit.plots.base import (
     require_matplotlib,
     save,
 )
-from keras_vit.plots.training import photo_rows, predictions_grid, training_curves
+from keras_vit.plots.training import predictions_grid, training_curves
 
 __all__ = [
     "RIGHT",
@@ -17,7 +17,6 @@ __all__ = [
     "VALIDATION",
     "WRONG",
     "new_figure",
-    "photo_rows",
     "predictions_grid",
     "require_matplotlib",
     "save",

@@ -88,7 +88,7 @@ def test_the_tool(model, photos, tmp_path):
 
 
 def test_what_is_planned_is_known():
-    from keras_vit.exports.report import planned
+    from keras_vit.exports.deploy import planned
 
     names = [each.name("vit") for each in planned(["tflite", "onnx"], ["int8", "float16"])]
     assert names == ["vit.tflite", "vit_int8.tflite", "vit_float16.tflite", "vit.onnx"]
