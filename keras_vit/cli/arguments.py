@@ -36,6 +36,7 @@ class Option:
         metavar: What stands for its value in the help; empty for an option without a value.
         type: Makes the value from the text.
         dest: The library's name of it. Default: its own.
+        const: Its value where it stands without one; `None` if it may not.
     """
 
     group: str
@@ -43,6 +44,7 @@ class Option:
     metavar: str = ""
     type: Callable[[str], Any] = str
     dest: str | None = None
+    const: str | None = None
 
 
 OPTIONS = {
@@ -63,7 +65,7 @@ OPTIONS = {
         "hardware", "how many, or their names: GPU:0,GPU:1", "DEVICES", device_names
     ),
     "--precision": Option("hardware", "float32, mixed_bfloat16 or auto", "DTYPE", dest="dtype"),
-    "--xla": Option("hardware", f"compile with XLA: {', '.join(XLA)}", "WHEN"),
+    "--xla": Option("hardware", f"compile with XLA: {', '.join(XLA)}", "WHEN", const="on"),
     "--out": Option("output", "the folder to write", "FOLDER"),
     "--overwrite": Option("output", "write it again; a folder is kept as FOLDER.old"),
 }
@@ -113,6 +115,7 @@ class Parser:
         metavar: str = "",
         type: Callable[[str], Any] = str,
         dest: str | None = None,
+        const: str | None = None,
         default: Any = None,
         **keywords: Any,
     ) -> None:
@@ -121,14 +124,16 @@ class Parser:
         Args:
             default: Its value if it is not given. A text in parentheses only says in the help what
                 the library takes.
-            **keywords: `nargs`, `const` and `required` are those of argparse.
+            **keywords: `nargs` and `required` are those of argparse.
         """
         if metavar:
             keywords |= {"metavar": metavar, "type": type}
         else:
             keywords |= {"action": "store_true"}
         if dest is not None:
-            keywords["dest"] = dest
+            keywords |= {"dest": dest}
+        if const is not None:
+            keywords |= {"nargs": "?", "const": const}
         if default is not None:
             said = str(default).removeprefix("(").removesuffix(")")
             help = f"{help} (default: {said})"
@@ -165,7 +170,7 @@ def _dashed(name: str) -> str:
 def called_as(command: str) -> str:
     """How to call a command in the way in which this process was called."""
     program = Path(sys.argv[0])
-    if program.name == "__main__.py":
+    if program.parts[-2:] == ("keras_vit", "__main__.py"):
         return f"python -m keras_vit {command}"
     if program.suffix == ".py" and program.parent.name == "tools":
         return f"python {program.with_name(command.replace('-', '_'))}.py"

@@ -58,9 +58,9 @@ def fit_page(fits: Sequence[Fit]) -> Page:
         "",
         "million",
         f"GB, batch {fits[0].batch_size}",
-        "rematerialised",
+        "GB, remat.",
         "largest batch",
-        "rematerialised",
+        "batch, remat.",
         "fits",
     )
     rows = [
@@ -75,7 +75,10 @@ def fit_page(fits: Sequence[Fit]) -> Page:
         )
         for fit in fits
     ]
-    return Page(Table(rows, heads, left=(0, 6)))
+    return Page(
+        Table(rows, heads, left=(0, 6)),
+        "remat.: with rematerialisation, which computes the inside of blocks again.",
+    )
 
 
 def paper_page() -> Page:

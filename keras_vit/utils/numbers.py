@@ -16,8 +16,10 @@ def readable(number: float) -> str:
         digits = 0
     elif size >= 9.995:
         digits = 1
-    elif size >= 0.0995 or size == 0:
+    elif size >= 0.0995:
         digits = 2
+    elif size == 0:
+        digits = 0
     else:
         digits = 1 - math.floor(math.log10(size))
     return f"{number:,.{digits}f}"

@@ -42,12 +42,14 @@ class Table:
         table = RichTable(
             box=box,
             show_header=bool(self.heads),
+            show_edge=False,
             pad_edge=False,
-            padding=(0, 2 if box is None else 1, 0, 0),
+            padding=(0, 2 if box is None else 0, 0, 0),
         )
-        for column in range(len(self.heads or self.rows[0])):
-            justify = "left" if column in self.left else "right"
-            table.add_column(Text(self.heads[column] if self.heads else ""), justify=justify)
+        for i in range(len(self.heads or self.rows[0])):
+            head = Text(self.heads[i] if self.heads else "")
+            # What is too wide for a terminal goes on below; nothing is left out.
+            table.add_column(head, justify="left" if i in self.left else "right", overflow="fold")
         for row in self.rows:
             # Not plain strings: in these, rich takes brackets for markup.
             table.add_row(*(Text(cell) for cell in row))

@@ -308,7 +308,7 @@ def test_pages_say_everything():
         assert part in text
     assert len(lines_of(report.paper_page())) == 19
     assert len(lines_of(report.device_page())) == 2 * len(planner.DEVICES) + 3
-    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 1
+    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 2
 
 
 def test_the_picture_is_not_written_over_another(tmp_path):

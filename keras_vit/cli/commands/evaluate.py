@@ -4,8 +4,9 @@ keras-vit evaluate photos/test --model runs/photos
 keras-vit evaluate imagenet/val --model ViT_B16 --resize crop --out evaluation
 keras-vit evaluate imagenet_v2 --model ViT_S16 --batch-size 64
 
-DATA is a folder with a folder for each class, ImageNet's validation images in any of their usual
-layouts, TFRecords of keras_vit, the name of a TensorFlow data set, or digits.
+DATA is a folder with a folder for each class, ImageNet's validation images in
+any of their usual layouts, TFRecords of keras_vit, the name of a TensorFlow
+data set, or digits.
 """
 
 from __future__ import annotations

@@ -23,11 +23,11 @@ def add_arguments(parser: Parser) -> None:
     parser.shared("--weights", weights="(imagenet)")
     parser.add("--calibrate", "data", "photos for int8 and int4, not those of --check", "FOLDER")
     parser.add("--check", "data", "photos, or a folder for each class, to measure with", "FOLDER")
-    parser.add("--format", "output", "what to write, with commas between", "FORMATS", names,
-               default=list(FORMATS))  # fmt: skip
-    parser.add("--quantize", "output", f"TFLite also as {', '.join(QUANTIZATIONS)}", "KINDS", names)
-    parser.shared("--out", "--overwrite", out="exported",
-                  help="files in the folder may be replaced")  # fmt: skip
+    parser.add("--format", "output", "what to write, with commas between", "FORMAT", names,
+               default=",".join(FORMATS))  # fmt: skip
+    parser.add("--quantize", "output", f"TFLite also as {', '.join(QUANTIZATIONS)}", "KIND", names)
+    parser.shared("--out", out="exported")
+    parser.shared("--overwrite", help="files in the folder may be replaced")
 
 
 def names(text: str) -> list[str]:

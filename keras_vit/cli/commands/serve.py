@@ -3,8 +3,9 @@
 keras-vit serve models/vit
 curl -s localhost:8501/v1/models/vit:predict -d '{"instances": [{"b64": "'$(base64 -w0 a.jpg)'"}]}'
 
-FOLDER is a SavedModel, or holds versions of one: models/vit/1, models/vit/2. The interfaces are
-those of TF Serving. The server is for this machine only, not for production. Ctrl-C ends it.
+FOLDER is a SavedModel, or holds versions of one: models/vit/1, models/vit/2.
+The interfaces are those of TF Serving. The server is for this machine only,
+not for production. Ctrl-C ends it.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@ keras-vit train --data imagenet_tfrecords --model ViT_B16 --out runs/b16
 keras-vit train --data imagenet2012 --model ViT_S16 --recipe augreg --augmentation light2
 keras-vit train --data photos --strategy cpu --devices 2 --dry-run
 
-`imagenet_tfrecords` is a folder that `keras_vit.data.write_records` has made, `imagenet2012` the
-name of a TensorFlow data set, `photos` a folder with one folder of images per class. Without
---data a small model learns handwritten digits. The recipes are for many images: a pretrained
-model learns a few thousand better with `finetune`. --dry-run prints steps, FLOPs and memory first.
+`imagenet_tfrecords` is a folder that `keras_vit.data.write_records` has made,
+`imagenet2012` the name of a TensorFlow data set, `photos` a folder with one
+folder of images per class. Without --data a small model learns handwritten
+digits. The recipes are for many images: a pretrained model learns a few
+thousand better with `finetune`. --dry-run prints steps, FLOPs and memory
+first.
 
-A run that ended before its time, whatever ended it, goes on with the same command. Exit codes:
-0 done, 2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
+A run that ended before its time, whatever ended it, goes on with the same
+command. Exit codes: 0 done, 2 an error that is printed, 75 asked to end
+(SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations

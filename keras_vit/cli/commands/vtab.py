@@ -3,10 +3,11 @@
 keras-vit vtab --list --data-dir tfds
 keras-vit vtab --model ViT_B16 --weights imagenet21k --data-dir tfds --out runs/vtab
 
-The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512, a learning rate of .01 for all
-tasks. Tasks whose data are not there are named and skipped; --download lets TFDS fetch what it can.
-A run that ended before its time goes on with the same command. Exit codes: 0 done, 2 an error that
-is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
+The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512, a learning
+rate of .01 for all tasks. Tasks whose data are not there are named and
+skipped; --download lets TFDS fetch what it can. A run that ended before its
+time goes on with the same command. Exit codes: 0 done, 2 an error that is
+printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations
