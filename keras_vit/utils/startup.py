@@ -30,6 +30,10 @@ NO_WARNINGS = re.compile(
             # A damaged image, or the end of the data: TensorFlow also raises it as an error.
             rb"W\d{4} .*Local rendezvous is aborting with status",
             rb"Improper call to JPEG library",
+            # Of each conversion to TFLite: what it does anyway, and a delegate that there is.
+            rb"W\d{4} .*Ignored (output_format|drop_control_dependency)",
+            rb"E\d{4} .*NodeDef mentions attribute \w+ which is not in the op definition",
+            rb"INFO: ",
         )
     )
 )

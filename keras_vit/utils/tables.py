@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+SHORT = 24  # characters of a cell that is not broken into lines
+
 
 @dataclasses.dataclass(frozen=True)
 class Table:
@@ -47,9 +49,14 @@ class Table:
             padding=(0, 2 if box is None else 0, 0, 0),
         )
         for i in range(len(self.heads or self.rows[0])):
-            head = Text(self.heads[i] if self.heads else "")
-            # What is too wide for a terminal goes on below; nothing is left out.
-            table.add_column(head, justify="left" if i in self.left else "right", overflow="fold")
+            left = i in self.left
+            # What is too wide for a terminal goes on below, but no short name is broken.
+            table.add_column(
+                Text(self.heads[i] if self.heads else ""),
+                justify="left" if left else "right",
+                overflow="fold",
+                no_wrap=left and max((len(row[i]) for row in self.rows), default=0) <= SHORT,
+            )
         for row in self.rows:
             # Not plain strings: in these, rich takes brackets for markup.
             table.add_row(*(Text(cell) for cell in row))

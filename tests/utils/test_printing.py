@@ -31,9 +31,8 @@ def test_a_duration():
     assert [duration(s) for s in (5.4, 65, 3 * 3600 + 62)] == ["0:05", "1:05", "3:01:02"]
 
 
-TABLE = Table(
-    [("a [red]", "1.5", "yes"), ("longer", "12.25", "no")], ("", "number", "fits"), (0, 2)
-)
+ROWS = [("a [red]", "1.5", "yes"), ("longer", "12.25", "no")]
+TABLE = Table(ROWS, ("", "number", "fits"), (0, 2))
 
 
 def test_a_table_is_plain_text():
