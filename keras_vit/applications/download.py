@@ -25,9 +25,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from keras_vit.utils.numbers import readable
-from keras_vit.utils.progress import Progress
-
 SCHEMES = ("https", "http", "file")
 WAITS = (0.5, 1.0, 2.0)  # seconds before another try
 CHUNK = 2**20
@@ -348,15 +345,22 @@ class _Received:
         total = "" if size is None else f" ({size / MIB:.1f} MiB)"
         rest = f", going on at {start / MIB:.1f} MiB" if start else ""
         print(f"Downloading {name}{total}{rest}", file=sys.stderr)
-        count = None if size is None else -(-size // MIB)
-        self.progress = Progress(count, 1, 1, unit="MiB", speed="MiB/s", file=sys.stderr)
+        self.progress: Any = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            # Here, so that the rest of the module needs the standard library alone.
+            from keras_vit.utils.progress import Progress
+
+            count = None if size is None else -(-size // MIB)
+            self.progress = Progress(count, 1, 1, unit="MiB", speed="MiB/s", file=sys.stderr)
 
     def update(self, received: int) -> None:
-        self.progress.show(received // MIB)
+        if self.progress is not None:
+            self.progress.show(received // MIB)
 
     def close(self, received: int) -> None:
-        self.progress.end()
+        if self.progress is not None:
+            self.progress.end()
         percent = "" if not self.size else f"{100 * received // self.size} %  "
         speed = (received - self.start) / MIB / max(time.monotonic() - self.began, 1e-3)
-        text = f"{percent}{received / MIB:.1f} MiB  {readable(speed)} MiB/s"
+        text = f"{percent}{received / MIB:.1f} MiB  {speed:,.1f} MiB/s"
         print(text, file=sys.stderr, flush=True)

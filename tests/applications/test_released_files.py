@@ -278,7 +278,7 @@ def test_any_augreg_file(variant, ending, classes, image_size):
         ("ViT_H14", "imagenet", r"only \['original-imagenet21k'\].*Received: weights='imagenet'"),
         ("ViT_B16", "imagnet21k", "Did you mean imagenet21k.*sam-imagenet-224.*'imagnet21k'"),
         ("ViT_B16", "augreg-imagenet-448", "Did you mean augreg-imagenet-384"),
-        ("ViT_H14", "augreg-imagenet21k", r"'imagenet21k'.* There are \['original-imagenet21k'\]"),
+        ("ViT_H14", "augreg-imagenet21k", r"imagenet21k.* There are \['original-imagenet21k'\]"),
         ("ViT_S16", B16, r"holds a ViT_B16, not a ViT_S16.*keras_vit\.ViT_B16\(weights='B_16"),
         ("ViT_B32", "imagenet21k/ViT-B_16.npz", "holds a ViT_B16"),
         ("ViT_B16", B16.replace("B_16", "B_99"), r"none of \['B_16'.*weights='B_99-i21k"),
