@@ -102,7 +102,7 @@ def main() -> int:
         save_every=20,
     )
     summary = vtab.run(settings, args.out, tasks=tasks(names, args.tests), data_dir=data_dir)
-    print("\n".join(vtab.report_lines(summary)))
+    print(vtab.report_page(summary))
     return 0
 
 

@@ -6,6 +6,10 @@ loaded when the name is first used.
 
 import lazy_loader
 
+from keras_vit.utils.startup import quiet_commands
+
+quiet_commands()  # before Keras is imported, which imports TensorFlow
+
 # These register layers, losses and optimizers: `keras.models.load_model` must find them.
 from keras_vit import layers, models, recipes  # noqa: F401
 from keras_vit.version import __version__ as __version__

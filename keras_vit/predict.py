@@ -18,7 +18,7 @@ from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.models import VARIANTS, variants
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
 from keras_vit.utils import files
-from keras_vit.utils.checks import check_counts
+from keras_vit.utils.checks import check_counts, did_you_mean
 
 
 @dataclasses.dataclass(frozen=True)
@@ -85,7 +85,8 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
         if path.suffix != ".keras" or not path.is_file():
             raise ValueError(
                 f"Expected one of {', '.join(VARIANTS)}, a run folder with a {MODEL_FILE}, a "
-                f".keras file, or an .npz or .safetensors checkpoint. Received: {str(source)!r}"
+                f".keras file, or an .npz or .safetensors checkpoint."
+                f"{did_you_mean(source, VARIANTS)} Received: {str(source)!r}"
             )
         model = keras.models.load_model(path)
         check_takes_pixels(model)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
+import runpy
 import sys
 import zipfile
 from pathlib import Path
@@ -72,19 +72,16 @@ def golden():
 @pytest.fixture
 def tool(monkeypatch, capsys):
     """`tool("predict", "a.jpg")` runs it in this process: exit code, output, errors."""
-    from keras_vit.cli.run_command import run_command
 
     def run(name: str, *arguments: object) -> tuple[int, str, str]:
-        spec = importlib.util.spec_from_file_location(f"tool_{name}", ROOT / "tools" / f"{name}.py")
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, arguments)])
-        code = run_command(module.main)
+        script = ROOT / "tools" / f"{name}.py"
+        monkeypatch.setattr(sys, "argv", [str(script), *map(str, arguments)])
+        with pytest.raises(SystemExit) as end:
+            runpy.run_path(str(script), run_name="__main__")
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
-        return code, captured.out, captured.err
+        assert isinstance(end.value.code, int)
+        return end.value.code, captured.out, captured.err
 
     return run
 

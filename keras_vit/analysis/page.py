@@ -5,11 +5,11 @@ from __future__ import annotations
 import base64
 import dataclasses
 import html
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 
 from keras_vit import plots
@@ -21,6 +21,7 @@ from keras_vit.models.flatten import flat
 from keras_vit.plots import paper_figures
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.files import new_folder
+from keras_vit.utils.progress import Progress
 
 PAGE_FILE = "index.html"
 MOST_PHOTOS = 128  # as many as the paper averages the attention distance over
@@ -92,14 +93,14 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
         for pixels, features in zip(image_size, embeds[0].input.shape[1:3], strict=True)
     )
     distances, masks = [], []
-    progress = keras.utils.Progbar(len(photos), unit_name="photo")
-    for i in range(len(photos)):
-        maps = measurements.attention_maps(model, photos[i : i + 1])
-        prefix = maps.shape[-1] - grid[0] * grid[1]
-        distances.append(measurements.mean_attention_distance(maps, grid, patch_size, prefix))
-        if i < shown:
-            masks.append(measurements.attention_masks(maps, grid, image_size, prefix)[0])
-        progress.update(i + 1)
+    with Progress(len(photos), 1, int(sys.stdout.isatty()), unit="photo") as progress:
+        for i in range(len(photos)):
+            maps = measurements.attention_maps(model, photos[i : i + 1])
+            prefix = maps.shape[-1] - grid[0] * grid[1]
+            distances.append(measurements.mean_attention_distance(maps, grid, patch_size, prefix))
+            if i < shown:
+                masks.append(measurements.attention_masks(maps, grid, image_size, prefix)[0])
+            progress.show(i + 1)
     uniform = np.full((1, 1, 1, *maps.shape[-2:]), 1 / maps.shape[-1])
     return Inside(
         filters=measurements.rgb_filters(kernel) if kernel.shape[2] == 3 else None,

@@ -216,7 +216,7 @@ def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
 def _copy(response: Any, file: IO[bytes], start: int, size: int | None, progress: bool) -> int:
     """Appends the body to the file; returns how long the file is now."""
     name = Path(file.name).name.removesuffix(".partial")
-    bar = _Progress(name, start, size) if progress else None
+    bar = _Received(name, start, size) if progress else None
     received = start
     try:
         while True:
@@ -318,28 +318,31 @@ def _one_process(target: Path, progress: bool) -> Iterator[Path]:
         lock.release()
 
 
-class _Progress:
-    """One line on the standard error stream: rewritten on a terminal, else start and end."""
+class _Received:
+    """Says on the standard error stream how much has arrived: a line at the start and at the end,
+    and in a terminal one between that is written anew."""
 
     def __init__(self, name: str, start: int, size: int | None):
-        self.start, self.size = start, size
-        self.began = self.shown = time.monotonic()
-        self.terminal = sys.stderr is not None and sys.stderr.isatty()
+        self.start, self.size, self.began = start, size, time.monotonic()
         total = "" if size is None else f" ({size / MIB:.1f} MiB)"
         rest = f", going on at {start / MIB:.1f} MiB" if start else ""
         print(f"Downloading {name}{total}{rest}", file=sys.stderr)
+        self.progress: Any = None
+        if sys.stderr is not None and sys.stderr.isatty():
+            # Here, so that the rest of the module needs the standard library alone.
+            from keras_vit.utils.progress import Progress
+
+            count = None if size is None else -(-size // MIB)
+            self.progress = Progress(count, 1, 1, unit="MiB", speed="MiB/s", file=sys.stderr)
 
     def update(self, received: int) -> None:
-        if self.terminal and time.monotonic() - self.shown > 0.2:
-            self.shown = time.monotonic()
-            print(f"\r{self._state(received)}", end="", file=sys.stderr, flush=True)
+        if self.progress is not None:
+            self.progress.show(received // MIB)
 
     def close(self, received: int) -> None:
-        start = "\r" if self.terminal else ""
-        print(f"{start}{self._state(received)}", file=sys.stderr, flush=True)
-
-    def _state(self, received: int) -> str:
-        seconds = max(time.monotonic() - self.began, 1e-3)
-        percent = "" if not self.size else f"{100 * received // self.size:3d} %  "
-        speed = (received - self.start) / MIB / seconds
-        return f"{percent}{received / MIB:.1f} MiB  {speed:.1f} MiB/s   "
+        if self.progress is not None:
+            self.progress.end()
+        percent = "" if not self.size else f"{100 * received // self.size} %  "
+        speed = (received - self.start) / MIB / max(time.monotonic() - self.began, 1e-3)
+        text = f"{percent}{received / MIB:.1f} MiB  {speed:,.1f} MiB/s"
+        print(text, file=sys.stderr, flush=True)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from pathlib import Path
@@ -22,7 +21,7 @@ from keras_vit.applications.released_files import (
     url_of,
 )
 from keras_vit.models import VARIANTS, ViTConfig
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice, did_you_mean
 
 # The model in the names of all 50,000 AugReg files -> variant.
 _AUGREG_MODELS = {model: variant for variant, model, *_ in AUGREG_ROWS}
@@ -119,22 +118,16 @@ def find(
     found = _find_by_file_name(variant, weights)
     if found is None:
         names = available(variant)
-        nearest = difflib.get_close_matches(weights, [*MEANINGS, *names], n=1, cutoff=0.4)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise ValueError(
-            f"There are no released weights of that name for {variant}.{hint} There are {names}, "
-            f"and AugReg files by their name. Received: weights={weights!r}"
+            f"There are no released weights of that name for {variant}."
+            f"{did_you_mean(weights, [*MEANINGS, *names])} There are {names}, and AugReg files by "
+            f"their name. Received: weights={weights!r}"
         )
     return found
 
 
 def _files_of(variant: str) -> list[ReleasedFile]:
-    if variant not in VARIANTS:
-        nearest = difflib.get_close_matches(str(variant), VARIANTS, n=1, cutoff=0.4)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise ValueError(
-            f"`variant` must be one of {list(VARIANTS)}.{hint} Received: variant={variant!r}"
-        )
+    check_choice("variant", variant, VARIANTS)
     return [file for file in RELEASED if file.variant == variant]
 
 

@@ -26,6 +26,7 @@ from keras_vit.models.variants import name_of
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice
 from keras_vit.utils.files import check_target, replacing
+from keras_vit.utils.tables import Page, Table
 
 # Of the largest output. The weights are the same, so only the order of sums may differ.
 TOLERANCE = 1e-4
@@ -194,8 +195,8 @@ def _moves(
         )
 
 
-def table(moves: tuple[Move, ...], every_block: bool = False) -> list[str]:
-    """The lines of a table of moves; of equal blocks only the first, unless `every_block`."""
+def moves_page(moves: tuple[Move, ...], every_block: bool = False) -> Page:
+    """A table of moves; of equal blocks only the first, unless `every_block`."""
     rows, seen, hidden = [], set(), 0
     for move in moves:
         if not every_block:
@@ -205,12 +206,9 @@ def table(moves: tuple[Move, ...], every_block: bool = False) -> list[str]:
                 continue
             seen.add(kind)
         source = f"{move.source} {move.source_shape}" if move.source else "(absent: zeros)"
-        rows.append((source, f"{move.target} {move.target_shape}"))
-    width = max(len(source) for source, _ in rows)
-    lines = [f"  {source:<{width}}  ->  {target}" for source, target in rows]
-    if hidden:
-        lines.append(f"  and {hidden} more of the same kinds and shapes in the other blocks")
-    return lines
+        rows.append((source, "->", f"{move.target} {move.target_shape}"))
+    more = [f"and {hidden} more of the same kinds and shapes in the other blocks"] if hidden else []
+    return Page(Table(rows, left=(0, 1, 2)), *more)
 
 
 def _outputs(model: Any, pixels: np.ndarray) -> list[np.ndarray]:

@@ -24,6 +24,7 @@ import numpy as np
 from PIL import Image
 
 from keras_vit.data.image_ops import fit_to_size, turn_upright
+from keras_vit.utils.progress import Progress
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -83,19 +84,19 @@ def check_images(
     Returns:
         The photos that can be read, in the order given, and for each other file the reason.
     """
-    import keras
-
     show = sys.stdout.isatty() if progress is None else progress
-    bar = keras.utils.Progbar(len(paths), verbose=int(show), unit_name="photo")
     photos: list[Photo] = []
     unreadable: dict[Path, str] = {}
-    with contextlib.closing(_checks(paths)) as checks:
-        for i, (path, found) in enumerate(zip(paths, checks, strict=True)):
+    with (
+        contextlib.closing(_checks(paths)) as checks,
+        Progress(len(paths), 1, int(show), unit="photo") as progress_bar,
+    ):
+        for i, (path, found) in enumerate(zip(paths, checks, strict=True), start=1):
             if isinstance(found, Photo):
                 photos.append(found)
             else:
                 unreadable[path] = found
-            bar.update(i + 1)
+            progress_bar.show(i)
     return photos, unreadable
 
 

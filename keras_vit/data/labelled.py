@@ -38,40 +38,30 @@ class LabelledImages:
     flip: bool = True
     crop_area: tuple[float, float] = (0.05, 1.0)
 
-    def prepare(
-        self,
-        image_size: int | tuple[int, int] = 224,
-        batch_size: int = 32,
-        *,
-        crop_area: tuple[float, float] | None = None,
-        flip: bool | None = None,
-        resize: str = "squash",
-        seed: int = 0,
-        augmentation: Any = None,
-        transform: Any = None,
-    ) -> ImageData:
-        """Batches to train and to validate on; arguments as in `keras_vit.data.from_folder`.
-
-        `crop_area` and `flip` are by default what suits the images.
+    def prepare(self, *args: Any, **options: Any) -> ImageData:
+        """Batches to train and to validate on; arguments as for `Pipeline`.
 
         Raises:
             ValueError: If there are no images to train on, or an option is out of its range.
         """
+        return self.batches(Pipeline(*args, **options))
+
+    def batches(self, pipeline: Pipeline) -> ImageData:
+        """Batches to train and to validate on.
+
+        Raises:
+            ValueError: If there are no images to train on.
+        """
         if self.train is None:
             raise ValueError(
-                f"{self.name} was opened to evaluate on. Open it without `split` and `truth`"
+                f"{self.name} was opened to evaluate on. Open it with to_evaluate=False"
             )
-        pipeline = Pipeline.checked(
-            image_size,
-            batch_size,
-            self.crop_area if crop_area is None else crop_area,
-            self.flip if flip is None else flip,
-            resize,
-            seed,
-            augmentation,
-            transform,
+        suited = dataclasses.replace(
+            pipeline,
+            crop_area=pipeline.crop_area or self.crop_area,
+            flip=self.flip if pipeline.flip is None else pipeline.flip,
         )
-        return pipeline.data(
+        return suited.data(
             self.train,
             self.validation,
             self.read,

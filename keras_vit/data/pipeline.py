@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from keras_vit.data import image_ops
-from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation, as_augmentation
+from keras_vit.data.augment.augmentation import as_augmentation
 from keras_vit.data.augment.custom_transform import as_step, random_states, takes_labels
 from keras_vit.data.augment.mixing import mix, random_erasing
 from keras_vit.data.augment.randaugment import randaugment
@@ -25,44 +25,40 @@ _LAST = 2**62
 
 @dataclasses.dataclass(frozen=True)
 class Pipeline:
-    """How images are cut, batched and shuffled: the options that all sources share."""
+    """How images are cut, batched and shuffled: the options that all sources share.
 
-    image_size: tuple[int, int]
-    batch_size: int
-    crop_area: tuple[float, float]
-    flip: bool
-    resize: str
-    seed: int
-    augmentation: Augmentation = AUGMENTATIONS["none"]
+    Attributes are the arguments of `keras_vit.data.from_folder`. `crop_area` and `flip` may be
+    `None`, for what suits the images.
+
+    Raises:
+        ValueError: If an option is out of its range.
+    """
+
+    image_size: Any = 224
+    batch_size: int = 32
+    crop_area: Any = None
+    flip: Any = None
+    resize: str = "squash"
+    seed: int = 0
+    augmentation: Any = None
     transform: Any = None
 
-    @classmethod
-    def checked(
-        cls,
-        image_size: Any,
-        batch_size: Any,
-        crop_area: Any,
-        flip: Any,
-        resize: Any,
-        seed: Any,
-        augmentation: Any = None,
-        transform: Any = None,
-    ) -> Pipeline:
-        check_counts(1, batch_size=batch_size)
-        check_choice("resize", resize, image_ops.RESIZES)
-        shares = as_shares(crop_area, "crop_area")
-        size = as_pair(image_size, "image_size")
-        takes_labels(transform)  # refuses what cannot be called
-        return cls(
-            size,
-            int(batch_size),
-            shares,
-            bool(flip),
-            resize,
-            int(seed),
-            as_augmentation(augmentation),
-            transform,
+    def __post_init__(self) -> None:
+        check_counts(1, batch_size=self.batch_size)
+        check_choice("resize", self.resize, image_ops.RESIZES)
+        takes_labels(self.transform)  # refuses what cannot be called
+        area = self.crop_area
+        self._set(
+            image_size=as_pair(self.image_size, "image_size"),
+            batch_size=int(self.batch_size),
+            crop_area=None if area is None else as_shares(area, "crop_area"),
+            seed=int(self.seed),
+            augmentation=as_augmentation(self.augmentation),
         )
+
+    def _set(self, **values: Any) -> None:
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
 
     @property
     def one_hot(self) -> bool:

@@ -168,29 +168,29 @@ def _scores(
     outputs_of_labels = np.append(mapping, -1)
     batches = None if data.count is None else -(-data.count // batch_size)
     show = sys.stdout.isatty() if progress is None else progress
-    bar = Progress(batches, batch_size, int(show), unit="batch")
     parts: list[Scores] = []
     places: list[np.ndarray] = []
     numbered = data.dataset.enumerate().map(lambda place, element: (*element, place))
     made = outputs(model, numbered, batch_size, strategy, jit_compile)
     right = known = 0
-    for step, (result, labels, numbers, place) in enumerate(made, start=1):
-        bad = labels[(labels < -1) | (labels >= len(mapping))]
-        if len(bad):
-            raise ValueError(
-                f"Labels must be in [0, {len(mapping)}), the classes of the data, or of the model "
-                f"where the data do not name theirs. Received: a label of {bad[0]}"
-            )
-        if restrict:
-            part = Scores.of(result[:, mapping], labels, numbers, probabilities)
-            part = part.in_head(outputs_of_labels)
-        else:
-            part = Scores.of(result, outputs_of_labels[labels], numbers, probabilities)
-        parts.append(part)
-        places.append(place)
-        right, known = right + int((part.ranks == 0).sum()), known + int((part.labels >= 0).sum())
-        bar.show(step, {"top-1": right / known} if known else {})
-    bar.end()
+    with Progress(batches, batch_size, int(show), unit="batch") as bar:
+        for step, (result, labels, numbers, place) in enumerate(made, start=1):
+            bad = labels[(labels < -1) | (labels >= len(mapping))]
+            if len(bad):
+                raise ValueError(
+                    f"Labels must be in [0, {len(mapping)}), the classes of the data, or of the "
+                    f"model where the data do not name theirs. Received: a label of {bad[0]}"
+                )
+            if restrict:
+                part = Scores.of(result[:, mapping], labels, numbers, probabilities)
+                part = part.in_head(outputs_of_labels)
+            else:
+                part = Scores.of(result, outputs_of_labels[labels], numbers, probabilities)
+            parts.append(part)
+            places.append(place)
+            right += int((part.ranks == 0).sum())
+            known += int((part.labels >= 0).sum())
+            bar.show(step, {"top-1": right / known} if known else {})
     order = np.concatenate(places) if places else np.zeros(0, int)
     if len(order) == 0:
         raise ValueError(f"There must be images to evaluate on. Received: none in {data.name}")

@@ -13,6 +13,7 @@ from keras_vit.layers import TokenPooling
 from keras_vit.models.flatten import flat
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_counts
+from keras_vit.utils.progress import Progress
 
 # What may stand behind the dense layer that is a head.
 _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
@@ -149,23 +150,23 @@ def extract_labelled_features(
 
 def _extract(model: Any, batches: Any, total: int | None, progress: bool | None) -> Any:
     show = sys.stdout.isatty() if progress is None else progress
-    bar = keras.utils.Progbar(total, verbose=int(show), unit_name="image")
     features: list[np.ndarray] = []
     labels: list[np.ndarray] = []
     count = 0
     model.compile(jit_compile=default_jit())
     size = 0
-    for images, *of_batch in batches:
-        images = ops.convert_to_numpy(images)
-        size = size or len(images)
-        # A last batch of another size would be compiled anew.
-        missing = max(size - len(images), 0)
-        full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
-        found = model.predict_on_batch(full)[: len(images)]
-        features.append(np.asarray(found, "float32"))
-        labels += [np.asarray(ops.convert_to_numpy(label), "int64") for label in of_batch]
-        count += len(images)
-        bar.update(count, finalize=count == total)
+    with Progress(total, 1, int(show), unit="image") as bar:
+        for images, *of_batch in batches:
+            images = ops.convert_to_numpy(images)
+            size = size or len(images)
+            # A last batch of another size would be compiled anew.
+            missing = max(size - len(images), 0)
+            full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
+            found = model.predict_on_batch(full)[: len(images)]
+            features.append(np.asarray(found, "float32"))
+            labels += [np.asarray(ops.convert_to_numpy(label), "int64") for label in of_batch]
+            count += len(images)
+            bar.show(count)
     if not features:
         raise ValueError("There must be at least one image. Received: a data set without any")
     return np.concatenate(features), np.concatenate(labels) if labels else None

@@ -33,6 +33,7 @@ from keras_vit.evaluate.probes import (
 from keras_vit.plots import charts
 from keras_vit.predict import load_classifier
 from keras_vit.utils.files import new_folder, write_csv, write_json
+from keras_vit.utils.tables import Page, Table
 from keras_vit.version import __version__
 
 JSON_FILE, CSV_FILE, PICTURE_FILE = "few_shot.json", "few_shot.csv", "few_shot.png"
@@ -72,22 +73,24 @@ class Report:
             f"{NEIGHBOURS} nearest neighbours": self.neighbours,
         }
 
-    def lines(self) -> list[str]:
-        """A table to print, in percent of the test images."""
+    def page(self) -> Page:
+        """What there is to print, in percent of the test images."""
         few = self.few_shot
-        lines = [
-            f"{self.model} on {self.data}: {few.num_classes} classes, {self.num_train} images to "
-            f"train on, {few.num_test} to test on",
-            "shots" + "".join(f"{f'seed {seed}':>9}" for seed in few.seeds) + "     mean   spread",
-        ]
-        for shots, row, mean, spread in zip(
-            few.shots, few.accuracies, few.means, few.spreads, strict=True
-        ):
-            numbers = "".join(f"{100 * number:9.2f}" for number in (*row, mean, spread))
-            lines.append(f"{shots:5}{numbers}")
-        for name, accuracy in self.on_all.items():
-            lines.append(f"all, {name:24}{100 * accuracy:6.2f}")
-        return lines
+        return Page(
+            f"{self.model} on {self.data}: {few.num_classes} classes, {self.num_train:,} images to "
+            f"train on, {few.num_test:,} to test on",
+            Table(
+                [
+                    (f"{shots}", *(f"{100 * number:.2f}" for number in (*row, mean, spread)))
+                    for shots, row, mean, spread in zip(
+                        few.shots, few.accuracies, few.means, few.spreads, strict=True
+                    )
+                ],
+                ("shots", *(f"seed {seed}" for seed in few.seeds), "mean", "spread"),
+                left=(),
+            ),
+            Table([(f"all, {name}", f"{100 * x:.2f}") for name, x in self.on_all.items()]),
+        )
 
 
 def write_report(

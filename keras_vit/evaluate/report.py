@@ -19,6 +19,8 @@ from keras_vit.evaluate.real_labels import real_accuracy
 from keras_vit.evaluate.scores import Scores
 from keras_vit.plots.confusion import confusion_figure
 from keras_vit.utils.files import new_folder, write_csv, write_json
+from keras_vit.utils.numbers import readable
+from keras_vit.utils.tables import Page, Table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -98,7 +100,11 @@ class Report:
         return tuple(row.name for row in self.per_class)
 
     def __str__(self) -> str:
-        return "\n".join(_lines(self))
+        return str(self.page())
+
+    def page(self) -> Page:
+        """What there is to print: the numbers, and the hardest classes as a table."""
+        return Page(*_blocks(self))
 
     def as_dict(self) -> dict[str, Any]:
         """All but the matrix, for JSON; shares in [0, 1], rounded to 6 digits."""
@@ -279,14 +285,14 @@ def _counted(value: Proportion) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _lines(report: Report) -> Iterator[str]:
+def _blocks(report: Report) -> Iterator[str | Table]:
     rows, columns = report.image_size
     among = "" if report.chosen_among == len(report.per_class) else f" of {report.chosen_among:,}"
     classes = f"{len(report.per_class):,}{among} classes, " if report.per_class else ""
-    speed = report.images / max(report.seconds, 1e-3)
+    speed = readable(report.images / max(report.seconds, 1e-3))
     yield (
         f"{report.model} on {report.data}: {report.images:,} images, {classes}{rows}x{columns} "
-        f"({report.resize}), {speed:.3g} images/s"
+        f"({report.resize}), {speed} images/s"
     )
     if report.top1 is not None and report.top5 is not None:
         yield f"top-1  {report.top1}"
@@ -299,20 +305,17 @@ def _lines(report: Report) -> Iterator[str]:
         yield f"loss   {report.loss:.4f}"
     if report.unreadable:
         yield f"left out, as they cannot be read: {len(report.unreadable)}"
-    yield from _worst_lines(report)
-
-
-def _worst_lines(report: Report) -> Iterator[str]:
-    """The classes with the most mistakes for their size."""
+    # The classes with the most mistakes for their size.
     wrong = [row for row in report.per_class if row.mistake is not None]
     if not wrong:
         return
     wrong.sort(key=lambda row: row.top1.interval[1])
-    shown = wrong[:WORST]
-    width = max(len(row.name) for row in shown)
     yield f"hardest of the {len(wrong):,} classes with mistakes:"
-    for row in shown:
-        yield (
-            f"  {row.name:{width}}  {row.top1.right:3} of {row.top1.images:3}, "
-            f"taken for {row.mistake} {row.times}x"
-        )
+    yield Table(
+        [
+            (f"  {row.name}", f"{row.top1.right} of {row.top1.images},",
+             f"taken for {row.mistake} {row.times}x")
+            for row in wrong[:WORST]
+        ],
+        left=(0, 2),
+    )  # fmt: skip

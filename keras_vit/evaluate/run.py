@@ -1,4 +1,4 @@
-"""An evaluation from names to files: what `tools/evaluate.py` does."""
+"""An evaluation from names to files: what `keras-vit evaluate` does."""
 
 from __future__ import annotations
 

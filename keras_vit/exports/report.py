@@ -15,7 +15,8 @@ import numpy as np
 from keras_vit.data.preprocessing import preprocess_input
 from keras_vit.exports.formats import FORMATS, Runner, format_of
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import check_choice
+from keras_vit.utils.numbers import readable
+from keras_vit.utils.tables import Page, Table
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,48 +40,6 @@ class Measured:
     top1: float | None
     milliseconds: float
     model_milliseconds: float
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A file to be made.
-
-    Attributes:
-        format: A key of `exports.FORMATS`.
-        quantize: One of the format's quantizations, or `None`.
-    """
-
-    format: str
-    quantize: str | None = None
-
-    def name(self, stem: str) -> str:
-        """`stem_int8.tflite`, for example."""
-        suffix = FORMATS[self.format].suffix or f"_{self.format}"
-        return f"{stem}{'' if self.quantize is None else f'_{self.quantize}'}{suffix}"
-
-
-def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planned]:
-    """What to make for a choice of formats, and of quantizations of those that have them.
-
-    Raises:
-        ValueError: If a name is unknown, or none of the formats has a quantization.
-    """
-    for name in formats:
-        check_choice("format", name, FORMATS)
-    known = [each for row in FORMATS.values() for each in row.quantizations]
-    for each in quantize:
-        check_choice("quantize", each, known)
-        if not any(each in FORMATS[name].quantizations for name in formats):
-            able = [name for name, row in FORMATS.items() if each in row.quantizations]
-            raise ValueError(
-                f"Files of {', '.join(formats)} are not quantised to {each}: add "
-                f"{' or '.join(able)} to the formats."
-            )
-    files = []
-    for name in formats:
-        able = FORMATS[name].quantizations
-        files += [Planned(name), *(Planned(name, each) for each in quantize if each in able)]
-    return files
 
 
 def _keras_runner(model: Any, takes_pixels: bool) -> Runner:
@@ -167,15 +126,19 @@ def _size(path: Path) -> int:
     return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
 
 
-def table(rows: Sequence[Measured]) -> list[str]:
-    """The lines of a table."""
-    heads = ("MiB", 7), ("difference", 11), ("agree", 7), ("top-1", 7), ("ms", 7), ("Keras ms", 9)
-    lines = [f"{'file':32} " + " ".join(f"{head:>{width}}" for head, width in heads)]
-    for row in rows:
-        top1 = "-" if row.top1 is None else f"{100 * row.top1:.1f}%"
-        lines.append(
-            f"{row.path.name:32} {row.size / 2**20:7.1f} {row.difference:11.1e} "
-            f"{100 * row.agreement:6.1f}% {top1:>7} {row.milliseconds:7.1f} "
-            f"{row.model_milliseconds:9.1f}"
+def table(rows: Sequence[Measured]) -> Page:
+    """A row for each file."""
+    heads = ("file", "MiB", "difference", "agree", "top-1", "ms", "Keras ms")
+    cells = [
+        (
+            row.path.name,
+            readable(row.size / 2**20),
+            f"{row.difference:.1e}",
+            f"{100 * row.agreement:.1f}%",
+            "-" if row.top1 is None else f"{100 * row.top1:.1f}%",
+            readable(row.milliseconds),
+            readable(row.model_milliseconds),
         )
-    return lines
+        for row in rows
+    ]
+    return Page(Table(cells, heads))

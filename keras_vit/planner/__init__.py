@@ -21,7 +21,7 @@ from keras_vit.planner.flops import (
 )
 from keras_vit.planner.paper_runs import TABLE_6, UNRELEASED
 from keras_vit.planner.part import Part
-from keras_vit.planner.plans import Plan, plan
+from keras_vit.planner.plans import Plan, compare, plan
 from keras_vit.planner.traffic import communication
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "Part",
     "Plan",
     "communication",
+    "compare",
     "costs",
     "fits",
     "forward_macs",

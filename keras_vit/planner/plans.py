@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Sequence
+from typing import Any
 
 from keras_vit.models import ViTConfig
 from keras_vit.models.variants import Config
 from keras_vit.planner.architecture import parts
 from keras_vit.planner.costs import OPTIMIZERS
 from keras_vit.planner.device_memory import memory
-from keras_vit.planner.devices import Device, device_of
+from keras_vit.planner.devices import Device, device_of, parse_devices
 from keras_vit.planner.flops import config_of, dataset_of, training_flops
 from keras_vit.planner.part import total
 from keras_vit.planner.traffic import communication
@@ -204,6 +206,21 @@ def plan(
         communication_seconds=sent["total"] / device.link,
         steps=steps,
     )
+
+
+def compare(model: str | Config, devices: Sequence[str], **options: Any) -> list[Plan]:
+    """Plans the same training on several sorts of devices.
+
+    Args:
+        model: As for `plan`.
+        devices: `"8xA100-80"`, `"256xTPUv3-core"`, ...
+        **options: As for `plan`.
+
+    Returns:
+        A plan for each, in their order.
+    """
+    parsed = (parse_devices(text) for text in devices)
+    return [plan(model, device, count, **options) for count, device in parsed]
 
 
 def _copies(config: Config, devices: int, model_parallel: int) -> int:

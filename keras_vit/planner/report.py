@@ -13,12 +13,13 @@ from keras_vit.planner.flops import config_of, pretraining_exaflops
 from keras_vit.planner.paper_runs import TABLE_6
 from keras_vit.planner.plans import Plan
 from keras_vit.utils.files import check_target
+from keras_vit.utils.numbers import readable
+from keras_vit.utils.tables import Page, Table
 
 
-def plan_lines(plans: Sequence[Plan]) -> list[str]:
+def plan_page(plans: Sequence[Plan]) -> Page:
     """Plans of one model, a column each."""
     first = plans[0]
-    heads = [f"{plan.devices} x {plan.device.name}" for plan in plans]
     rows = [
         ("precision", [plan.precision for plan in plans]),
         ("copies of the model", [f"{plan.data_parallel}" for plan in plans]),
@@ -29,63 +30,93 @@ def plan_lines(plans: Sequence[Plan]) -> list[str]:
         ("memory of a device, GB", [_gb(plan.device.memory) for plan in plans]),
         ("fits", ["yes" if plan.fits else "NO" for plan in plans]),
         ("sent a step, GB a device", [_gb(plan.communication["total"]) for plan in plans]),
-        ("computing, s a step", [f"{plan.compute_seconds:.3g}" for plan in plans]),
-        ("sending, s a step", [f"{plan.communication_seconds:.3g}" for plan in plans]),
-        ("images/s", [f"{plan.images_per_second:,.0f}" for plan in plans]),
-        ("exaFLOPs", [f"{plan.exaflops:,.4g}" for plan in plans]),
-        ("days", [f"{plan.days:,.3g}" for plan in plans]),
-        ("device-days", [f"{plan.device_days:,.3g}" for plan in plans]),
+        ("computing, s a step", [readable(plan.compute_seconds) for plan in plans]),
+        ("sending, s a step", [readable(plan.communication_seconds) for plan in plans]),
+        ("images/s", [readable(plan.images_per_second) for plan in plans]),
+        ("exaFLOPs", [readable(plan.exaflops) for plan in plans]),
+        ("days", [readable(plan.days) for plan in plans]),
+        ("device-days", [readable(plan.device_days) for plan in plans]),
     ]
-    width = max(len(text) for cells in (heads, *(cells for _, cells in rows)) for text in cells)
-    lines = [
+    blocks = [
         f"{first.model}, image size {first.image_size}: {first.parameters:,} parameters, "
-        f"{first.forward_flops / 1e9:,.4g} GFLOPs forward an image",
-        f"{first.steps:,} steps of {first.batch_size} images",
+        f"{readable(first.forward_flops / 1e9)} GFLOPs forward an image",
+        f"{first.steps:,} steps of {first.batch_size:,} images",
         "",
+        Table(
+            [(label, *cells) for label, cells in rows],
+            ("", *(f"{plan.devices} x {plan.device.name}" for plan in plans)),
+        ),
     ]
-    for label, cells in (("", heads), *rows):
-        lines.append(f"{label:26}" + "".join(f"  {cell:>{width}}" for cell in cells).rstrip())
     if not all(plan.fits for plan in plans):
-        lines += ["", "Less memory: accumulate, rematerialise, shard the optimizer, more devices."]
-    return lines
+        blocks += ["", "Less memory: accumulate, rematerialise, shard the optimizer, more devices."]
+    return Page(*blocks)
 
 
-def fit_lines(fits: Sequence[Fit]) -> list[str]:
+def fit_page(fits: Sequence[Fit]) -> Page:
     """The rows of `planner.fits`."""
-    batch = fits[0].batch_size
-    lines = [
-        f"{'':14}{'million':>10} {f'GB, batch {batch}':>14}{'rematerialised':>16}"
-        f"{'largest batch':>15}{'rematerialised':>16}  fits",
-    ]
-    for fit in fits:
-        lines.append(
-            f"{fit.model:14}{fit.parameters / 1e6:10.1f} {fit.bytes / 1e9:14.1f}"
-            f"{fit.rematerialised_bytes / 1e9:16.1f}{fit.largest_batch:15,}"
-            f"{fit.rematerialised_largest_batch:16,}  {fit.answer}"
+    heads = (
+        "",
+        "million",
+        f"GB, batch {fits[0].batch_size}",
+        "GB, remat.",
+        "largest batch",
+        "batch, remat.",
+        "fits",
+    )
+    rows = [
+        (
+            fit.model,
+            f"{fit.parameters / 1e6:.1f}",
+            f"{fit.bytes / 1e9:.1f}",
+            f"{fit.rematerialised_bytes / 1e9:.1f}",
+            f"{fit.largest_batch:,}",
+            f"{fit.rematerialised_largest_batch:,}",
+            fit.answer,
         )
-    return lines
+        for fit in fits
+    ]
+    return Page(
+        Table(rows, heads, left=(0, 6)),
+        "remat.: with rematerialisation, which computes the inside of blocks again.",
+    )
 
 
-def paper_lines() -> list[str]:
+def paper_page() -> Page:
     """The paper's Table 6 beside what `pretraining_exaflops` gives."""
-    lines = [f"{'JFT-300M':14}{'epochs':>7}{'top-1':>8}{'published':>11}{'computed':>10}{'':>8}"]
+    rows = []
     for run in TABLE_6:
         found = pretraining_exaflops(run.model, "jft", run.epochs)
-        lines.append(
-            f"{config_of(run.model)[0]:14}{run.epochs:7}{run.imagenet:8.2f}{run.exaflops:11,.0f}"
-            f"{found:10,.1f}{100 * (found / run.exaflops - 1):+7.1f}%"
+        rows.append(
+            (
+                config_of(run.model)[0],
+                f"{run.epochs}",
+                f"{run.imagenet:.2f}",
+                f"{run.exaflops:,.0f}",
+                f"{found:,.1f}",
+                f"{100 * (found / run.exaflops - 1):+.1f}%",
+            )
         )
-    return lines
+    return Page(Table(rows, ("JFT-300M", "epochs", "top-1", "published", "computed", "")))
 
 
-def device_lines() -> list[str]:
+def device_page() -> Page:
     """The devices and where their numbers come from."""
-    lines = [f"{'':11}{'GB':>6}{'GB/s':>7}  peak in TFLOPS, source"]
-    for device in DEVICES.values():
-        peaks = ", ".join(f"{name} {peak / 1e12:g}" for name, peak in device.peak.items())
-        lines.append(f"{device.name:11}{_gb(device.memory):>6}{device.link / 1e9:7.0f}  {peaks}")
-        lines.append(f"{'':26}{device.source}")
-    return lines
+    rows = [
+        (
+            device.name,
+            _gb(device.memory),
+            f"{device.link / 1e9:.0f}",
+            ", ".join(f"{name} {peak / 1e12:g}" for name, peak in device.peak.items()),
+        )
+        for device in DEVICES.values()
+    ]
+    sources = [(device.name, device.source) for device in DEVICES.values()]
+    return Page(
+        Table(rows, ("", "GB", "GB/s", "peak in TFLOPS"), left=(0, 3)),
+        "",
+        "Sources:",
+        *(f"  {name}: {source}" for name, source in sources),
+    )
 
 
 def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path:
@@ -120,4 +151,4 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
 
 
 def _gb(number: float) -> str:
-    return f"{number / 1e9:.3g}"
+    return readable(number / 1e9)

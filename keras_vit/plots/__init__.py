@@ -14,7 +14,7 @@ from keras_vit.plots.base import (
     save,
 )
 from keras_vit.plots.confusion import confusion_figure
-from keras_vit.plots.training import photo_rows, predictions_grid, training_curves
+from keras_vit.plots.training import predictions_grid, training_curves
 
 __all__ = [
     "RIGHT",
@@ -25,7 +25,6 @@ __all__ = [
     "confusion_figure",
     "new_figure",
     "paper_figures",
-    "photo_rows",
     "predictions_grid",
     "require_matplotlib",
     "save",

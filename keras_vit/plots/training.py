@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from keras_vit.plots.base import RIGHT, TRAINING, VALIDATION, WRONG, new_figure
 
@@ -114,30 +113,3 @@ def _heat(pixels: np.ndarray, mask: np.ndarray) -> np.ndarray:
     colours = colormaps["inferno"]((mask - mask.min()) / span)[..., :3]
     grey = pixels.mean(axis=-1, keepdims=True)
     return 0.45 * grey + 0.55 * colours
-
-
-def photo_rows(rows: dict[str, np.ndarray], side: int = 80, colours: int = 128) -> Image.Image:
-    """Photos side by side, a named row each.
-
-    Args:
-        rows: Name and images, `[N, H, W, 3]` in [0, 255].
-        side: Of a photo in the picture, in pixels.
-        colours: Of the palette, 2 to 256: fewer make a smaller file.
-
-    Returns:
-        A palette picture, `rows * side` pixels high.
-    """
-    from PIL import ImageDraw
-
-    margin, gap = 64, 2
-    most = max(len(photos) for photos in rows.values())
-    size = (margin + most * (side + gap), len(rows) * (side + gap))
-    picture = Image.new("RGB", size, "white")
-    draw = ImageDraw.Draw(picture)
-    for row, (name, photos) in enumerate(rows.items()):
-        top = row * (side + gap)
-        draw.text((4, top + side // 2 - 6), name, fill="black")
-        for column, photo in enumerate(photos):
-            small = Image.fromarray(np.clip(photo, 0, 255).astype("uint8")).resize((side, side))
-            picture.paste(small, (margin + column * (side + gap), top))
-    return picture.quantize(colours)

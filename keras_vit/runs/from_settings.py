@@ -12,6 +12,7 @@ import keras
 from keras_vit import data, recipes
 from keras_vit.applications import constructors
 from keras_vit.data import ImageData
+from keras_vit.data.pipeline import Pipeline
 from keras_vit.distribution import hardware
 from keras_vit.distribution.hardware import Hardware
 from keras_vit.models import VARIANTS, ViT
@@ -38,14 +39,7 @@ def hardware_for(settings: Settings) -> Hardware:
 
 def data_for(settings: Settings, progress: bool | None = None) -> ImageData:
     """The images that `settings.data` names, in batches of which a step takes `accumulate`."""
-    found = data.open(
-        settings.data,
-        validation_share=settings.if_changed("validation_share"),
-        on_error=settings.if_changed("on_error"),
-        seed=settings.seed,
-        progress=progress,
-    )
-    return found.prepare(
+    pipeline = Pipeline(  # first: it refuses what is wrong before every file is looked at
         settings.image_size,
         settings.images_of_a_batch,
         crop_area=None if settings.least_crop is None else (settings.least_crop, 1.0),
@@ -53,6 +47,14 @@ def data_for(settings: Settings, progress: bool | None = None) -> ImageData:
         seed=settings.seed,
         augmentation=settings.augmentation,
     )
+    found = data.open(
+        settings.data,
+        validation_share=settings.if_changed("validation_share"),
+        on_error=settings.if_changed("on_error"),
+        seed=settings.seed,
+        progress=progress,
+    )
+    return found.batches(pipeline)
 
 
 def recipe_for(settings: Settings, data: ImageData) -> Recipe:

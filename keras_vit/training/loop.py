@@ -136,7 +136,7 @@ class _Run:
         plan, model = self.plan, self.model
         self._resume()
         model.stop_training = False
-        with self._sigterm_asks():
+        with self._sigterm_asks(), self.progress:
             self.callbacks.on_train_begin()
             while self.step < plan.batches and not model.stop_training:
                 if self._evaluation_is_due():

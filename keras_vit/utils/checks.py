@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import operator
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -53,13 +54,13 @@ def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
     """The value, if it is one of the choices.
 
     Raises:
-        ValueError: If it is none of them.
+        ValueError: If it is none of them; it names those that look like the value.
     """
     choices = list(choices)
     if value not in choices:
         raise ValueError(
-            f"`{argument}` must be one of {', '.join(map(str, choices))}. "
-            f"Received: {argument}={value!r}"
+            f"`{argument}` must be one of {', '.join(map(str, choices))}."
+            f"{did_you_mean(value, choices)} Received: {argument}={value!r}"
         )
     return value
 
@@ -99,6 +100,24 @@ def as_shares(shares: Any, name: str) -> tuple[float, float]:
             f"0 < least <= largest <= 1. Received: {name}={shares!r}"
         )
     return least, largest
+
+
+def did_you_mean(value: Any, choices: Iterable[Any]) -> str:
+    """A sentence with the choices that look like a misspelt value, to put into a message.
+
+    Args:
+        value: What was received.
+        choices: What is possible.
+
+    Returns:
+        `" Did you mean ViT_B16?"`, with more names if they are as near; empty if nothing is near.
+    """
+    by_lower_case = {str(choice).lower(): str(choice) for choice in choices}
+    wrong = str(value).lower()
+    near = difflib.get_close_matches(wrong, by_lower_case, n=3)
+    likeness = [difflib.SequenceMatcher(None, name, wrong).ratio() for name in near]
+    best = [by_lower_case[name] for name, x in zip(near, likeness, strict=True) if x == likeness[0]]
+    return f" Did you mean {' or '.join(best)}?" if best else ""
 
 
 def check_class_names(names: Sequence[str], classes: int) -> list[str]:

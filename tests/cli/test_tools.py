@@ -30,7 +30,7 @@ def test_finetune_trains_and_says_where_to_look(tool, colour_photos, tmp_path, m
     assert "training accuracy 100.0 % (18 images)" in out
     assert "validation accuracy 100.0 % (6 images)" in out
     assert "40 steps in" in out
-    assert "python tools/predict.py PHOTO --model runs/colours" in out.replace("\\", "/")
+    assert f"Try it: python {ROOT / 'tools/predict.py'} PHOTO --model runs/colours\n" in out
     assert "curves.png  labels.txt  log.csv  model.keras  predictions.png  summary.json" in out
     settings = json.loads((tmp_path / "runs/colours/summary.json").read_text("utf-8"))["settings"]
     assert settings["learning_rate"] == 0.004
@@ -290,7 +290,7 @@ def test_flowers_from_released_weights(tmp_path, shared, ti16_path):
 
 
 def test_the_report_says_of_how_many_training_images_it_speaks(tmp_path):
-    from keras_vit.cli.training import _report
+    from keras_vit.cli.training import report_lines
 
     summary = {
         "train_accuracy": 0.9634,
@@ -299,6 +299,6 @@ def test_the_report_says_of_how_many_training_images_it_speaks(tmp_path):
         "steps": 600,
         "seconds": 9.0,
     }
-    lines = _report(summary, tmp_path)
-    assert lines[0] == "training accuracy 96.3 % (about 2000 of 45000 images)"
-    assert lines[1] == "validation accuracy 92.3 % (5000 images)"
+    lines = report_lines(summary, tmp_path)
+    assert lines[0] == "training accuracy 96.3 % (about 2,000 of 45,000 images)"
+    assert lines[1] == "validation accuracy 92.3 % (5,000 images)"

@@ -222,7 +222,7 @@ def test_passing_over_reads_nothing():
         label = tf.ensure_shape(tf.numpy_function(note, [number], tf.int32), ())
         return tf.zeros((4, 4, 3), tf.uint8), label
 
-    pipeline = Pipeline.checked(4, 2, (1, 1), False, "squash", 0)
+    pipeline = Pipeline(4, 2, (1, 1), False, "squash", 0)
     data = pipeline.data(numbers, numbers, look_up, tuple("ab"), name="numbers")
     # Of the 10 batches of the epoch the last.
     ((_, labels),) = data.training(9).take(1).as_numpy_iterator()

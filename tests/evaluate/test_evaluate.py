@@ -256,15 +256,20 @@ def test_the_picture_shows_a_matrix_or_the_worst_of_many_classes():
 
 def test_the_progress_says_how_fast_and_for_how_long(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
-    evaluate.accuracy(colour_model(), (images_of(OUTPUTS), LABELS), batch_size=2, progress=True)
+    arrays = (images_of(OUTPUTS), LABELS)
+    evaluate.accuracy(colour_model(), arrays, batch_size=2, progress=True)
+    assert capsys.readouterr().out == ""  # it is no terminal
+    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "100"}.items():
+        monkeypatch.setenv(name, value)
+    evaluate.accuracy(colour_model(), arrays, batch_size=2, progress=True)
     shown = capsys.readouterr().out
-    assert "batch 4  " in shown and " images/s  top-1 0.7143" in shown
+    assert "batch 4 " in shown and " images/s  top-1 0.7143" in shown
     assert "left" not in shown  # how many will come is not known of such data
-    assert shown.endswith("\r")  # and the line is gone
+    assert shown.endswith("\x1b[2K")  # and the line is gone
     known = evaluate.EvaluationData(_elements(OUTPUTS, LABELS), None, 7, (4, 4), "data")
     evaluate.accuracy(colour_model(), known, batch_size=2, progress=True)
     shown = capsys.readouterr().out
-    assert "batch 3/4  " in shown and ":00 left  top-1 " in shown
+    assert "batch 3/4 " in shown and ":00 left  top-1 " in shown
     evaluate.accuracy(colour_model(), known, batch_size=2, progress=False)
     assert capsys.readouterr().out == ""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import json
 
 import keras
@@ -166,7 +165,7 @@ def test_what_is_absent_is_skipped_and_named(tmp_path, capsys):
     assert "by hand" in summary["skipped"]["resisc45"]
     assert "--download" in summary["skipped"]["cifar100"]
     assert not (tmp_path / "tfds").exists()
-    text = "\n".join(vtab.report_lines(summary))
+    text = str(vtab.report_page(summary))
     assert "0 of 19" in text
     assert "dmlab: skipped" in capsys.readouterr().out
     # Nothing was done with these settings: others may follow.
@@ -281,7 +280,7 @@ def test_means_of_some():
     }  # fmt: skip
     assert found["vtab_score"] is None
     assert found["stand_ins"] == 1.0
-    text = "\n".join(vtab.report_lines(summary_of(results, {"resisc45": "not there"})))
+    text = str(vtab.report_page(summary_of(results, {"resisc45": "not there"})))
     assert "mean of natural, 2 of 7 tasks" in text
     assert "mean of all, 3 of 19 tasks" in text
     assert "This is no VTAB-1k score" in text
@@ -297,7 +296,7 @@ def test_the_score_is_the_mean_of_all_19():
     assert found["groups"] == pytest.approx(
         {"natural": 0.03, "specialised": 0.085, "structured": 0.145}
     )
-    assert "mean of all 19 tasks" in "\n".join(vtab.report_lines(summary_of(results)))
+    assert "mean of all 19 tasks" in str(vtab.report_page(summary_of(results)))
 
 
 def test_the_picture(tmp_path):
@@ -323,14 +322,8 @@ def test_the_picture(tmp_path):
     assert (tmp_path / "vtab.png").stat().st_size > 10_000
 
 
-def test_the_tool_lists(tmp_path, capsys, monkeypatch):
-    spec = importlib.util.spec_from_file_location("vtab_tool", "tools/vtab.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    monkeypatch.setattr(
-        "sys.argv", ["vtab.py", "--list", "--tasks", "dtd", "kitti", "--data-dir", str(tmp_path)]
-    )
-    assert tool.main() == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["dtd", "kitti"]
+def test_the_tool_lists(tmp_path, tool):
+    code, out, _ = tool("vtab", "--list", "--tasks", "dtd", "kitti", "--data-dir", tmp_path)
+    assert code == 0
+    assert [line.split()[0] for line in out.splitlines()[1:]] == ["dtd", "kitti"]
     assert runner.SETTINGS_FILE not in {path.name for path in tmp_path.iterdir()}

@@ -238,7 +238,7 @@ def test_what_is_downloaded_by_hand(tmp_path):
         "retinopathy",
     }
     assert {state.state for state in states.values()} == {"manual", "download"}
-    text = "\n".join(vtab.list_lines(states))
+    text = str(vtab.list_page(states))
     assert "kaggle.com" in text
     for task in TASKS.values():
         assert f"{task.tfds}; {task.licence}" in text

@@ -78,8 +78,8 @@ def test_the_tool(model, photos, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     for name in ("mine_savedmodel", r"mine\.tflite", r"mine\.onnx"):
-        assert re.search(rf"{name} +\d+\.\d +\d\.\de[-+]0\d +100\.0%", done.stdout), name
-    assert re.search(r"mine_int8\.tflite +\d+\.\d +\d\.\de[-+]0\d", done.stdout)
+        assert re.search(rf"{name} +\d+\.\d+ +\d\.\de[-+]0\d +100\.0%", done.stdout), name
+    assert re.search(r"mine_int8\.tflite +\d+\.\d+ +\d\.\de[-+]0\d", done.stdout)
     files = ["mine.onnx", "mine.tflite", "mine_files.png", "mine_int8.tflite", "mine_savedmodel"]
     assert sorted(os.listdir(tmp_path / "out")) == files
     again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
@@ -88,7 +88,7 @@ def test_the_tool(model, photos, tmp_path):
 
 
 def test_what_is_planned_is_known():
-    from keras_vit.exports.report import planned
+    from keras_vit.exports.deploy import planned
 
     names = [each.name("vit") for each in planned(["tflite", "onnx"], ["int8", "float16"])]
     assert names == ["vit.tflite", "vit_int8.tflite", "vit_float16.tflite", "vit.onnx"]

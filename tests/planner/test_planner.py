@@ -297,14 +297,18 @@ def test_devices():
     assert devices.parse_devices("TPUv4") == (1, planner.DEVICES["TPUv4"])
 
 
-def test_lines_say_everything():
+def lines_of(page):
+    return str(page).splitlines()
+
+
+def test_pages_say_everything():
     plan = planner.plan("ViT_L16", "A100-80", 8, epochs=14)
-    text = "\n".join(report.plan_lines([plan, planner.plan("ViT_L16", "H100", epochs=14)]))
+    text = str(report.plan_page([plan, planner.plan("ViT_L16", "H100", epochs=14)]))
     for part in ("322,049,907", "8 x A100-80", "1 x H100", "1,567", "NO", "days"):
         assert part in text
-    assert len(report.paper_lines()) == 19
-    assert len(report.device_lines()) == 2 * len(planner.DEVICES) + 1
-    assert len(report.fit_lines(planner.fits())) == len(keras_vit.VARIANTS) + 1
+    assert len(lines_of(report.paper_page())) == 19
+    assert len(lines_of(report.device_page())) == 2 * len(planner.DEVICES) + 3
+    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 2
 
 
 def test_the_picture_is_not_written_over_another(tmp_path):

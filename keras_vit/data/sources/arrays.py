@@ -12,6 +12,7 @@ from keras_vit.data import shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
+from keras_vit.data.pipeline import Pipeline
 
 
 def from_arrays(
@@ -53,16 +54,10 @@ def from_arrays(
             out of its range.
         TypeError: If images are not uint8, or labels not integers.
     """
-    return find_arrays(train, validation, class_names, name).prepare(
-        image_size,
-        batch_size,
-        crop_area=crop_area,
-        flip=flip,
-        resize=resize,
-        seed=seed,
-        augmentation=augmentation,
-        transform=transform,
+    pipeline = Pipeline(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
     )
+    return find_arrays(train, validation, class_names, name).batches(pipeline)
 
 
 def find_arrays(

@@ -15,6 +15,7 @@ from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.image_files import ENDINGS, Photo, check_images, find_images
 from keras_vit.data.labelled import LabelledImages
+from keras_vit.data.pipeline import Pipeline
 from keras_vit.utils.checks import check_choice, check_numbers
 
 # What to do about files that cannot be read.
@@ -76,6 +77,9 @@ def from_folder(
         ValueError: If the folder is not as described, a class has no image that can be read,
             an image cannot be read, or an option is out of its range.
     """
+    pipeline = Pipeline(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    )
     found = find_folder(
         folder,
         validation_share=validation_share,
@@ -83,16 +87,7 @@ def from_folder(
         seed=seed,
         progress=progress,
     )
-    return found.prepare(
-        image_size,
-        batch_size,
-        crop_area=crop_area,
-        flip=flip,
-        resize=resize,
-        seed=seed,
-        augmentation=augmentation,
-        transform=transform,
-    )
+    return found.batches(pipeline)
 
 
 def find_folder(

@@ -19,6 +19,7 @@ from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
+from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.sources.folders import find_photos
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import new_folder, write_json
@@ -75,6 +76,9 @@ def from_records(
         ValueError: If there are no such files, one is cut off or no TFRecord file, something is
             missing, or an option is out of its range.
     """
+    pipeline = Pipeline(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    )
     found = find_records(
         train,
         validation=validation,
@@ -83,16 +87,7 @@ def from_records(
         image_key=image_key,
         label_key=label_key,
     )
-    return found.prepare(
-        image_size,
-        batch_size,
-        crop_area=crop_area,
-        flip=flip,
-        resize=resize,
-        seed=seed,
-        augmentation=augmentation,
-        transform=transform,
-    )
+    return found.batches(pipeline)
 
 
 def find_records(

@@ -11,6 +11,7 @@ from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
+from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.sources.tfds_reading import Reading, is_by_index, open_splits, require_tfds
 from keras_vit.utils.checks import check_choice
 
@@ -60,6 +61,9 @@ def from_tfds(
         ValueError: If there is no such data set or split, it has no images with one label
             each, or an option is out of its range.
     """
+    pipeline = Pipeline(
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
+    )
     found = find_tfds(
         name,
         train_split=train_split,
@@ -67,16 +71,7 @@ def from_tfds(
         data_dir=data_dir,
         file_format=file_format,
     )
-    return found.prepare(
-        image_size,
-        batch_size,
-        crop_area=crop_area,
-        flip=flip,
-        resize=resize,
-        seed=seed,
-        augmentation=augmentation,
-        transform=transform,
-    )
+    return found.batches(pipeline)
 
 
 FILE_FORMATS = ("tfrecord", "array_record")

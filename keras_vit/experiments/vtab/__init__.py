@@ -4,14 +4,14 @@
 
     vtab.available(data_dir)  # which of the data sets are there
     summary = vtab.run(vtab.Settings(), "runs/vtab", data_dir=data_dir)
-    print("\n".join(vtab.report_lines(summary)))
+    print(vtab.report_page(summary))
 
 The 19 tasks of arXiv 1910.04867 are the rows of `TASKS`; how the ViT paper trains is in `Settings`.
 """
 
 from keras_vit.experiments.vtab.data import Availability, available, load, splits
 from keras_vit.experiments.vtab.labels import Label
-from keras_vit.experiments.vtab.report import list_lines, picture, report_lines, scores
+from keras_vit.experiments.vtab.report import list_page, picture, report_page, scores
 from keras_vit.experiments.vtab.runner import Settings, run
 from keras_vit.experiments.vtab.tasks import GROUPS, TASKS, Task
 
@@ -23,10 +23,10 @@ __all__ = [
     "Settings",
     "Task",
     "available",
-    "list_lines",
+    "list_page",
     "load",
     "picture",
-    "report_lines",
+    "report_page",
     "run",
     "scores",
     "splits",

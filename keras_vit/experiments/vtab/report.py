@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_vit.experiments.vtab.data import Availability
 from keras_vit.experiments.vtab.tasks import GROUPS, TASKS
+from keras_vit.utils.tables import Page, Table
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -44,42 +45,52 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def report_lines(summary: Mapping[str, Any]) -> list[str]:
-    """What `vtab.run` returns, as a table: tasks, groups, mean, what was skipped."""
+def report_page(summary: Mapping[str, Any]) -> Page:
+    """What `vtab.run` returns, as tables: tasks, groups, mean, what was skipped."""
     results, found = summary["results"], summary["scores"]
     settings = summary["settings"]
-    lines = [
-        f"{settings['model']} ({settings['weights']}), {settings['image_size']} pixels, "
-        f"{settings['steps']} steps of {settings['batch_size']}",
-        "",
-        f"{'':24}{'group':13}{'test images':>12}{'lr':>9}{'top-1':>9}",
-    ]
-    for name, row in results.items():
-        mark = "  stand-in, no task of VTAB" if row["stand_in"] else ""
-        lines.append(
-            f"{name:24}{row['group']:13}{row['test_images']:12,}{row['learning_rate']:9.3g}"
-            f"{100 * row['test_accuracy']:8.2f}%{mark}"
+    tasks = [
+        (
+            name,
+            row["group"],
+            f"{row['test_images']:,}",
+            f"{row['learning_rate']:.3g}",
+            _percent(row["test_accuracy"]),
+            "stand-in, no task of VTAB" if row["stand_in"] else "",
         )
-    lines.append("")
-    for group, mean in found["groups"].items():
-        lines.append(_mean_line(group, mean, *found["of"][group]))
+        for name, row in results.items()
+    ]
+    means = [_mean_row(group, mean, found) for group, mean in found["groups"].items()]
+    notes = []
     if found["vtab_score"] is not None:
-        lines.append(f"{'mean of all 19 tasks':58}{100 * found['vtab_score']:8.2f}%")
+        means.append(("mean of all 19 tasks", _percent(found["vtab_score"])))
     elif found["mean"] is not None:
-        lines.append(_mean_line("all", found["mean"], *found["of"]["all"]))
-        lines.append("This is no VTAB-1k score: that is the mean of all 19.")
+        means.append(_mean_row("all", found["mean"], found))
+        notes.append("This is no VTAB-1k score: that is the mean of all 19.")
     else:
-        lines.append(f"No task of VTAB was run (0 of {len(TASKS)}): there is no score.")
+        notes.append(f"No task of VTAB was run (0 of {len(TASKS)}): there is no score.")
     if found["stand_ins"] is not None:
-        lines.append(f"{'mean of the stand-ins':58}{100 * found['stand_ins']:8.2f}%")
-    if summary["skipped"]:
-        lines += ["", "Skipped:"]
-        lines += [f"  {name:22}{reason}" for name, reason in summary["skipped"].items()]
-    return lines
+        means.append(("mean of the stand-ins", _percent(found["stand_ins"])))
+    skipped = [f"  {name}: {reason}" for name, reason in summary["skipped"].items()]
+    heads = ("task", "group", "test images", "lr", "top-1", "")
+    return Page(
+        f"{settings['model']} ({settings['weights']}), {settings['image_size']} pixels, "
+        f"{settings['steps']:,} steps of {settings['batch_size']}",
+        *(["", Table(tasks, heads, left=(0, 1, 5))] if tasks else []),
+        "",
+        *([Table(means)] if means else []),
+        *notes,
+        *(["", "Skipped:", *skipped] if skipped else []),
+    )
 
 
-def _mean_line(what: str, mean: float, count: int, of: int) -> str:
-    return f"{f'mean of {what}, {count} of {of} tasks':58}{100 * mean:8.2f}%"
+def _mean_row(what: str, mean: float, found: Mapping[str, Any]) -> tuple[str, str]:
+    count, of = found["of"][what]
+    return f"mean of {what}, {count} of {of} tasks", _percent(mean)
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}%"
 
 
 def picture(summary: Mapping[str, Any]) -> Any:
@@ -130,18 +141,18 @@ def _fraction(of: Any) -> str:
     return f"{of[0]} of {of[1]}"
 
 
-def list_lines(found: Mapping[str, Availability]) -> list[str]:
+def list_page(found: Mapping[str, Availability]) -> Page:
     """Tasks of `TASKS`, what they are made of, and whether the data are there; `found` is what
     `keras_vit.experiments.vtab.available` gives."""
-    tasks = [TASKS[name] for name in found]
-    lines = [f"{'':22}{'group':13}{'classes':>7}{'test':>8}  {'data':11}{'TFDS, licence'}"]
-    for task in tasks:
+    rows = []
+    for task in (TASKS[name] for name in found):
         split, percent = task.test_from
         test = task.examples[split] * (100 - percent) // 100
-        lines.append(
-            f"{task.name:22}{task.group:13}{task.classes:7}{test:8,}  "
-            f"{found[task.name].state:11}{task.tfds}; {task.licence}"
-        )
-    manual = {task.tfds: found[task.name] for task in tasks if found[task.name].state == "manual"}
-    lines += [f"\n{name} is downloaded by hand. {state.detail}" for name, state in manual.items()]
-    return lines
+        source = f"{task.tfds}; {task.licence}"
+        state = found[task.name].state
+        rows.append((task.name, task.group, f"{task.classes}", f"{test:,}", state, source))
+    manual = {TASKS[name].tfds: state for name, state in found.items() if state.state == "manual"}
+    return Page(
+        Table(rows, ("task", "group", "classes", "test", "data", "TFDS, licence"), (0, 1, 4, 5)),
+        *(f"\n{name} is downloaded by hand. {state.detail}" for name, state in manual.items()),
+    )

@@ -91,7 +91,7 @@ def export_tflite(
     made = network(classifier, uint8_input or classifier.takes_pixels, change)
     flatbuffer = convert(made, classifier, batch_sizes, uint8_input)
     if quantize is not None:
-        flatbuffer = quantize_file(flatbuffer, quantize, images, progress=sys.stderr.isatty())
+        flatbuffer = quantize_file(flatbuffer, quantize, images, progress=sys.stdout.isatty())
     with replacing(path) as temporary:
         temporary.write_bytes(finish(flatbuffer, classifier, uint8_input))
         # Quantised for photos, noise is not what it is for.

@@ -11,6 +11,7 @@ import numpy as np
 
 from keras_vit.exports.tflite.flatbuffer import read
 from keras_vit.exports.tflite.runtime import litert
+from keras_vit.utils.progress import Progress
 
 # Below this a GELU is zero, to within a step of 8 bits: the inputs of one may be cut off there.
 LOWEST_GELU_INPUT = -4.0
@@ -116,7 +117,6 @@ def observe(
     Returns:
         By the positions of the layers.
     """
-    import keras
 
     module = litert("interpreter")
     with warnings.catch_warnings():
@@ -138,14 +138,13 @@ def observe(
         tensors[layer.indices[0]].products |= layer.operation == "FULLY_CONNECTED"
         if layer.before_gelu:
             tensors[layer.indices[1]].lowest = LOWEST_GELU_INPUT
-    bar = keras.utils.Progbar(len(images)) if progress else None
-    for image in images:
-        made.set_tensor(detail["index"], image)
-        made.invoke()
-        for index, statistics in tensors.items():
-            statistics.add(made.get_tensor(index))
-        if bar is not None:
-            bar.add(1)
+    with Progress(len(images), 1, int(progress), unit="photo") as bar:
+        for i, image in enumerate(images, start=1):
+            made.set_tensor(detail["index"], image)
+            made.invoke()
+            for index, statistics in tensors.items():
+                statistics.add(made.get_tensor(index))
+            bar.show(i)
     seen = [(tensors[layer.indices[0]], tensors[layer.indices[1]]) for layer in layers]
     return [Observed(a.range, b.range, (a.noise, b.noise), a.mean_products) for a, b in seen]
 

@@ -1,0 +1,177 @@
+"""The arguments of the commands: an option that several have is written once, here."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from keras_vit.distribution import STRATEGIES
+from keras_vit.distribution.hardware import XLA
+from keras_vit.utils.checks import did_you_mean
+
+# In this order `--help` shows them.
+GROUPS = ("model", "data", "training", "hardware", "output")
+
+
+def device_names(text: str) -> int | tuple[str, ...]:
+    """`2` -> 2; `GPU:0,GPU:1` -> these two."""
+    return int(text) if text.isdecimal() else tuple(text.split(","))
+
+
+def or_none(text: str) -> str | None:
+    return None if text == "none" else text
+
+
+@dataclasses.dataclass(frozen=True)
+class Option:
+    """An option of several commands.
+
+    Attributes:
+        group: One of `GROUPS`.
+        help: What it is.
+        metavar: What stands for its value in the help; empty for an option without a value.
+        type: Makes the value from the text.
+        dest: The library's name of it. Default: its own.
+        const: Its value where it stands without one; `None` if it may not.
+    """
+
+    group: str
+    help: str
+    metavar: str = ""
+    type: Callable[[str], Any] = str
+    dest: str | None = None
+    const: str | None = None
+
+
+OPTIONS = {
+    "--model": Option("model", "a model's name, a run folder, a .keras or a checkpoint", "MODEL"),
+    "--weights": Option("model", "of a named model: imagenet, imagenet21k or a file", "WEIGHTS"),
+    "--image-size": Option("data", "pixels", "N", int),
+    "--resize": Option("data", "how an image gets its size: squash or crop", "HOW"),
+    "--on-error": Option("data", "what to do with images that cannot be read: raise or skip", "DO"),
+    "--data-dir": Option("data", "where TFDS keeps its files", "FOLDER"),
+    "--batch-size": Option("training", "images of a step, on all devices together", "N", int),
+    "--accumulate": Option("training", "batches to split a step into, to save memory", "N", int),
+    "--steps": Option("training", "training steps", "N", int),
+    "--lr": Option("training", "the highest learning rate", "RATE", float, "learning_rate"),
+    "--save-every": Option("training", "steps between checkpoints", "N", int),
+    "--seed": Option("training", "of everything random", "N", int),
+    "--strategy": Option("hardware", f"what to run on: {', '.join(STRATEGIES)}", "NAME"),
+    "--devices": Option(
+        "hardware", "how many, or their names: GPU:0,GPU:1", "DEVICES", device_names
+    ),
+    "--precision": Option("hardware", "float32, mixed_bfloat16 or auto", "DTYPE", dest="dtype"),
+    "--xla": Option("hardware", f"compile with XLA: {', '.join(XLA)}", "WHEN", const="on"),
+    "--out": Option("output", "the folder to write", "FOLDER"),
+    "--overwrite": Option("output", "write it again; a folder is kept as FOLDER.old"),
+}
+
+
+class Parser:
+    """Reads the arguments of a command.
+
+    Args:
+        called: How the command is called.
+        description: What it does, for `--help`.
+    """
+
+    def __init__(self, called: str, description: str):
+        # What is not given stays out of the result, so that the library's defaults hold.
+        self._parser = _ArgumentParser(
+            prog=called,
+            description=description.strip(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            argument_default=argparse.SUPPRESS,
+        )
+        self._groups = {name: self._parser.add_argument_group(name) for name in GROUPS}
+        self._options = ["--help"]
+
+    def positional(self, name: str, help: str, **keywords: Any) -> None:
+        """Adds what stands without a name. `nargs` and `type` are those of argparse."""
+        self._parser.add_argument(name.lower(), metavar=name, help=help, **keywords)
+
+    def shared(self, *flags: str, **changes: Any) -> None:
+        """Adds options of `OPTIONS`.
+
+        Args:
+            *flags: Their names.
+            **changes: By the name of an option, as `batch_size`, its default (see `add`); by a
+                name of an argument of `add`, what is other for this command.
+        """
+        others = {name: changes[name] for name in changes if f"--{_dashed(name)}" not in OPTIONS}
+        for flag in flags:
+            row = vars(OPTIONS[flag]) | others
+            self.add(flag, **row, default=changes.get(flag[2:].replace("-", "_")))
+
+    def add(
+        self,
+        flag: str,
+        group: str,
+        help: str,
+        metavar: str = "",
+        type: Callable[[str], Any] = str,
+        dest: str | None = None,
+        const: str | None = None,
+        default: Any = None,
+        **keywords: Any,
+    ) -> None:
+        """Adds an option that this command alone has; the arguments are those of `Option`.
+
+        Args:
+            default: Its value if it is not given. A text in parentheses only says in the help what
+                the library takes.
+            **keywords: `nargs` and `required` are those of argparse.
+        """
+        if metavar:
+            keywords |= {"metavar": metavar, "type": type}
+        else:
+            keywords |= {"action": "store_true"}
+        if dest is not None:
+            keywords |= {"dest": dest}
+        if const is not None:
+            keywords |= {"nargs": "?", "const": const}
+        if default is not None:
+            said = str(default).removeprefix("(").removesuffix(")")
+            help = f"{help} (default: {said})"
+            if said == str(default):
+                keywords["default"] = default
+        self._options.append(flag)
+        self._groups[group].add_argument(flag, help=help.replace("%", "%%"), **keywords)
+
+    def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
+        """What was given, and the defaults of the command, by the names that the library uses.
+
+        Raises:
+            ValueError: If an option is unknown or missing, or a value cannot be read.
+        """
+        for text in arguments:
+            name = text.partition("=")[0]
+            if name.startswith("--") and not any(o.startswith(name) for o in self._options):
+                raise ValueError(
+                    f"There is no option {name}.{did_you_mean(name, self._options)} "
+                    f"{self._parser.prog} --help shows all."
+                )
+        return vars(self._parser.parse_args(arguments))
+
+
+class _ArgumentParser(argparse.ArgumentParser):
+    def error(self, message: str) -> Any:
+        raise ValueError(f"{message}. {self.prog} --help shows what is expected.")
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def called_as(command: str) -> str:
+    """How to call a command in the way in which this process was called."""
+    program = Path(sys.argv[0])
+    if program.parts[-2:] == ("keras_vit", "__main__.py"):
+        return f"python -m keras_vit {command}"
+    if program.suffix == ".py" and program.parent.name == "tools":
+        return f"python {program.with_name(command.replace('-', '_'))}.py"
+    return f"keras-vit {command}"

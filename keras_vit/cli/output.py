@@ -1,0 +1,27 @@
+"""What the commands print: text and tables, for people in a terminal and for programs elsewhere."""
+
+from __future__ import annotations
+
+import sys
+
+from keras_vit.utils.tables import Page
+
+
+def verbosity() -> int:
+    """How much a training says: a line that is written anew in a terminal, else whole lines."""
+    return 1 if sys.stdout.isatty() else 2
+
+
+def show(*pages: Page) -> None:
+    """Prints pages with an empty line between; rich draws their tables in a terminal."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for i, page in enumerate(pages):
+        if i > 0:
+            print()
+        for block in page.blocks:
+            if isinstance(block, str) or not console.is_terminal:
+                print(block)
+            else:
+                console.print(block)
