@@ -71,7 +71,7 @@ def test_a_report_by_hand():
     text = str(report)
     assert "top-1  71.4 % (95 %: 35.9 to 91.8)" in text
     assert "top-5" not in text  # which says nothing among three
-    assert "red     2 of   3, taken for blue 1x" in text
+    assert "red   2 of 3,  taken for blue 1x" in text
 
 
 def test_top_5_and_classes_that_the_data_do_not_have():
