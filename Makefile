@@ -58,7 +58,7 @@ web: venv
 test-slow: venv
 	$(RUN) -m pytest -m slow
 
-# The libraries that benchmarks/inference.py and training.py run beside ours.
+# The libraries that benchmarks/speed/inference.py and training.py run beside ours.
 $(PEERS): $(INTEROP)
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,peers]'
 	@touch $(PEERS)
@@ -67,12 +67,12 @@ bench-peers: $(PEERS)
 
 # The short version of each; what is slower than its goal says so and does not stop the others.
 bench: venv
-	-$(RUN) benchmarks/inference.py --quick
-	-$(RUN) benchmarks/training.py --quick
-	-$(RUN) benchmarks/loading.py
-	-$(RUN) benchmarks/sequence.py --quick
-	$(RUN) benchmarks/tflite.py
-	$(RUN) benchmarks/input.py --quick
+	-$(RUN) -m benchmarks.speed.inference --quick
+	-$(RUN) -m benchmarks.speed.training --quick
+	-$(RUN) -m benchmarks.speed.loading
+	-$(RUN) -m benchmarks.speed.sequence --quick
+	$(RUN) -m benchmarks.size.tflite
+	$(RUN) -m benchmarks.speed.input --quick
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
