@@ -2,25 +2,30 @@
 # that a folder with a space in its name works too.
 PYTHON ?= python3
 RUN = .venv/bin/python
-STAMP = .venv/.installed
-INTEROP = .venv/.interop
-PEERS = .venv/.peers
+PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: venv demo architecture test interop test-interop test-slow lint bench bench-peers web clean
+.PHONY: venv demo architecture test test-tensorflow test-jax test-interop test-slow lint lint-peers interop \
+	bench bench-peers web clean
 
-venv: $(STAMP)
+# What is installed is recorded in a file for each extra of pyproject.toml. It is written last: an
+# interrupted installation is taken up again.
+INSTALLED = $(addprefix .venv/.,demo test onnx interop peers)
 
-# The stamp is written last: an interrupted installation is taken up again.
-$(STAMP): pyproject.toml constraints.txt
+$(INSTALLED): .venv/.%: pyproject.toml constraints.txt | $(RUN)
+	@echo "Installing the extra \"$*\" into .venv; the first time this takes some minutes."
+	$(PIP) -c constraints.txt --editable '.[$*]'
+	@touch $@
+
+$(RUN):
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed (Keras 3.15 asks for it); say which: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	test -x $(RUN) || $(PYTHON) -m venv .venv
-	@echo "Installing into .venv; the first time this takes some minutes."
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test]'
-	@touch $(STAMP)
+	$(PYTHON) -m venv .venv
+
+# For work on the code.
+venv: .venv/.test
 
 # Handwritten digits, a small Vision Transformer from scratch, no network.
-demo: venv
+demo: .venv/.demo
 	$(RUN) tools/finetune.py --data digits --out runs/digits --overwrite
 	@echo
 	@echo "Look at runs/digits/curves.png and runs/digits/predictions.png. What to try next:"
@@ -28,55 +33,63 @@ demo: venv
 	@echo "  .venv/bin/python tools/predict.py PHOTO.jpg --model ViT_B16"
 	@echo "  .venv/bin/python tools/finetune.py --help"
 
-lint: venv
+test: how-long lint test-tensorflow test-jax
+
+.PHONY: how-long
+how-long:
+	@echo "The tests take about 14 minutes on 2 cores, and the first time some more for installing."
+
+lint: .venv/.test
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath $(RUN)
 
 # The tree, the table and the picture of docs/architecture.md, from the code.
-architecture: venv
+architecture: .venv/.test
 	$(RUN) docs/architecture.py
 
-test: lint
+# One test needs keras-cv, whose dependencies do not go with ours; of them it needs only regex.
+.venv/.keras-cv: .venv/.test
+	$(PIP) -c constraints.txt --no-deps keras-cv regex
+	@touch $@
+
+test-tensorflow: .venv/.keras-cv
 	$(RUN) -m pytest -n 2 -m "not slow"
+
+test-jax: .venv/.test
 	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "any_backend and not slow"
 
-# Weights to timm and Hugging Face and back. Installs PyTorch, which is large.
-$(INTEROP): $(STAMP)
-	@echo "Installing torch, timm and transformers into .venv."
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,interop]'
-	@touch $(INTEROP)
+# Minutes: full training runs on real photos (needs ../shared) and on the digits.
+test-slow: .venv/.test
+	$(RUN) -m pytest -m slow
 
-interop: $(INTEROP)
+# Weights to timm and Hugging Face and back, with PyTorch, which is large.
+interop: .venv/.test .venv/.interop
 
-test-interop: $(INTEROP)
+test-interop: interop
 	$(RUN) -m pytest -n 2 tests/checkpoints/test_interop.py
 
+# The libraries that benchmarks/speed/inference.py and training.py run beside ours.
+bench-peers: interop .venv/.peers
+
+# The types of the benchmarks are known where what they compare with is installed.
+lint-peers: bench-peers
+	$(RUN) -m pyright --pythonpath $(RUN) benchmarks
+
+# The short version of each; what is slower than its goal says so and does not stop the others.
+bench: .venv/.test
+	-$(RUN) -m benchmarks.speed.inference --quick
+	-$(RUN) -m benchmarks.speed.training --quick
+	-$(RUN) -m benchmarks.speed.loading
+	-$(RUN) -m benchmarks.speed.sequence --quick
+	$(RUN) -m benchmarks.size.tflite
+	$(RUN) -m benchmarks.speed.input --quick
+
 # The page of examples/web with a ViT-Ti/16; needs node's npm.
-web: venv
+web: .venv/.onnx
 	cd examples/web && npm ci --ignore-scripts --no-audit --no-fund
 	test -f examples/web/model.onnx || $(RUN) examples/web/prepare.py ViT_Ti16
 	$(RUN) examples/web/serve.py
-
-# Minutes: full training runs on real photos (needs ../shared) and on the digits.
-test-slow: venv
-	$(RUN) -m pytest -m slow
-
-# The libraries that benchmarks/inference.py and training.py run beside ours.
-$(PEERS): $(INTEROP)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt --editable '.[test,peers]'
-	@touch $(PEERS)
-
-bench-peers: $(PEERS)
-
-# The short version of each; what is slower than its goal says so and does not stop the others.
-bench: venv
-	-$(RUN) benchmarks/inference.py --quick
-	-$(RUN) benchmarks/training.py --quick
-	-$(RUN) benchmarks/loading.py
-	-$(RUN) benchmarks/sequence.py --quick
-	$(RUN) benchmarks/tflite.py
-	$(RUN) benchmarks/input.py --quick
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from contestants import facts, images, labels
+from benchmarks.contestants import facts, images, labels
 
 
 def policy(precision: str, training: bool) -> str:
@@ -14,11 +14,11 @@ def policy(precision: str, training: bool) -> str:
     return f"mixed_{precision}" if training and precision != "float32" else precision
 
 
-def timed(model: keras.Model, batch: int, size: int, mode: str, training: bool) -> Any:
+def timed(model: Any, batch: int, size: int, mode: str, training: bool) -> Any:
     """The step and the facts of a model that takes images in [-1, 1] and gives logits.
 
     Args:
-        model: Any.
+        model: A `keras.Model`; Keras's own types take no bool for `jit_compile`.
         batch: Images.
         size: Pixels of a side.
         mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` where that is the backend.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from contestants.keras_training import policy, timed
-from contestants.weights import TRANSFORMERS
+from benchmarks.contestants.keras_training import policy, timed
+from benchmarks.contestants.weights import TRANSFORMERS
 
 
 def build(

@@ -11,15 +11,15 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-import keras_vit
-from contestants import CLASSES
+from benchmarks.contestants import CLASSES
+from benchmarks.contestants.weights import vit
 
 
 def build(
     model: str, size: int, batch: int, precision: str, training: bool, folder: str, mode: str = ""
 ) -> Any:
     del folder, mode  # random numbers do, and there is one way
-    row = keras_vit.VARIANTS[model]
+    row = vit(model)
     rng = np.random.default_rng(0)
 
     def random(*shape: int) -> Any:

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import keras_vit
-from contestants import CLASSES
-from contestants.keras_training import policy, timed
-from contestants.weights import OURS
+from benchmarks.contestants import CLASSES
+from benchmarks.contestants.keras_training import policy, timed
+from benchmarks.contestants.weights import OURS
 
 
 def build(

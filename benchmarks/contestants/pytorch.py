@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 from pathlib import Path
 from typing import Any
 
-from contestants import CLASSES, facts, images, labels
-from contestants.weights import TIMM, TRANSFORMERS
-
-sys.path.append(str(Path(__file__).parents[2] / "tests"))
+from benchmarks.contestants import CLASSES, facts, images, labels
+from benchmarks.contestants.weights import TIMM, TRANSFORMERS, vit
 
 
 def build(
@@ -81,12 +78,11 @@ def classifier(library: str, model: str, size: int, folder: Path) -> Any:
 
 
 def _timm(model: str, size: int, folder: Path) -> Any:
-    from peers import import_timm
     from safetensors.torch import load_file
 
-    import keras_vit
+    from benchmarks.contestants.import_timm import import_timm
 
-    row = keras_vit.VARIANTS[model]
+    row = vit(model)
     made = import_timm().models.vision_transformer.VisionTransformer(
         img_size=size,
         patch_size=row.patch_size,
@@ -101,7 +97,7 @@ def _timm(model: str, size: int, folder: Path) -> Any:
 
 
 def _transformers(model: str, size: int, folder: Path) -> Any:
-    from peers import import_transformers
+    from benchmarks.contestants.import_timm import import_transformers
 
     cls = import_transformers().ViTForImageClassification
     return cls.from_pretrained(folder / TRANSFORMERS)

@@ -9,9 +9,18 @@ import keras
 import numpy as np
 
 import keras_vit
-from contestants import CLASSES
+from benchmarks.contestants import CLASSES
+from keras_vit.models import ViTConfig
 
 OURS, TIMM, TRANSFORMERS = "ours.npz", "timm.safetensors", "transformers"
+
+
+def vit(model: str) -> ViTConfig:
+    """The row of a name in `keras_vit.VARIANTS` that all libraries have."""
+    row = keras_vit.VARIANTS[model]
+    if not isinstance(row, ViTConfig) or row.stem is not None:
+        raise ValueError(f"The other libraries have no {model}; take a ViT without a ResNet stem")
+    return row
 
 
 def write(folder: Path, model: str, size: int) -> None:

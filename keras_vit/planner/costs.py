@@ -159,7 +159,7 @@ def training_memory(
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
     For ViT-Ti/16 and ViT-S/16 (both precisions, rematerialised or not) it is 9 % above to 14 %
-    below what was measured; `benchmarks/memory.py` measures. For Mixers the rule of a
+    below what was measured; `benchmarks/size/memory.py` measures. For Mixers the rule of a
     block was not compared with a measurement. Of BiT, and of the stem of a hybrid, only the outputs
     of the layers are counted, which is too little.
 

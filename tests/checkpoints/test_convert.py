@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import sys
-import textwrap
 
 import keras
 import numpy as np
 import pytest
-from support.paths import ROOT
+from support.child_memory import printed_bytes
 
 import keras_vit
 from keras_vit.checkpoints import convert as convert_module
@@ -21,33 +19,26 @@ TI16 = {"patch_size": 16, "width": 192, "depth": 12, "num_heads": 3, "mlp_dim": 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 
 
-def _run(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, str(ROOT / "tools" / "convert.py"), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        cwd=cwd,
-    )
-
-
-def test_there_and_back_in_two_commands(tmp_path):
+@pytest.mark.filterwarnings("default::UserWarning")  # as the tool shows them
+def test_there_and_back_in_two_commands(tool, tmp_path, monkeypatch):
     """A ViT-Ti/16 to timm and back: bit for bit, with a table of what went where."""
+    monkeypatch.chdir(tmp_path)
     model = keras_vit.ViT(**TI16, classes=10)
     model.get_layer("head").kernel.assign(np.random.default_rng(0).normal(size=(192, 10)))
     keras_vit.save_weights(model, tmp_path / "a.npz")
-    there = _run("a.npz", "b.safetensors", "--format", "timm", cwd=tmp_path)
-    assert there.returncode == 0, there.stderr
-    assert "a.npz: ViT_Ti16 (Google, Vision Transformer)" in there.stdout
+    code, out, err = tool("convert", "a.npz", "b.safetensors", "--format", "timm")
+    assert code == 0, err
+    assert "a.npz: ViT_Ti16 (Google, Vision Transformer)" in out
     assert re.search(
         r"MlpBlock_3/Dense_0/kernel \(192, 768\) +-> +blocks\.0\.mlp\.fc1\.weight \(768, 192\)",
-        there.stdout,
+        out,
     )
-    assert "and 176 more of the same kinds" in there.stdout
-    assert "differ by 0.0e+00" in there.stdout
-    assert "'gelu': 'exact'" in there.stderr  # timm's code has another GELU
-    back = _run("b.safetensors", "c.npz", "--model", "ViT_Ti16", "--all", cwd=tmp_path)
-    assert back.returncode == 0, back.stderr
-    assert "blocks.11.mlp.fc2.bias (192,)" in back.stdout
+    assert "and 176 more of the same kinds" in out
+    assert "differ by 0.0e+00" in out
+    assert "'gelu': 'exact'" in err  # timm's code has another GELU
+    code, out, err = tool("convert", "b.safetensors", "c.npz", "--model", "ViT_Ti16", "--all")
+    assert code == 0, err
+    assert "blocks.11.mlp.fc2.bias (192,)" in out
     with np.load(tmp_path / "a.npz") as before, np.load(tmp_path / "c.npz") as after:
         assert set(before) == set(after)
         assert all(before[name].tobytes() == after[name].tobytes() for name in before)
@@ -59,9 +50,9 @@ def test_there_and_back_in_two_commands(tmp_path):
         (("missing.npz", "d.npz"), "error: There is no file 'missing.npz'"),
         (("a.npz", "d.npz", "--photo", "x.jpg"), "There is no photo 'x.jpg'"),
     ):
-        failed = _run(*arguments, cwd=tmp_path)
-        assert failed.returncode == 2
-        assert re.search(message, failed.stderr), failed.stderr
+        code, _, err = tool("convert", *arguments)
+        assert code == 2
+        assert re.search(message, err), err
     assert sorted(os.listdir(tmp_path)) == ["a.npz", "b.safetensors", "c.npz"]
 
 
@@ -127,23 +118,15 @@ def test_memory_of_a_conversion(tmp_path):
     model = keras_vit.ViT(224, 16, 512, 8, 8, 2048, classes=10)
     keras_vit.save_weights(model, tmp_path / "a.npz")
     script = """
-        import re, sys, keras_vit
+        import keras_vit
         from keras_vit.checkpoints.convert import convert
-
-        def peak():  # not getrusage: its peak goes on from that of the parent process
-            return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
         tiny = keras_vit.ViT(224, 16, 64, 1, 1, 64, classes=10)
         keras_vit.save_weights(tiny, "tiny.npz")
         convert("tiny.npz", "tiny.safetensors", format="timm")  # what a first run allocates
-        before = peak()
+        before = new_peak()
         convert("a.npz", "a.safetensors", format="timm")
-        print("extra", peak() - before)
+        print(peak() - before)
     """
-    result = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
-        capture_output=True, text=True, cwd=tmp_path,
-    )  # fmt: skip
-    assert result.returncode == 0, result.stderr
-    extra = int(result.stdout.split()[-1]) * 1024
+    (extra,) = printed_bytes(script, tmp_path)
     assert extra < 2.2 * (tmp_path / "a.npz").stat().st_size

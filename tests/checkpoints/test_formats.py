@@ -15,8 +15,7 @@ import keras_vit
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.checkpoints.names.formats import FORMATS, detect
-from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_read, shape_written
-from keras_vit.checkpoints.names.templates import fill, numbers_in
+from keras_vit.checkpoints.names.templates import fill
 
 RELEASED = [
     "vit_token", "vit_gap", "vit_token_rep24", "hybrid_token", "hybrid_stem_only", "bit", "mixer"
@@ -308,30 +307,6 @@ def test_a_new_head_is_said(tmp_path, capsys):
     assert "new head of 7 classes is zero" in said
     keras_vit.from_checkpoint(tmp_path / "a.npz")
     assert not capsys.readouterr().out
-
-
-def test_layouts_are_inverse_to_each_other():
-    random = np.random.default_rng(0)
-    for name, layout in LAYOUTS.items():
-        for shape in [(6,), (6, 8), (3, 3, 4, 8)]:
-            array = random.normal(size=shape)
-            try:
-                written = layout.write(array, 2)
-            except (ValueError, IndexError):
-                continue  # not of that rank
-            if shape_read(name, written.shape) == shape:
-                np.testing.assert_array_equal(layout.read(written), array)
-                assert shape_written(name, shape, 2) == written.shape
-    assert shape_read("to_heads", (6,)) is None
-    assert shape_read("norm", (2, 3)) is None
-
-
-def test_templates():
-    assert numbers_in("block{b}_unit{u:02}", "block3_unit07") == {"b": 3, "u": 7}
-    assert fill("stages.{b-1}.blocks.{u-1}", {"b": 3, "u": 7}) == "stages.2.blocks.6"
-    assert numbers_in("stages.{b-1}.x", "stages.0.x") == {"b": 1}
-    assert numbers_in("stages.{b-1}.x", "stages.0xx") is None
-    assert fill("unit{u:02}", {"u": 12}) == "unit12"
 
 
 def test_the_size_of_a_mixer_is_its_own(golden):

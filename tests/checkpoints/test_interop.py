@@ -12,9 +12,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.import_timm import import_timm, import_transformers
 
 import keras_vit
+from benchmarks.contestants.import_timm import import_timm, import_transformers
 
 torch = pytest.importorskip("torch", reason="make test-interop installs it")
 pytestmark = pytest.mark.skipif(
@@ -226,3 +226,21 @@ def test_the_real_weights_say_the_same_in_timm(timm, ti16_path):
     ours = keras_vit.from_checkpoint(ti16_path, gelu="exact")
     images = _images(224).clip(-1, 1)
     np.testing.assert_allclose(_ours(ours, images), _theirs(theirs, images), atol=TOLERANCE)
+
+
+def test_the_contestants_of_the_benchmarks_have_the_same_weights(tmp_path):
+    """What `benchmarks` times beside ours are the same models."""
+    from benchmarks.contestants import images, pytorch, weights
+
+    weights.write(tmp_path, "ViT_Ti16", SIZE)
+    ours = keras_vit.from_checkpoint(tmp_path / weights.OURS, classifier_activation=None)
+    pixels = images(2, SIZE)
+    expected = ours.predict(pixels, verbose=0)
+    tensor = torch.from_numpy(pixels).permute(0, 3, 1, 2)
+    for library in ("timm", "transformers"):
+        made = pytorch.classifier(library, "ViT_Ti16", SIZE, tmp_path).eval()
+        with torch.no_grad():
+            logits = made(tensor)
+        logits = getattr(logits, "logits", logits).numpy()
+        difference = np.abs(logits - expected).max() / np.ptp(expected)
+        assert difference < 1e-3, (library, difference)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import textwrap
 import types
 
 import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.child_memory import printed_bytes
 
 import keras_vit
 from keras_vit.applications.manifest import check_released_file, manifest
@@ -246,54 +245,39 @@ def test_an_unknown_suffix(tmp_path):
         keras_vit.load_weights(model, tmp_path / "model.pth")
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-def test_loading_needs_little_memory_beside_the_model(tmp_path):
-    """Peak memory of loading a 100 MB checkpoint into a built model, in a process of its own."""
+@pytest.fixture(scope="module")
+def growth(tmp_path_factory):
+    """Peaks of memory of a process that loads and builds a model, in times the size of its file."""
+    if sys.platform != "linux" or keras.backend.backend() != "tensorflow":
+        pytest.skip("reads the peak memory as Linux counts it, once")
+    folder = tmp_path_factory.mktemp("memory")
+    # 100 MB; the largest array is 4 MB.
     config = keras_vit.ViTConfig(16, 512, 8, 8, 2048)
-    path = _save(tmp_path / "a.npz", _arrays(config, image_size=224, classes=10))
-    script = f"""
-        import re, keras_vit
-
-        def peak():  # not getrusage: its peak goes on from that of the parent process
-            return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
-
-        model = keras_vit.ViT(224, 16, 512, 8, 8, 2048, classes=10)
-        before = peak()
-        keras_vit.load_weights(model, {str(path)!r})
-        print("extra", peak() - before)
-    """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    )
-    extra = int(result.stdout.split()[-1]) * 1024
-    assert extra < 1.3 * path.stat().st_size
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="reads the peak memory as Linux counts it")
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-def test_a_model_is_allocated_once(tmp_path):
-    """Peak memory of building a model of 100 MB, random and from a file, in another process."""
-    config = keras_vit.ViTConfig(16, 512, 8, 8, 2048)
-    path = _save(tmp_path / "a.npz", _arrays(config, image_size=224, classes=10))
-    script = f"""
-        import re, keras_vit
-
-        def memory(name):
-            return int(re.search(name + r":\\s+(\\d+)", open("/proc/self/status").read())[1])
+    path = _save(folder / "a.npz", _arrays(config, image_size=224, classes=10))
+    script = """
+        import keras_vit
 
         keras_vit.ViT(16, 4, 12, 1, 3, 20)  # wakes up the backend
-        before = memory("VmRSS")
-        loaded = keras_vit.from_checkpoint({str(path)!r})
-        after = memory("VmRSS")
-        print("growth", memory("VmHWM") - before)
+        before = new_peak()
+        loaded = keras_vit.from_checkpoint("a.npz")
+        print(peak() - before)
+        before = new_peak()
         built = keras_vit.ViT(224, 16, 512, 8, 8, 2048, classes=10)
-        print("growth", memory("VmHWM") - after)
+        print(peak() - before)
+        before = new_peak()
+        keras_vit.load_weights(built, "a.npz")
+        print(peak() - before)
     """
-    result = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(script)], capture_output=True, text=True, check=True
-    )
+    from_file, random, into = printed_bytes(script, folder)
     size = path.stat().st_size
-    for line in result.stdout.split("\n")[-3:-1]:
-        # The largest array is 4 MB; a second allocation of all would be another 100.
-        assert size * 0.9 < int(line.split()[1]) * 1024 < size * 1.5
+    return {"from file": from_file / size, "random": random / size, "into model": into / size}
+
+
+def test_loading_needs_little_memory_beside_the_model(growth):
+    assert growth["into model"] < 1.3
+
+
+def test_a_model_is_allocated_once(growth):
+    """A second allocation of all would be another 1."""
+    assert 0.9 < growth["from file"] < 1.5
+    assert 0.9 < growth["random"] < 1.5

@@ -29,16 +29,18 @@ def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
 
-def harm(path, damage):
-    """Rewrites a file, or deletes it."""
+def changed(content: bytes) -> bytes:
+    return content[:100] + bytes([content[100] ^ 1]) + content[101:]
+
+
+def assert_finds(data, path, damage, reason):
+    """There is no damage, and after `damage` (`None`: the file goes) it is found and explained."""
+    assert data.find_damage() is None
     if damage is None:
         path.unlink()
     else:
         path.write_bytes(damage(path.read_bytes()))
-
-
-def changed(content: bytes) -> bytes:
-    return content[:100] + bytes([content[100] ^ 1]) + content[101:]
+    assert data.find_damage() == (str(path), reason)
 
 
 @pytest.mark.parametrize(
@@ -54,10 +56,8 @@ def changed(content: bytes) -> bytes:
 def test_photos(photos, tmp_path, damage, reason):
     shutil.copytree(photos, tmp_path / "photos")
     data = from_folder(tmp_path / "photos", 16, 2)
-    assert data.find_damage() is None
     path = tmp_path / "photos" / "green" / "2.jpg"
-    harm(path, damage)
-    assert data.find_damage() == (str(path), reason)
+    assert_finds(data, path, damage, reason)
 
 
 def test_a_photo_that_became_another_kind_of_file(photos, tmp_path, monkeypatch):
@@ -88,10 +88,8 @@ def test_a_photo_that_became_another_kind_of_file(photos, tmp_path, monkeypatch)
 def test_records(records, tmp_path, damage, reason):
     shutil.copytree(records, tmp_path / "records")
     data = from_records(tmp_path / "records", 16, 2)
-    assert data.find_damage() is None
     path = tmp_path / "records" / "train-00000-of-00002.tfrecord"
-    harm(path, damage)
-    assert data.find_damage() == (str(path), reason)
+    assert_finds(data, path, damage, reason)
     # Also where the records that are left could be read as if they were all.
     with pytest.raises(tf.errors.OpError):
         list(data.training().take(data.steps_per_epoch + 1))

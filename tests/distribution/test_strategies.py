@@ -19,6 +19,7 @@ import pytest
 from programs.killed_training import make_data, make_model
 from programs.strategy_run import SMALL
 from support.colour_photos import write_photos
+from support.interruptions import At, Killed, assert_same_weights, kill
 from support.paths import ROOT, TESTS
 
 from keras_vit import distribution, recipes, runs, training
@@ -129,21 +130,6 @@ def test_a_killed_run_on_two_devices_is_that_which_was_not(photos, tmp_path):
     assert xla["settings"]["xla"] == "on"
 
 
-class Killed(BaseException):
-    """Stands for the end of the process; nothing catches it."""
-
-
-class KillAfter(keras.callbacks.Callback):
-    def __init__(self, count: int):
-        super().__init__()
-        self.left = count
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.left -= 1
-        if self.left == 0:
-            raise Killed
-
-
 def test_resumed_is_as_uninterrupted_to_the_bit(tmp_path):
     """On one device of a strategy, with dropout, averaged weights and accumulation."""
     strategy = distribution.strategy("cpu", 1)
@@ -161,16 +147,15 @@ def test_resumed_is_as_uninterrupted_to_the_bit(tmp_path):
             callbacks=callbacks,
             verbose=0,
         )
-        return model.get_weights(), result
+        return model, result
 
-    weights, result = start(None)
+    whole, result = start(None)
     with pytest.raises(Killed):
-        start(tmp_path / "run", KillAfter(5))
+        start(tmp_path / "run", At(5, kill))
     assert Checkpoints(tmp_path / "run").paths()[0].name == "step-00000004.npz"
     again, resumed = start(tmp_path / "run")
     assert resumed.history == result.history
-    for one, other in zip(weights, again, strict=True):
-        assert np.array_equal(one, other)
+    assert_same_weights(again, whole)
 
 
 def test_an_evaluation_counts_every_image_once():

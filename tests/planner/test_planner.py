@@ -15,7 +15,7 @@ from keras_vit import planner
 from keras_vit.distribution import jax_sharding
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 from keras_vit.models import ResNetStem
-from keras_vit.planner import convolutions, costs, devices, report
+from keras_vit.planner import convolutions, costs
 from keras_vit.planner.part import Grid, total
 from keras_vit.recipes import paper_tables
 
@@ -283,44 +283,6 @@ def test_what_fits():
     assert all(fit.bytes > found[fit.model].bytes for fit in more)
     assert [fit.bytes for fit in more] == sorted(fit.bytes for fit in more)
     assert {fit.answer for fit in planner.fits(2)} >= {"yes", "no"}
-
-
-# --- devices, lines, pictures ---------------------------------------------------------------
-
-
-def test_devices():
-    for name, device in planner.DEVICES.items():
-        assert device.name == name
-        assert device.source
-        assert min(*device.peak.values(), device.memory, device.link) > 0
-    assert devices.parse_devices("8xA100-80") == (8, planner.DEVICES["A100-80"])
-    assert devices.parse_devices("TPUv4") == (1, planner.DEVICES["TPUv4"])
-
-
-def lines_of(page):
-    return str(page).splitlines()
-
-
-def test_pages_say_everything():
-    plan = planner.plan("ViT_L16", "A100-80", 8, epochs=14)
-    text = str(report.plan_page([plan, planner.plan("ViT_L16", "H100", epochs=14)]))
-    for part in ("322,049,907", "8 x A100-80", "1 x H100", "1,567", "NO", "days"):
-        assert part in text
-    assert len(lines_of(report.paper_page())) == 19
-    assert len(lines_of(report.device_page())) == 2 * len(planner.DEVICES) + 3
-    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 2
-
-
-def test_the_picture_is_not_written_over_another(tmp_path):
-    pytest.importorskip("matplotlib")
-    path = report.paper_picture(tmp_path / "table6.png")
-    written = path.read_bytes()
-    assert written.startswith(b"\x89PNG") and len(written) > 20_000
-    with pytest.raises(FileExistsError, match="overwrite"):
-        report.paper_picture(path)
-    with pytest.raises(ValueError, match=r"\.png"):
-        report.paper_picture(tmp_path / "table6.jpg")
-    assert [each.name for each in tmp_path.iterdir()] == ["table6.png"]
 
 
 # --- what a user gets wrong -----------------------------------------------------------------

@@ -16,19 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 import keras
 import numpy as np
 import pytest
-from support.model_server import (  # noqa: F401
-    BLUE,
-    HEAD,
-    RED,
-    b64,
-    call,
-    folder_fixture,
-    post,
-    raw,
-    server_fixture,
-    session_fixture,
-    still_there,
-)
+from support.model_server import BLUE, HEAD, RED, b64, call, post, raw
 from support.paths import ROOT
 
 from keras_vit.serving import Limits, ModelServer, RequestError, ServedModel

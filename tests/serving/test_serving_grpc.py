@@ -9,16 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from support.model_server import (  # noqa: F401
-    BLUE,
-    RED,
-    b64,
-    folder_fixture,
-    post,
-    server_fixture,
-    session_fixture,
-    still_there,
-)
+from support.model_server import BLUE, RED, b64, post
 
 pytestmark = pytest.mark.skipif(
     keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"

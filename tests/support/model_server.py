@@ -1,4 +1,4 @@
-"""A small model behind the development server, and clients of it: for `test_serving*.py`."""
+"""Clients of the development server, which `tests/serving/conftest.py` starts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,9 @@ import time
 import urllib.error
 import urllib.request
 
-import pytest
 from PIL import Image
-from support.small_exports import randomised
 
-import keras_vit
-from keras_vit.exports.saved_model.export import export_saved_model
-from keras_vit.exports.saved_model.session import SessionModel
-from keras_vit.serving import Limits, ModelServer
+from keras_vit.serving import Limits
 
 LIMITS = Limits(body_bytes=200_000, timeout=1.0, running=2, held=16)
 
@@ -29,38 +24,6 @@ def jpeg(colour):
 
 
 RED, BLUE = jpeg((250, 10, 10)), jpeg((10, 10, 250))
-
-
-@pytest.fixture(scope="module", name="folder")
-def folder_fixture(tmp_path_factory):
-    model = randomised(keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4))
-    folder = tmp_path_factory.mktemp("models") / "flowers"
-    folder.mkdir()
-    export_saved_model(model, folder / "7", top_k=2, class_names=("a", "b", "ç", "d"))
-    return folder
-
-
-@pytest.fixture(scope="module", name="session")
-def session_fixture(folder):
-    with SessionModel(folder / "7") as session:
-        yield session
-
-
-@pytest.fixture(scope="module", name="server")
-def server_fixture(folder):
-    pytest.importorskip("grpc")
-    pytest.importorskip("tensorflow_serving.apis")
-    with ModelServer(folder, rest_port=0, grpc_port=0, limits=LIMITS) as server:
-        yield server
-
-
-@pytest.fixture(autouse=True)
-def still_there(request):
-    """After every test that uses the server: it answers as before."""
-    yield
-    if "server" in request.fixturenames:
-        server = request.getfixturevalue("server")
-        assert post(server, {"instances": [b64(RED)]})[0] == 200
 
 
 HEAD = b"POST /v1/models/flowers:predict HTTP/1.1\r\nHost: a\r\n"

@@ -1,11 +1,13 @@
-"""The web page of examples/web: in a real browser, the same answers as the Keras model."""
+"""The web page of examples/web: in a real browser, the same answers as the Keras model.
+
+Needs Chromium, node and, once, the npm registry.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
 import hashlib
-import importlib.util
 import json
 import os
 import re
@@ -19,42 +21,16 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support.paths import ROOT, TESTS
+from support.paths import TESTS
+from support.web_page import PAGE, PIXELS, SIZE, classifier_for, module
 
-import keras_vit
 from keras_vit.predict import Classifier, classify, load_classifier
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 
-PAGE = ROOT / "examples" / "web"
 DRIVER = TESTS / "whole" / "web"
 PACKAGES = {"page": PAGE, "driver": DRIVER}
 PAGE_FILES = ("index.html", "classify.js", "image.js", "style.css")
-SIZE = (32, 48)
-NAMES = ("tench", "great_grey_owl", "<b>bold</b>", "vélo", "lorikeet", "jay", "kite")
-
-
-def _module(name: str):
-    spec = importlib.util.spec_from_file_location(f"web_{name}", PAGE / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-def _classifier(seed: int = 0, resize: str = "squash", **options) -> Classifier:
-    """A small ViT whose answers depend on the picture and are sure of nothing."""
-    keras.utils.set_random_seed(seed)
-    model = keras_vit.ViT(SIZE, 8, 32, 2, 4, 64, classes=len(NAMES), **options)
-    random = np.random.default_rng(seed)
-    for variable in model.weights:
-        value = keras.ops.convert_to_numpy(variable)
-        variable.assign(value + random.normal(0, 0.3, variable.shape))
-    return Classifier(model, NAMES, SIZE, resize)
-
-
-PIXELS = {"include_preprocessing": True, "classifier_activation": "softmax"}
 
 
 @pytest.fixture(scope="module")
@@ -64,70 +40,6 @@ def picture(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("pictures") / "noise.png"
     Image.fromarray(pixels).save(path)
     return path
-
-
-def test_prepare_writes_what_the_page_needs_to_know(tmp_path):
-    prepare = _module("prepare").prepare
-    paths = prepare(_classifier(**PIXELS), tmp_path / "vit.onnx")
-    assert [path.name for path in paths] == ["vit.onnx", "vit.json"]
-    facts = json.loads(paths[1].read_text("utf-8"))
-    assert facts == {
-        "labels": list(NAMES),
-        "image_size": [32, 48],
-        "pixel_range": [0, 255],
-        "resize": "squash",
-        "output": "probabilities",
-    }
-    shape = onnx.load(paths[0]).graph.input[0].type.tensor_type.shape
-    assert [side.dim_value for side in shape.dim[1:]] == [*SIZE, 3]
-
-    paths = prepare(_classifier(resize="crop"), tmp_path / "logits.onnx")
-    facts = json.loads(paths[1].read_text("utf-8"))
-    assert (facts["pixel_range"], facts["output"]) == ([-1, 1], "logits")
-    assert facts["resize"] == "crop"
-
-
-def test_prepare_sees_the_pixel_range_of_a_model_inside_a_model(tmp_path):
-    options = {"include_top": False, "pooling": "token", "classifier_activation": None}
-    for pixels, expected in ((True, [0, 255]), (False, [-1, 1])):
-        backbone = keras_vit.ViT(SIZE, 8, 32, 1, 4, 64, include_preprocessing=pixels, **options)
-        model = keras.Sequential([backbone, keras.layers.Dense(2, name="head")])
-        _, path = _module("prepare").prepare(
-            Classifier(model, ("a", "b"), SIZE), tmp_path / f"{pixels}.onnx"
-        )
-        assert json.loads(path.read_text("utf-8"))["pixel_range"] == expected
-
-
-@pytest.mark.parametrize("there", ["vit.onnx", "vit.json"])
-def test_prepare_replaces_nothing_unasked(tmp_path, there):
-    prepare = _module("prepare").prepare
-    (tmp_path / there).write_text("mine")
-    with pytest.raises(FileExistsError, match=there):
-        prepare(_classifier(), tmp_path / "vit.onnx")
-    assert [path.name for path in tmp_path.iterdir()] == [there]
-    assert (tmp_path / there).read_text() == "mine"
-    prepare(_classifier(), tmp_path / "vit.onnx", overwrite=True)
-    assert json.loads((tmp_path / "vit.json").read_text("utf-8"))["labels"] == list(NAMES)
-
-
-def test_prepare_as_a_command(tmp_path, monkeypatch, capsys):
-    from keras_vit.cli.run_command import run_command
-
-    tool = _module("prepare")
-    _classifier(**PIXELS).model.save(tmp_path / "model.keras")
-    (tmp_path / "labels.txt").write_text("\n".join(NAMES), "utf-8")
-    out = tmp_path / "page.onnx"
-    arguments = ["prepare.py", str(tmp_path / "model.keras"), "--out", str(out)]
-    monkeypatch.setattr("sys.argv", arguments)
-    assert run_command(tool.main) == 0
-    assert "page.json" in capsys.readouterr().out
-    assert run_command(tool.main) == 2
-    assert capsys.readouterr().err.count("\n") == 1
-    monkeypatch.setattr("sys.argv", [*arguments, "--overwrite"])
-    assert run_command(tool.main) == 0
-
-
-# What follows needs Chromium, node and, once, the npm registry.
 
 
 def _installed() -> Path:
@@ -186,7 +98,7 @@ def visit(chromium, site, tmp_path):
     """`visit({"actions": [...]}, ...)` shows the page to Chromium: see web/drive.mjs."""
     shutil.copy(DRIVER / "drive.mjs", tmp_path)
     (tmp_path / "node_modules").symlink_to(_installed() / "driver" / "node_modules")
-    server = _module("serve").make_server(site, 0, log=False)
+    server = module("serve").make_server(site, 0, log=False)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,))
     thread.start()
     root = f"http://localhost:{server.server_port}/"
@@ -241,12 +153,12 @@ def _assert_shows(seen: dict, expected: list[tuple[str, float]], tolerance: floa
 def test_the_page_says_what_the_model_says(site, visit, picture):
     """All three ways into a model, a file dropped and one chosen with the keyboard."""
     models = {
-        "model": _classifier(**PIXELS),
-        "logits": _classifier(1, include_preprocessing=True),
-        "range": _classifier(2),
+        "model": classifier_for(**PIXELS),
+        "logits": classifier_for(1, include_preprocessing=True),
+        "range": classifier_for(2),
     }
     for name, classifier in models.items():
-        _module("prepare").prepare(classifier, site / f"{name}.onnx")
+        module("prepare").prepare(classifier, site / f"{name}.onnx")
     results = visit(
         {"url": "?threads=2", "actions": [{"drop": picture}]},
         {"url": "?model=logits.onnx", "actions": [{"choose": picture}]},
@@ -274,8 +186,8 @@ def _with_preprocessing(classifier: Classifier) -> keras.Model:
 
 def test_a_photo_is_cropped_and_turned_as_in_keras(site, visit, tmp_path):
     """Larger than the model in one direction and smaller in the other, and turned by EXIF."""
-    classifier = _classifier(3, resize="crop", **PIXELS)
-    _module("prepare").prepare(classifier, site / "model.onnx")
+    classifier = classifier_for(3, resize="crop", **PIXELS)
+    module("prepare").prepare(classifier, site / "model.onnx")
     rows, columns = np.mgrid[0:90, 0:40] / 90
     smooth = np.stack([rows, columns, (1 - rows) * columns], axis=-1) * 255
     image = Image.fromarray(smooth.astype("uint8"))
@@ -292,8 +204,8 @@ def test_a_photo_is_cropped_and_turned_as_in_keras(site, visit, tmp_path):
 
 
 def test_what_is_no_image_is_said_and_the_page_goes_on(site, visit, picture, tmp_path):
-    classifier = _classifier(**PIXELS)
-    _module("prepare").prepare(classifier, site / "model.onnx")
+    classifier = classifier_for(**PIXELS)
+    module("prepare").prepare(classifier, site / "model.onnx")
     (tmp_path / "notes.txt").write_text("not a photo")
     (tmp_path / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no more")
     bad = [tmp_path / "notes.txt", tmp_path / "broken.jpg"]
@@ -341,7 +253,7 @@ def test_a_wrong_model_is_said(site, visit):
 def test_real_photos_in_the_browser(site, visit, ti16_path, photos, tmp_path):
     """The real ViT-Ti/16. As PNG, which all decode alike, a photo gives the same numbers."""
     classifier = load_classifier(ti16_path)
-    _module("prepare").prepare(classifier, site / "model.onnx")
+    module("prepare").prepare(classifier, site / "model.onnx")
     jpegs = photos[5:100:25]
     png = tmp_path / "exact.png"
     with Image.open(jpegs[0]) as image:

@@ -15,10 +15,10 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
+from benchmarks import ROOT
+from benchmarks.common import turns
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,20 +42,20 @@ class MissingError(Exception):
     """A contestant's library is not installed; the text says what to do."""
 
 
-class Turns:
+class Process:
     """The process of one contestant."""
 
     def __init__(self, contestant: Contestant, task: dict[str, Any]):
         self.name = contestant.name
         order = json.dumps({**task, **contestant.options})
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "contestants.process", contestant.module, order],
-            cwd=HERE,
+            [sys.executable, "-m", "benchmarks.contestants.process", contestant.module, order],
+            cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL if not os.environ.get("SHOW_STDERR") else None,
             text=True,
-            env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **contestant.environment},
+            env={**os.environ, **contestant.environment},
         )
         ready = self._answer()
         if "missing" in ready:
@@ -123,12 +123,12 @@ def race(
         rounds: Turns of each.
         repeats: Steps of a turn.
     """
-    running: list[Turns] = []
+    running: list[Process] = []
     try:
         for contestant in contestants:
             _progress(f"building {contestant.name}")
             try:
-                running.append(Turns(contestant, task))
+                running.append(Process(contestant, task))
             except MissingError as reason:
                 print(f"  {contestant.name}: not here ({reason})", file=sys.stderr)
         results = {each.name: Timing([], each.facts) for each in running}
@@ -150,13 +150,8 @@ def _progress(text: str) -> None:
 
 
 def ratio(results: dict[str, Timing], fast: str, slow: str) -> tuple[float, float, float]:
-    """How many times as fast the first is as the second: median, least and most of the rounds.
-
-    Neighbours in time are compared: the machine is noisy.
-    """
-    pairs = zip(results[slow].rounds, results[fast].rounds, strict=True)
-    each = [slower / faster for slower, faster in pairs]
-    return statistics.median(each), min(each), max(each)
+    """How many times as fast the first is as the second: median, least and most of the rounds."""
+    return turns.ratio(results[slow].rounds, results[fast].rounds)
 
 
 @dataclasses.dataclass(frozen=True)

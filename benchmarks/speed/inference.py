@@ -1,7 +1,7 @@
 """A forward pass of ours beside keras-hub, timm and transformers, the same weights in all.
 
-    .venv/bin/python benchmarks/inference.py --model ViT_S16 --batch 8 --quick
-    .venv/bin/python benchmarks/inference.py --models ViT_S16 ViT_B16 --batches 1 8 --json out.json
+    .venv/bin/python -m benchmarks.speed.inference --model ViT_S16 --batch 8 --quick
+    .venv/bin/python -m benchmarks.speed.inference --models ViT_S16 ViT_B16 --json out.json
 
 By turns, each in a process of its own (`make bench-peers` installs them; what is not there is left
 out). "limit" are the matrix products of the model alone, with TensorFlow's kernels. The logits are
@@ -12,15 +12,9 @@ library that is slow on AMD processors.
 
 from __future__ import annotations
 
-import os
-import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from comparison import command
-from side_by_side import Contestant, Goal
-
-from keras_vit.cli.run_command import run_command
+from benchmarks.common.command import start
+from benchmarks.common.comparison import compare
+from benchmarks.common.side_by_side import Contestant, Goal
 
 OURS = ("ours, graph", "ours, XLA")
 CONTESTANTS = (
@@ -60,4 +54,4 @@ def goals(model: str, batch: int, precision: str) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: command(__doc__, CONTESTANTS, QUICK, goals, training=False)))
+    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals, training=False))

@@ -1,7 +1,7 @@
 """A training step of ours beside keras-hub and timm, the same weights in all.
 
-    .venv/bin/python benchmarks/training.py --model ViT_S16 --batch 16 --quick
-    .venv/bin/python benchmarks/training.py --models ViT_S16 --batches 16 --json out.json
+    .venv/bin/python -m benchmarks.speed.training --model ViT_S16 --batch 16 --quick
+    .venv/bin/python -m benchmarks.speed.training --models ViT_S16 --batches 16 --json out.json
 
 SGD with momentum and gradients clipped to a global norm; Keras by `train_on_batch`, in
 mixed_bfloat16 or float32, PyTorch with autocast or without. Otherwise as `inference.py`; "limit"
@@ -11,17 +11,11 @@ process rises over what it had with the model built (`contestants/process.py`), 
 
 from __future__ import annotations
 
-import os
-import sys
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-from comparison import command
-from inference import CONTESTANTS as FORWARD
-from inference import OURS, QUICK
-from side_by_side import Goal
-
-from keras_vit.cli.run_command import run_command
+from benchmarks.common.command import start
+from benchmarks.common.comparison import compare
+from benchmarks.common.side_by_side import Goal
+from benchmarks.speed.inference import CONTESTANTS as FORWARD
+from benchmarks.speed.inference import OURS, QUICK
 
 KERAS_HUB, TIMM = ("keras-hub, graph", "keras-hub, XLA"), ("timm, eager", "timm, compiled")
 # The goals are against keras-hub and timm.
@@ -37,4 +31,4 @@ def goals(model: str, batch: int, precision: str) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(lambda: command(__doc__, CONTESTANTS, QUICK, goals, training=True)))
+    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals, training=True))

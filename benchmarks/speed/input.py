@@ -1,7 +1,7 @@
 """Images per second of the input pipeline, and how long a training step waits for it.
 
-    .venv/bin/python benchmarks/input.py --photos FOLDER_OF_CLASS_FOLDERS
-    .venv/bin/python benchmarks/input.py --quick
+    .venv/bin/python -m benchmarks.speed.input --photos FOLDER_OF_CLASS_FOLDERS
+    .venv/bin/python -m benchmarks.speed.input --quick
 
 By turns, at 224 px, from the same JPEG files (../shared's photos where they are, else generated):
 
@@ -17,47 +17,36 @@ with 1 if ours with RandAugment is less than ten times as fast as with Keras's l
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
-import sys
 import tempfile
 import time
-import zipfile
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from typing import Any
 
 import keras
-import numpy as np
-import report
 import tensorflow as tf
-from PIL import Image
 
+from benchmarks.common import turns
+from benchmarks.common.command import bars, options, start, write
+from benchmarks.common.photos import imagenet, noise
 from keras_vit import ViT
 from keras_vit.data import ImageData, from_folder
 from keras_vit.data.augment.augmentation import AUGMENTATIONS
 
-PHOTOS = Path(__file__).parents[2] / "shared" / "data" / "in1k_100_short256.zip"
 BATCH, SIZE = 16, 224
 
 
 def photos(folder: Path) -> Path:
     """Two class folders of JPEG files of 500 x 375 pixels or so."""
-    files = []
-    if PHOTOS.is_file():
-        with zipfile.ZipFile(PHOTOS) as archive:
-            archive.extractall(folder / "all")
-        files = sorted((folder / "all").rglob("*.JPEG"))
+    files = imagenet()
     for i in range(100):
-        path = folder / "photos" / "ab"[i % 2] / f"{i}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path = folder / "ab"[i % 2] / f"{i}.jpg"
+        path.parent.mkdir(exist_ok=True)
         if files:
-            files[i % len(files)].rename(path)
+            path.write_bytes(files[i][1])
         else:
-            noise = np.random.default_rng(i).integers(0, 256, (94, 125, 3), "uint8")
-            Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(path)
-    return folder / "photos"
+            noise(i).save(path)
+    return folder
 
 
 def decode_only(folder: Path) -> tf.data.Dataset:
@@ -72,15 +61,17 @@ def decode_only(folder: Path) -> tf.data.Dataset:
 
 def rate(iterator, batches: int) -> float:
     """Images per second."""
-    start = time.perf_counter()
-    for _ in range(batches):
-        next(iterator)
-    return batches * BATCH / (time.perf_counter() - start)
+
+    def take() -> None:
+        for _ in range(batches):
+            next(iterator)
+
+    return batches * BATCH / turns.seconds(take)
 
 
 def waiting(data: ImageData, steps: int) -> float:
     """Share of a step's time, in [0, 1], spent on waiting for the next batch."""
-    model = ViT(
+    model: Any = ViT(
         SIZE, patch_size=32, width=64, depth=2, num_heads=2, mlp_dim=128,
         classes=len(data.class_names), include_preprocessing=True,
     )  # fmt: skip
@@ -91,22 +82,21 @@ def waiting(data: ImageData, steps: int) -> float:
     model.train_on_batch(*next(iterator))
     waited = total = 0.0
     for _ in range(steps):
-        start = time.perf_counter()
+        began = time.perf_counter()
         batch = next(iterator)
-        waited += time.perf_counter() - start
+        waited += time.perf_counter() - began
         model.train_on_batch(*batch)
-        total += time.perf_counter() - start
+        total += time.perf_counter() - began
     return waited / total
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     add = parser.add_argument
     add("--photos", help="a folder of class folders of JPEG files")
     add("--rounds", type=int, default=5)
     add("--batches", type=int, default=20, help=f"of {BATCH} images of each, in a round")
     add("--quick", action="store_true", help="three rows, few batches")
-    report.add_options(parser)
     args = parser.parse_args()
     rows = list(AUGMENTATIONS)
     if args.quick:
@@ -138,8 +128,7 @@ def main() -> int:
                     rates[name].append(images)
 
         def ratio(name: str, to: str) -> float:
-            pairs = zip(rates[name], rates[to], strict=True)
-            return statistics.median(one / other for one, other in pairs)
+            return turns.ratio(rates[name], rates[to])[0]
 
         print(f"{'':12} {'images/s':>9} {'/ decode':>9} {'/ Keras':>9} {'waits':>7}")
         waits: dict[str, float] = {}
@@ -151,16 +140,16 @@ def main() -> int:
                 f"{name:12} {statistics.median(rates[name]):9.0f} {ratio(name, 'decode'):9.2f} "
                 f"{ratio(name, 'Keras'):9.1f} {share:>7}"
             )
-        bars = {
+        shown = {
             name if name in ("decode", "Keras") else f"ours, {name}": statistics.median(values)
             for name, values in rates.items()
         }
-        panel = (f"from JPEG files to batches of {SIZE} px", "images/s", bars)
+        panel = (f"from JPEG files to batches of {SIZE} px", "images/s", shown)
         found = {"images_per_second": rates, "waits": waits}
-        report.write(args, found, lambda: report.bars([panel]))
+        write(args, found, lambda: bars([panel]))
         augmented = [name for name in rates if name in AUGMENTATIONS]
         return int(min(ratio(name, "Keras") for name in augmented) < 10)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

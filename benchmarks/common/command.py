@@ -1,24 +1,41 @@
-"""What a benchmark leaves behind: a JSON file and a picture of bars."""
+"""How a benchmark starts and what it leaves: options, exit code, a JSON file and a picture."""
 
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_vit import plots
+from keras_vit.cli.run_command import run_command
 from keras_vit.utils.files import write_json
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
-    """`--json` and `--picture`."""
-    parser.add_argument("--json", help="file to write")
-    parser.add_argument("--picture", help="PNG to write")
+def start(main: Callable[[], int]) -> None:
+    """Runs the body of a benchmark, which returns the exit code, and ends the process."""
+    sys.exit(run_command(main))
+
+
+def options(description: str | None, results: bool = True) -> argparse.ArgumentParser:
+    """A parser to add options to.
+
+    Args:
+        description: The docstring of the benchmark, which `--help` prints as it is.
+        results: Whether `write` follows: adds `--json` and `--picture`.
+    """
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    if results:
+        parser.add_argument("--json", help="file to write")
+        parser.add_argument("--picture", help="PNG to write")
+    return parser
 
 
 def write(args: argparse.Namespace, found: Any, figure: Callable[[], Any]) -> None:
-    """Writes what the options of `add_options` ask for.
+    """Writes what `--json` and `--picture` ask for.
 
     Args:
         args: Parsed.

@@ -1,6 +1,6 @@
 """Whether a training needs the memory that `keras_vit.planner.costs.training_memory` says.
 
-    .venv/bin/python benchmarks/memory.py
+    .venv/bin/python -m benchmarks.size.memory
 
 Trains each model for a few steps in a process of its own (random weights and images, 224 px, the
 short recipe for fine-tuning: SGD with momentum and clipping, no XLA), and compares the growth of
@@ -14,20 +14,19 @@ machine). Exits with 1 if an estimate is off by more than 15 % or a goal is miss
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import itertools
 import json
-import re
 import statistics
 import subprocess
 import sys
-import time
-from pathlib import Path
 
 import numpy as np
 
 import keras_vit
+from benchmarks import ROOT
+from benchmarks.common import memory
+from benchmarks.common.command import options, start
+from benchmarks.common.turns import seconds
 from keras_vit import recipes
 from keras_vit.planner import costs
 
@@ -38,50 +37,39 @@ BATCHES = {"ViT_Ti16": (16, 32), "ViT_S16": (8, 16)}
 PRECISIONS = ("float32", "mixed_bfloat16")
 
 
-def memory(field: str) -> int:
-    """Bytes: `VmRSS`, what is resident, or `VmHWM`, its peak."""
-    status = Path("/proc/self/status").read_text()
-    return int(re.search(rf"{field}:\s+(\d+) kB", status)[1]) * 1024
-
-
 def train_some(model, batch_size: int) -> list[float]:
     """Seconds of each step."""
-    seconds = []
+    found = []
     rng = np.random.default_rng(0)
     model.compile(**recipes.fine_tune_recipe(steps=STEPS).compile_args())
     for _ in range(STEPS):
         images = rng.uniform(0, 255, (batch_size, *model.input_shape[1:])).astype("float32")
-        start = time.perf_counter()
-        model.train_on_batch(images, rng.integers(0, 10, batch_size))
-        seconds.append(time.perf_counter() - start)
-    return seconds
+        found.append(seconds(model.train_on_batch, images, rng.integers(0, 10, batch_size)))
+    return found
 
 
 def measure(name: str, batch_size: int, dtype: str, rematerialise: bool) -> dict[str, float]:
     common = {"classes": 10, "include_preprocessing": True, "dtype": dtype}
     train_some(keras_vit.ViT(32, 16, 64, 1, 1, 256, **common), 2)
-    gc.collect()
-    ctypes.CDLL("libc.so.6").malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")  # the peak is now what is resident
-    before = memory("VmRSS")
+    before = memory.new_peak()
     model = getattr(keras_vit, name)(weights=None, rematerialise=rematerialise, **common)
     estimate = costs.training_memory(model, batch_size)
-    seconds = statistics.median(train_some(model, batch_size)[2:])  # the first are longer
-    measured = memory("VmHWM") - before
+    median = statistics.median(train_some(model, batch_size)[2:])  # the first are longer
+    measured = memory.peak() - before
     rest = estimate["total"] - estimate["activations"]
-    return {"measured": measured, "kept": measured - rest, "seconds": seconds, **estimate}
+    return {"measured": measured, "kept": measured - rest, "seconds": median, **estimate}
 
 
 def in_process(name: str, batch_size: int, dtype: str, rematerialise: bool) -> dict[str, float]:
     """`measure` in a process of its own."""
     order = json.dumps([name, batch_size, dtype, rematerialise])
-    command = [sys.executable, __file__, "--one", order]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    command = [sys.executable, "-m", "benchmarks.size.memory", "--one", order]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, results=False)
     parser.add_argument("--one", help=argparse.SUPPRESS)
     parser.add_argument("--models", nargs="+", choices=BATCHES, default=list(BATCHES))
     parser.add_argument("--batches", nargs="+", type=int, help="in place of the model's two")
@@ -104,13 +92,13 @@ def main() -> int:
                 row = f"{name:10} {size:5} {dtype:15} {kind:5} {estimate:5.0f} MiB"
                 print(f"{row} {measured:5.0f} MiB  {ratio:.2f}", flush=True)
             kept, again = both
-            activations, seconds = (again[key] / kept[key] for key in ("kept", "seconds"))
-            reached &= activations <= ACTIVATIONS and seconds <= SECONDS
-            print(f"{'':32} again: activations {activations:.2f}x, seconds {seconds:.2f}x")
+            activations, longer = (again[key] / kept[key] for key in ("kept", "seconds"))
+            reached &= activations <= ACTIVATIONS and longer <= SECONDS
+            print(f"{'':32} again: activations {activations:.2f}x, seconds {longer:.2f}x")
     goals = f"within {TOLERANCE:.0%}, activations {ACTIVATIONS}x, seconds {SECONDS}x"
     print(f"{'reached' if reached else 'MISSED'}: {goals}")
     return 0 if reached else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

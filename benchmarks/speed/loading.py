@@ -1,6 +1,6 @@
 """How long loading a checkpoint takes beside plain reading of its arrays, and importing.
 
-    .venv/bin/python benchmarks/loading.py --model ViT_B16
+    .venv/bin/python -m benchmarks.speed.loading --model ViT_B16
 
 Writes random weights in the released layout and in those of other libraries, then alternates, in
 one process: reading all arrays of ours with `numpy.load`, each forgotten before the next, or all
@@ -12,22 +12,23 @@ imports `keras` and `keras_vit` by turns, in new processes. Exits with 1 if a go
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import report
-from comparison import PLAIN
-from contestants import kerashub, pytorch, weights
 
 import keras_vit
+from benchmarks import ROOT
+from benchmarks.common.command import bars, options, start, write
+from benchmarks.common.comparison import PLAIN
+from benchmarks.common.turns import by_turns
+from benchmarks.contestants import kerashub, pytorch, weights
 from keras_vit.layers.initializers import weights_follow
 
 SIZE = 224
@@ -66,36 +67,26 @@ def build_alone(model: str) -> None:
         getattr(keras_vit, model)(weights=None)
 
 
-def seconds(function, *arguments) -> float:
-    start = time.perf_counter()
-    function(*arguments)
-    return time.perf_counter() - start
-
-
 def peak_memory(code: str) -> int:
     """Bytes by which the peak of a new process grows while `code` runs after the imports."""
     script = (
-        "import re, keras_vit\n"
-        # Not getrusage: its peak goes on from that of the parent process.
-        "status = lambda: open('/proc/self/status').read()\n"
-        "peak = lambda: int(re.search(r'VmHWM:\\s+(\\d+)', status())[1]) * 1024\n"
+        "import keras_vit\nfrom benchmarks.common.memory import peak\n"
         f"{code}\nprint(peak() - before)"
     )
     result = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True
     )
     return int(result.stdout.split()[-1])
 
 
-def import_seconds(module: str) -> float:
-    return seconds(subprocess.run, [sys.executable, "-c", f"import {module}"])
+def import_anew(module: str) -> None:
+    subprocess.run([sys.executable, "-c", f"import {module}"], check=True)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__)
     parser.add_argument("--model", default="ViT_B16", choices=sorted(keras_vit.VARIANTS))
     parser.add_argument("--repeats", type=int, default=7)
-    report.add_options(parser)
     arguments = parser.parse_args()
 
     with tempfile.TemporaryDirectory() as temporary:
@@ -115,10 +106,7 @@ def main() -> int:
             OURS: lambda: keras_vit.from_checkpoint(path),
             **(peers(folder, arguments.model) if arguments.model in PLAIN else {}),
         }
-        times: dict[str, list[float]] = {name: [] for name in jobs}
-        for _ in range(arguments.repeats):
-            for name, job in jobs.items():
-                times[name].append(seconds(job))
+        times = by_turns(jobs, arguments.repeats)
         medians = {name: statistics.median(t) for name, t in times.items()}
         plain = medians["numpy.load, all arrays"]
         print(f"{arguments.model}: {size / 2**20:.0f} MiB, median of {arguments.repeats}")
@@ -129,19 +117,18 @@ def main() -> int:
         load = f"keras_vit.load_weights(model, {str(path)!r})"
         both = f"keras_vit.from_checkpoint({str(path)!r})"
         # The first model of a process, however small, wakes up 50 MiB of the backend.
-        start = "keras_vit.ViT(16, 4, 12, 1, 3, 20); before = peak()"
+        wake = "keras_vit.ViT(16, 4, 12, 1, 3, 20); before = peak()"
         memory = {
             "loading, beside the model": peak_memory(f"{build}; before = peak(); {load}"),
-            "building, random weights": peak_memory(f"{start}; {build}"),
-            OURS: peak_memory(f"{start}; {both}"),
+            "building, random weights": peak_memory(f"{wake}; {build}"),
+            OURS: peak_memory(f"{wake}; {both}"),
         }
         for name, growth in memory.items():
             print(f"  memory of {name:32} {growth / size:.2f}x the file")
 
-    imports: dict[str, list[float]] = {"keras": [], "keras_vit": []}
-    for _ in range(arguments.repeats):
-        for name, values in imports.items():
-            values.append(import_seconds(name))
+    imports = by_turns(
+        {name: partial(import_anew, name) for name in ("keras", "keras_vit")}, arguments.repeats
+    )
     keras_time, our_time = (statistics.median(values) for values in imports.values())
     print(f"import keras {keras_time:.2f} s, import keras_vit {our_time / keras_time:.2f}x")
 
@@ -160,9 +147,9 @@ def main() -> int:
         print(f"{'reached' if reached else 'MISSED'}: {goal}")
     found = {"seconds": times, "memory": memory, "import": imports, "goals": goals}
     panel = (f"{arguments.model}, from a file of {size / 2**20:.0f} MiB", "s", medians)
-    report.write(arguments, found, lambda: report.bars([panel]))
+    write(arguments, found, lambda: bars([panel]))
     return 0 if all(goals.values()) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

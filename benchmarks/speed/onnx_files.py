@@ -1,7 +1,7 @@
 """Our ONNX file beside the one that tf2onnx makes of the same model, in onnxruntime.
 
     .venv/bin/python -m pip install -c constraints.txt tf2onnx
-    .venv/bin/python benchmarks/onnx_files.py --model ViT_S16
+    .venv/bin/python -m benchmarks.speed.onnx_files --model ViT_S16
 
 Random weights, one thread, by turns; outputs are compared first. Prints medians and their ratio,
 and exits with 1 if ours is slower.
@@ -9,34 +9,27 @@ and exits with 1 if ours is slower.
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
-import sys
 import tempfile
-import time
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 import onnxruntime
 import tensorflow as tf
 
 import keras_vit
-from keras_vit.cli.run_command import run_command
+from benchmarks.common.command import options, start
+from benchmarks.common.turns import by_turns, ratio
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__, results=False)
     parser.add_argument("--model", default="ViT_S16")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=30)
     args = parser.parse_args()
     try:
-        import tf2onnx
+        import tf2onnx  # pyright: ignore[reportMissingImports]  # see above: not a peer
     except ImportError as error:
         raise ImportError("This compares with tf2onnx: pip install tf2onnx") from error
 
@@ -53,31 +46,24 @@ def main() -> int:
         tf2onnx.convert.from_function(
             function, input_signature=[spec], opset=18, output_path=str(plain)
         )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = 1
+        one_thread = onnxruntime.SessionOptions()
+        one_thread.intra_op_num_threads = 1
         sessions = {
-            path.stem: onnxruntime.InferenceSession(path, options) for path in (ours, plain)
+            path.stem: onnxruntime.InferenceSession(path, one_thread) for path in (ours, plain)
         }
     runs = {
         name: (lambda s=session: s.run(None, {s.get_inputs()[0].name: image})[0])
         for name, session in sessions.items()
     }
-    first, second = (run() for run in runs.values())
+    first, second = (np.asarray(run()) for run in runs.values())
     print(f"largest difference {np.abs(first - second).max() / np.ptp(second):.1e} of the range")
-    times: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(args.repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            times[name].append(1e3 * (time.perf_counter() - start))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    ratio = statistics.median(
-        b / a for a, b in zip(times["ours"], times["plain"], strict=True)
-    )  # of neighbours in time: the machine is noisy
+    times = by_turns(runs, args.repeats)
+    medians = {name: 1e3 * statistics.median(values) for name, values in times.items()}
+    faster, *_ = ratio(times["plain"], times["ours"])
     print(f"{args.model}, batch {args.batch}: ours {medians['ours']:.1f} ms, "
-          f"tf2onnx {medians['plain']:.1f} ms, ratio {ratio:.2f}")  # fmt: skip
-    return int(ratio < 1)
+          f"tf2onnx {medians['plain']:.1f} ms, ratio {faster:.2f}")  # fmt: skip
+    return int(faster < 1)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    start(main)

@@ -1,7 +1,7 @@
 """Requests per second of an exported SavedModel beside plain ways to serve the same model.
 
-    .venv/bin/python benchmarks/serving.py --model ViT_S16
-    .venv/bin/python benchmarks/serving.py --quick
+    .venv/bin/python -m benchmarks.speed.serving --model ViT_S16
+    .venv/bin/python -m benchmarks.speed.serving --quick
 
 Over REST, with the same server, clients and photos (JPEG, 500x375), by turns:
 
@@ -17,68 +17,66 @@ Keras's export, by the round. Exits with 1 if ours is slower than that.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import http.client
 import io
 import json
-import os
 import statistics
-import sys
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 from PIL import Image
 
 import keras_vit
+from benchmarks.common import turns
+from benchmarks.common.command import options, start
+from benchmarks.common.photos import noise
 from keras_vit.exports.saved_model.export import export_saved_model
 from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.serving import ModelServer
 
 NAME = "model"
+Scores = Callable[[np.ndarray], np.ndarray]
 
 
 def photo() -> bytes:
-    """A JPEG with the detail of a photo: noise, smoothed."""
-    noise = np.random.default_rng(0).integers(0, 256, (94, 125, 3), "uint8")
+    """A JPEG."""
     file = io.BytesIO()
-    Image.fromarray(noise).resize((500, 375), Image.Resampling.BICUBIC).save(file, "jpeg")
+    noise().save(file, "jpeg")
     return file.getvalue()
 
 
 def pixels(files, size: tuple[int, int]) -> np.ndarray:
     """What a server without decoding in the graph does: float32 [B, rows, columns, 3]."""
+    rows, columns = size
     images = [
-        Image.open(io.BytesIO(file)).convert("RGB").resize(size[::-1], Image.Resampling.BILINEAR)
+        Image.open(io.BytesIO(file))
+        .convert("RGB")
+        .resize((columns, rows), Image.Resampling.BILINEAR)
         for file in files
     ]
-    return keras_vit.preprocess_input(np.stack(images).astype("float32"))
+    return keras_vit.preprocess_input(np.stack([np.asarray(each, "float32") for each in images]))
 
 
-class Decoding:
-    """The session of a server, with decoding by Pillow before and the best five after."""
+def decoding(scores: Scores, size: tuple[int, int]):
+    """`ServedModel.predict` with decoding by Pillow before and the best five after."""
 
-    def __init__(self, session, scores, size):
-        self._session, self._scores, self._size = session, scores, size
+    def predict(signature, inputs, outputs=()):
+        found = scores(pixels(inputs["image_bytes"], size))
+        ids = np.argsort(-found, axis=1)[:, :5]
+        return {"class_ids": ids, "scores": np.take_along_axis(found, ids, axis=1)}
 
-    def run(self, inputs, signature, outputs=()):
-        scores = self._scores(pixels(inputs["image_bytes"], self._size))
-        ids = np.argsort(-scores, axis=1)[:, :5]
-        return {"class_ids": ids, "scores": np.take_along_axis(scores, ids, axis=1)}
-
-    def close(self):
-        self._session.close()
+    return predict
 
 
-def serve(folder: Path, scores=None, size=(0, 0)) -> ModelServer:
+def serve(folder: Path, scores: Scores | None = None, size=(0, 0)) -> ModelServer:
     server = ModelServer(folder, NAME, rest_port=0, grpc_port=None)
     if scores is not None:
-        server.model._session = Decoding(server.model._session, scores, size)
+        server.model.predict = decoding(scores, size)
     return server
 
 
@@ -87,23 +85,23 @@ def load(server: ModelServer, body: bytes, requests: int, clients: int) -> list[
 
     def client(_) -> list[float]:
         connection = http.client.HTTPConnection("127.0.0.1", server.rest_port)
-        seconds = []
-        for _ in range(requests // clients):
-            start = time.perf_counter()
+
+        def ask() -> None:
             connection.request("POST", f"/v1/models/{NAME}:predict", body)
             response = connection.getresponse()
             answer = json.loads(response.read())
             assert response.status == 200, answer
-            seconds.append(time.perf_counter() - start)
+
+        found = [turns.seconds(ask) for _ in range(requests // clients)]
         connection.close()
-        return seconds
+        return found
 
     with ThreadPoolExecutor(clients) as pool:
         return [second for seconds in pool.map(client, range(clients)) for second in seconds]
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, results=False)
     add = parser.add_argument
     add("--model", default="ViT_S16", choices=sorted(keras_vit.VARIANTS))
     add("--clients", type=int, default=2)
@@ -117,7 +115,7 @@ def main() -> int:
 
     # With a softmax; random weights are as fast as trained ones.
     model = getattr(keras_vit, args.model)(weights=None, classifier_activation="softmax")
-    size = tuple(model.input_shape[1:3])
+    size = model.input_shape[1:3]
     body = json.dumps({"instances": [{"b64": base64.b64encode(photo()).decode()}] * args.batch})
 
     with tempfile.TemporaryDirectory() as name:
@@ -148,10 +146,12 @@ def main() -> int:
     ratios = {}
     for name, rounds in found.items():
         rate, p50, p99 = (statistics.median(column) for column in zip(*rounds, strict=True))
-        ratio = sorted(a[0] / b[0] for a, b in zip(rounds, baseline, strict=True))
-        ratios[name] = statistics.median(ratio)
+        ratio, least, most = turns.ratio(
+            [found[0] for found in rounds], [found[0] for found in baseline]
+        )
+        ratios[name] = ratio
         print(f"  {name:16} {rate * photos:9.1f} {p50 * 1e3:8.1f} {p99 * 1e3:8.1f}   "
-              f"{ratios[name]:.2f}x ({ratio[0]:.2f}-{ratio[-1]:.2f})")  # fmt: skip
+              f"{ratio:.2f}x ({least:.2f}-{most:.2f})")  # fmt: skip
     reached = ratios["ours"] >= 1
     print(f"{'reached' if reached else 'MISSED'}: ours at least as fast as Keras's export")
     return 0 if reached else 1
@@ -186,4 +186,4 @@ def measure(servers, body: bytes, args) -> dict[str, list[tuple[float, float, fl
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -1,7 +1,7 @@
 """What four times as many tokens cost: images of 448 pixels beside 224, and what arithmetic says.
 
-    .venv/bin/python benchmarks/sequence.py --model ViT_S16 --batch 8 --quick
-    .venv/bin/python benchmarks/sequence.py --models ViT_S16 ViT_B16
+    .venv/bin/python -m benchmarks.speed.sequence --model ViT_S16 --batch 8 --quick
+    .venv/bin/python -m benchmarks.speed.sequence --models ViT_S16 ViT_B16
 
 A forward pass and a training step of each size by turns, each in a process of its own, and the
 matrix products alone of each size ("limit"). The ratio of the times is compared with that of the
@@ -12,21 +12,14 @@ grows with the tokens, and its products are smaller: the limit says what that co
 
 from __future__ import annotations
 
-import argparse
 import itertools
-import os
-import sys
 import tempfile
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import report
-from contestants.weights import write as write_weights
-from side_by_side import Contestant, race, ratio
-
+from benchmarks.common.command import bars, options, start, write
+from benchmarks.common.side_by_side import Contestant, race, ratio
+from benchmarks.contestants.weights import write as write_weights
 from keras_vit import planner
-from keras_vit.cli.run_command import run_command
 
 SMALL, LARGE = 224, 448
 ALLOWED = 1.1
@@ -38,9 +31,7 @@ CONTESTANTS = tuple(
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     add = parser.add_argument
     add("--models", "--model", nargs="+", default=["ViT_S16"])
     add("--batches", "--batch", nargs="+", type=int, default=[8])
@@ -48,7 +39,6 @@ def main() -> int:
     add("--rounds", type=int, default=5)
     add("--repeats", type=int, default=3, help="steps of each in a round")
     add("--quick", action="store_true", help="the forward pass in float32, few rounds")
-    report.add_options(parser)
     args = parser.parse_args()
     kinds = (False,) if args.quick else (False, True)
     if args.quick:
@@ -88,9 +78,9 @@ def main() -> int:
                     f"{'reached' if good else 'missed'}",
                     flush=True,
                 )
-    report.write(args, found, lambda: report.bars(panels))
+    write(args, found, lambda: bars(panels))
     return int(not reached)
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    start(main)

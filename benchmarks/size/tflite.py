@@ -1,7 +1,7 @@
 """Size, accuracy and speed of TFLite files, beside what Keras's own export gives.
 
-    .venv/bin/python benchmarks/tflite.py                                   # needs ../shared
-    .venv/bin/python benchmarks/tflite.py --model runs/flowers --photos flowers/test \\
+    .venv/bin/python -m benchmarks.size.tflite                                   # needs ../shared
+    .venv/bin/python -m benchmarks.size.tflite --model runs/flowers --photos flowers/test \\
         --calibrate flowers/train --picture docs/flowers_tflite.png
 
 Without `--calibrate` the photos are halved: files calibrated on one half are measured on the
@@ -13,22 +13,17 @@ processor multiplies 8-bit numbers faster than floats) and are printed only.
 
 from __future__ import annotations
 
-import argparse
-import os
 import statistics
-import sys
 import tempfile
-import time
-import zipfile
 from pathlib import Path
-
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+from typing import Any
 
 import keras
 import numpy as np
-import report
 
-from keras_vit.cli.run_command import run_command
+from benchmarks.common.command import options, start, write
+from benchmarks.common.photos import SHARED, imagenet
+from benchmarks.common.turns import by_turns
 from keras_vit.exports.float32 import as_float32
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.tflite import quantize as quantizing
@@ -37,7 +32,6 @@ from keras_vit.exports.tflite.runtime import delegation, interpreter, runner
 from keras_vit.plots.charts import size_against_accuracy
 from keras_vit.predict import load_classifier
 
-SHARED = Path(__file__).parents[2] / "shared"
 # Kind -> largest size (of float32), largest loss of top-1 in points, least agreement.
 GOALS = {
     "float32": (1.0, 0.0, 1.0),
@@ -53,13 +47,10 @@ KERAS = "Keras's own"
 
 def imagenet_photos(folder: Path, class_names: tuple[str, ...]) -> Path:
     """The 100 photos of ../shared, in a folder for each class."""
-    with zipfile.ZipFile(SHARED / "data" / "in1k_100_short256.zip") as archive:
-        for entry in archive.infolist():
-            name = Path(entry.filename).name
-            if name.endswith(".JPEG"):
-                of_class = folder / class_names[int(name.split("_")[0])]
-                of_class.mkdir(parents=True, exist_ok=True)
-                (of_class / name).write_bytes(archive.read(entry))
+    for name, file in imagenet():
+        of_class = folder / class_names[int(name.split("_")[0])]
+        of_class.mkdir(parents=True, exist_ok=True)
+        (of_class / name).write_bytes(file)
     return folder
 
 
@@ -85,33 +76,26 @@ def latencies(files: dict[str, Path], photo: np.ndarray, threads: int, repeats: 
         made = interpreter(path, threads)
         detail = made.get_input_details()[0]
         made.set_tensor(detail["index"], photo.astype(detail["dtype"]))
-        runs[kind] = made
-    times: dict[str, list[float]] = {kind: [] for kind in files}
-    for repeat in range(repeats + 2):
-        for kind, made in runs.items():
-            start = time.perf_counter()
-            made.invoke()
-            if repeat >= 2:
-                times[kind].append(1e3 * (time.perf_counter() - start))
-    return {kind: statistics.median(values) for kind, values in times.items()}
+        runs[kind] = made.invoke
+    by_turns(runs, 2)  # the first runs are longer
+    times = by_turns(runs, repeats)
+    return {kind: 1e3 * statistics.median(values) for kind, values in times.items()}
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(__doc__)
     add = parser.add_argument
     weights = sorted((SHARED / "weights").glob("Ti_16*.npz"))
     add("--model", default=str(weights[0]) if weights else "ViT_Ti16")
     add("--photos", help="a folder for each class; default: 100 ImageNet photos of ../shared")
     add("--calibrate", help="other photos, for int8 and int4; default: halves of --photos")
     add("--repeats", type=int, default=30, help="photos for the latency (default: %(default)s)")
-    report.add_options(parser)
     args = parser.parse_args()
 
     classifier = load_classifier(args.model)
     # Keras's own export makes of mixed precision a file that no interpreter takes.
-    model, names = as_float32(classifier.model), classifier.class_names
+    model: Any = as_float32(classifier.model)
+    names = classifier.class_names
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         photos = args.photos or imagenet_photos(folder / "photos", names)
@@ -172,7 +156,7 @@ def main() -> int:
                 f"{len(seen.undelegated)}"
             )
         shown = [kind for kind in kinds if kind != PLAIN_INT8]
-        report.write(
+        write(
             args,
             {"bytes": sizes, "milliseconds": {"1": one, "2": two}, "top1": top1, "missed": missed},
             lambda: size_against_accuracy(
@@ -188,4 +172,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run_command(main))
+    start(main)

@@ -10,10 +10,11 @@ import importlib.abc
 import importlib.machinery
 import sys
 import types
+from typing import ClassVar
 
 
 class _Empty(types.ModuleType):
-    __path__ = ()  # a package
+    __path__: ClassVar[list[str]] = []  # a package
 
     def __getattr__(self, name: str):
         if name.startswith("__"):

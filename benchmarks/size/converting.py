@@ -1,6 +1,6 @@
 """How much memory converting a large checkpoint takes, and how long.
 
-    .venv/bin/python benchmarks/converting.py --model ViT_L16
+    .venv/bin/python -m benchmarks.size.converting --model ViT_L16
 
 Writes a file of random numbers in the released layout with 21,843 classes, and converts it to
 every format, each time in a new process. Prints the peak memory of that whole process, importing
@@ -9,15 +9,17 @@ TensorFlow included, as a multiple of the file's size. Exits with 1 if it is abo
 
 from __future__ import annotations
 
-import argparse
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 import keras_vit
+from benchmarks import ROOT
+from benchmarks.common.command import options, start
 from keras_vit.applications.manifest import manifest
 
 GOAL = 2.2
@@ -29,19 +31,19 @@ TARGETS = {
     "keras": "e.keras",
 }
 SCRIPT = """
-import re, sys, time, warnings
+import sys, warnings
 warnings.simplefilter("ignore")
-def peak():  # not getrusage: its peak goes on from that of the parent process
-    return int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1]) * 1024
+from benchmarks.common.memory import peak
+from benchmarks.common.turns import seconds
 from keras_vit.checkpoints.convert import convert
-imported, start = peak(), time.perf_counter()
-convert(sys.argv[1], sys.argv[2], format=sys.argv[3])
-print(imported, peak(), time.perf_counter() - start)
+imported = peak()
+took = seconds(lambda: convert(sys.argv[1], sys.argv[2], format=sys.argv[3]))
+print(imported, peak(), took)
 """
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = options(__doc__, results=False)
     parser.add_argument("--model", default="ViT_L16", choices=sorted(keras_vit.VARIANTS))
     arguments = parser.parse_args()
     worst = 0.0
@@ -49,18 +51,15 @@ def main() -> int:
         random = np.random.default_rng(0)
         path = Path(folder, "source.npz")
         shapes = manifest(keras_vit.VARIANTS[arguments.model], classes=21843)
-        np.savez(
-            path,
-            **{
-                name: random.normal(0, 0.02, shape).astype("float32")
-                for name, shape in shapes.items()
-            },
-        )
+        arrays: dict[str, Any] = {
+            name: random.normal(0, 0.02, shape).astype("float32") for name, shape in shapes.items()
+        }
+        np.savez(path, **arrays)
         size = path.stat().st_size
         print(f"{arguments.model}: {size / 2**20:.0f} MiB")
         for name, target in TARGETS.items():
             command = [sys.executable, "-c", SCRIPT, str(path), str(Path(folder, target)), name]
-            result = subprocess.run(command, capture_output=True, text=True)
+            result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
             if result.returncode:
                 print(f"  {name:12} {result.stderr.splitlines()[-1]}")
                 continue
@@ -76,4 +75,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    start(main)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import statistics
 import tempfile
@@ -11,18 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import report
-from contestants.weights import write as write_weights
-from side_by_side import Contestant, Goal, Timing, judged, race, table
 
+from benchmarks.common.command import bars, options, write
+from benchmarks.common.side_by_side import Contestant, Goal, Timing, judged, race, table
+from benchmarks.contestants.weights import write as write_weights
 from keras_vit import VARIANTS
 
 # What all libraries have: no hybrids.
 PLAIN = tuple(name for name, row in VARIANTS.items() if getattr(row, "stem", 0) is None)
 
 
-def command(
-    description: str,
+def compare(
+    description: str | None,
     contestants: Sequence[Contestant],
     quick: Sequence[str],
     goals: Callable[[str, int, str], list[Goal]],
@@ -43,9 +42,7 @@ def command(
     Raises:
         ValueError: If logits differ that should not.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = options(description)
     add = parser.add_argument
     add("--models", "--model", nargs="+", default=["ViT_S16"], choices=PLAIN)
     add("--batches", "--batch", nargs="+", type=int, default=[16 if training else 8])
@@ -55,7 +52,6 @@ def command(
     add("--rounds", type=int, default=7)
     add("--repeats", type=int, default=5, help="steps of each in a round")
     add("--quick", action="store_true", help="few contestants, few rounds")
-    report.add_options(parser)
     args = parser.parse_args()
     names = args.only or (quick if args.quick else [each.name for each in contestants])
     if args.quick:
@@ -92,7 +88,7 @@ def command(
                     for name, timing in results.items()
                 }
                 found.append({**task, "difference": difference, "times": times, "goals": reached})
-    report.write(args, found, lambda: report.bars([_panel(each) for each in found]))
+    write(args, found, lambda: bars([_panel(each) for each in found]))
     return int(not all(goal["reached"] for each in found for goal in each["goals"]))
 
 
