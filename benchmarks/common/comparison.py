@@ -1,4 +1,4 @@
-"""The body of `inference.py` and `training.py`: arguments, comparison, report and picture."""
+"""The body of `speed/inference.py` and `speed/training.py`: arguments, comparison, report and picture."""
 
 from __future__ import annotations
 

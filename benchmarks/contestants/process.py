@@ -1,4 +1,4 @@
-"""The process of one contestant; see `side_by_side.py`, which starts it and tells it to run.
+"""The process of one contestant; see `common/side_by_side.py`, which starts it and tells it to run.
 
     python -m benchmarks.contestants.process PEER JSON
 

@@ -143,7 +143,7 @@ def test_notop_custom_input_tensor(name, one_block):
 @pytest.mark.parametrize("pooling", ["avg", "max", "token"])
 def test_pooling(name, pooling, one_block):
     if pooling == "token" and name not in VITS:
-        with pytest.raises(ValueError, match="no class token"):
+        with pytest.raises(ValueError, match="`pooling` must be one of None, avg, max"):
             CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
         return
     model = CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)

@@ -120,7 +120,7 @@ def test_a_data_set_of_tfds(tmp_path):
     path.write_bytes(changed(path.read_bytes()))
     folder, reason = data.find_damage()
     assert path.parent.as_posix() == folder
-    assert reason == "example 1 of those to validate on: corrupted record at 12"
+    assert reason == "example 1 of 'test': corrupted record at 12"
     path.write_bytes(changed(path.read_bytes()))
     assert data.find_damage() is None
 

@@ -19,6 +19,8 @@ OF_OURS = re.compile(rf"(?<![\w./-])((?:{'|'.join((*FOLDERS, 'tests'))})/[\w./-]
 DOTTED = re.compile(r"\bkeras_vit(?:\.[A-Za-z]\w*)+")
 IMPORTED = re.compile(r"from (keras_vit[\w.]*) import (\w+(?:, \w+)*)")
 
+# To a file; addresses and headings are left out.
+LINK = re.compile(r"\]\((?!https?:|#)([^)#]+)")
 PLACED = re.compile(r"`(\w+)` in\s+`([\w/.]+\.py)`")
 
 
@@ -129,3 +131,10 @@ def test_what_is_not_there_is_noticed():
     assert exists("keras_vit.recipes.Recipe.total_steps")
     assert not exists("keras_vit.layers.gone")
     assert not exists("keras_vit.gone.Layer")
+
+
+@pytest.mark.parametrize("path", [p for p in texts() if p.suffix == ".md"], ids=lambda p: p.stem)
+def test_every_link_of_a_page_leads_somewhere(path):
+    links = LINK.findall(path.read_text("utf-8"))
+    missing = [link for link in links if not (path.parent / link).exists()]
+    assert not missing, f"{path.relative_to(ROOT)} links to what is not there: {missing}"
