@@ -50,10 +50,10 @@ lint: .venv/.test
 	@touch $@
 
 test-tensorflow: .venv/.keras-cv
-	$(RUN) -m pytest -n 2 -m "not slow"
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-jax: .venv/.test
-	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "any_backend and not slow"
+	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 --dist worksteal -m "any_backend and not slow"
 
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: .venv/.test
@@ -63,7 +63,7 @@ test-slow: .venv/.test
 interop: .venv/.test .venv/.interop
 
 test-interop: interop
-	$(RUN) -m pytest -n 2 tests/checkpoints/test_interop.py
+	$(RUN) -m pytest -n 2 --dist worksteal tests/checkpoints/test_interop.py
 
 # The libraries that benchmarks/speed/inference.py and training.py run beside ours.
 bench-peers: interop .venv/.peers

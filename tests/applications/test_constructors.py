@@ -32,7 +32,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image size .* is not a multi
 def one_block(monkeypatch):
     """Every variant with one block of a kind, which is enough for rules and shapes."""
     for name, config in list(keras_vit.VARIANTS.items()):
-        small = {"depth": 1}
+        small: dict = {"depth": 1}
+        if getattr(config, "stem", None):
+            ones = (1,) * len(config.stem.block_sizes)
+            small["stem"] = dataclasses.replace(config.stem, block_sizes=ones)
         if name in BITS:  # R152x4 has a thousand million weights
             small = {"block_sizes": (1, 1, 1, 1), "width_factor": 0.5}
         monkeypatch.setitem(keras_vit.VARIANTS, name, dataclasses.replace(config, **small))
