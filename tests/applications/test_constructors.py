@@ -17,6 +17,7 @@ from keras import ops
 
 import keras_vit
 from keras_vit.applications.manifest import manifest
+from keras_vit.layers.initializers import weights_follow
 
 CONSTRUCTORS = {name: getattr(keras_vit, name) for name in keras_vit.VARIANTS}
 VITS, BITS, MIXERS = (
@@ -39,6 +40,13 @@ def one_block(monkeypatch):
         if name in BITS:  # R152x4 has a thousand million weights
             small = {"block_sizes": (1, 1, 1, 1), "width_factor": 0.5}
         monkeypatch.setitem(keras_vit.VARIANTS, name, dataclasses.replace(config, **small))
+
+
+@pytest.fixture
+def structure(one_block):
+    """For tests of shapes alone: random numbers take longer than all else."""
+    with weights_follow():
+        yield
 
 
 @pytest.fixture(params=FORMATS)
@@ -88,7 +96,7 @@ def test_options_are_those_of_the_family(names, own):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_variable_input_channels(name, one_block, data_format):
+def test_notop_variable_input_channels(name, structure, data_format):
     config = keras_vit.VARIANTS[name]
     rows, columns = (None, None) if config.any_size else (64, 96)
     expected = (rows and rows // config.stride, columns and columns // config.stride)
@@ -102,7 +110,7 @@ def test_notop_variable_input_channels(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_a_mixer_has_one_size(name, one_block, data_format):
+def test_a_mixer_has_one_size(name, structure, data_format):
     for include_top in (True, False):
         with pytest.raises(ValueError, match=r"one size of images.*Received: input_shape="):
             CONSTRUCTORS[name](
@@ -115,7 +123,7 @@ def test_a_mixer_has_one_size(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_custom_input_shape(name, one_block, data_format):
+def test_notop_custom_input_shape(name, structure, data_format):
     config = keras_vit.VARIANTS[name]
     model = CONSTRUCTORS[name](
         weights=None, include_top=False, input_shape=_shape(data_format, 123, 123, 3)
@@ -130,7 +138,7 @@ def test_notop_custom_input_shape(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_custom_input_tensor(name, one_block):
+def test_notop_custom_input_tensor(name, structure):
     inputs = keras.Input((200, 200, 4), name="custom_input")
     x = keras.layers.Conv2D(3, (2, 2), strides=(2, 2))(inputs)
     model = CONSTRUCTORS[name](weights=None, include_top=False, input_tensor=x)
@@ -140,7 +148,7 @@ def test_notop_custom_input_tensor(name, one_block):
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 @pytest.mark.parametrize("pooling", ["avg", "max", "token"])
-def test_pooling(name, pooling, one_block):
+def test_pooling(name, pooling, structure):
     if pooling == "token" and name not in VITS:
         with pytest.raises(ValueError, match="no class token"):
             CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
@@ -150,7 +158,7 @@ def test_pooling(name, pooling, one_block):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_classifier_activation_and_serialisation(name, one_block):
+def test_classifier_activation_and_serialisation(name, structure):
     model = CONSTRUCTORS[name](weights=None, include_top=True, classifier_activation="softmax")
     assert model.layers[-1].activation.__name__ == "softmax"
     assert tuple(model.input_shape) == (None, 224, 224, 3)
