@@ -57,10 +57,10 @@ architecture: .venv/.test
 report = $(if $(REPORTS),--junitxml="$(REPORTS)/$@.xml")
 
 test-tensorflow: .venv/.keras-cv
-	$(RUN) -m pytest -n 2 -m "not slow" $(report)
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" $(report)
 
 test-jax: .venv/.test
-	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 -m "any_backend and not slow" $(report)
+	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 --dist worksteal -m "any_backend and not slow" $(report)
 
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: .venv/.test
@@ -70,7 +70,7 @@ test-slow: .venv/.test
 interop: .venv/.test .venv/.interop
 
 test-interop: interop
-	$(RUN) -m pytest -n 2 tests/checkpoints/test_interop.py $(report)
+	$(RUN) -m pytest -n 2 --dist worksteal tests/checkpoints/test_interop.py $(report)
 
 # The libraries that benchmarks/speed/inference.py and training.py run beside ours.
 bench-peers: interop .venv/.peers

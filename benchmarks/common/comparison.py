@@ -1,4 +1,4 @@
-"""The body of `speed/inference.py` and `speed/training.py`: arguments, comparison, report and picture."""
+"""What `speed/inference.py` and `speed/training.py` share: arguments, comparison, report, picture."""
 
 from __future__ import annotations
 

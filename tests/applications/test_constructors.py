@@ -18,6 +18,7 @@ from keras import ops
 
 import keras_vit
 from keras_vit.applications.manifest import manifest
+from keras_vit.layers.initializers import weights_follow
 
 CONSTRUCTORS = {name: getattr(keras_vit, name) for name in keras_vit.VARIANTS}
 VITS, BITS, MIXERS = (
@@ -33,10 +34,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:The image size .* is not a multi
 def one_block(monkeypatch):
     """Every variant with one block of a kind, which is enough for rules and shapes."""
     for name, config in list(keras_vit.VARIANTS.items()):
-        small = {"depth": 1}
+        small: dict = {"depth": 1}
+        if getattr(config, "stem", None):
+            ones = (1,) * len(config.stem.block_sizes)
+            small["stem"] = dataclasses.replace(config.stem, block_sizes=ones)
         if name in BITS:  # R152x4 has a thousand million weights
             small = {"block_sizes": (1, 1, 1, 1), "width_factor": 0.5}
         monkeypatch.setitem(keras_vit.VARIANTS, name, dataclasses.replace(config, **small))
+
+
+@pytest.fixture
+def structure(one_block):
+    """For tests of shapes alone: random numbers take longer than all else."""
+    with weights_follow():
+        yield
 
 
 @pytest.fixture(params=FORMATS)
@@ -89,7 +100,7 @@ def test_options_are_those_of_the_family(names, own):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_variable_input_channels(name, one_block, data_format):
+def test_notop_variable_input_channels(name, structure, data_format):
     config = keras_vit.VARIANTS[name]
     rows, columns = (None, None) if config.any_size else (64, 96)
     expected = (rows and rows // config.stride, columns and columns // config.stride)
@@ -103,7 +114,7 @@ def test_notop_variable_input_channels(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", MIXERS)
-def test_a_mixer_has_one_size(name, one_block, data_format):
+def test_a_mixer_has_one_size(name, structure, data_format):
     for include_top in (True, False):
         with pytest.raises(ValueError, match=r"one size of images.*Received: input_shape="):
             CONSTRUCTORS[name](
@@ -116,7 +127,7 @@ def test_a_mixer_has_one_size(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_custom_input_shape(name, one_block, data_format):
+def test_notop_custom_input_shape(name, structure, data_format):
     config = keras_vit.VARIANTS[name]
     model = CONSTRUCTORS[name](
         weights=None, include_top=False, input_shape=_shape(data_format, 123, 123, 3)
@@ -131,7 +142,7 @@ def test_notop_custom_input_shape(name, one_block, data_format):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_notop_custom_input_tensor(name, one_block):
+def test_notop_custom_input_tensor(name, structure):
     inputs = keras.Input((200, 200, 4), name="custom_input")
     x = keras.layers.Conv2D(3, (2, 2), strides=(2, 2))(inputs)
     model = CONSTRUCTORS[name](weights=None, include_top=False, input_tensor=x)
@@ -141,7 +152,7 @@ def test_notop_custom_input_tensor(name, one_block):
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
 @pytest.mark.parametrize("pooling", ["avg", "max", "token"])
-def test_pooling(name, pooling, one_block):
+def test_pooling(name, pooling, structure):
     if pooling == "token" and name not in VITS:
         with pytest.raises(ValueError, match="`pooling` must be one of None, avg, max"):
             CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
@@ -151,7 +162,7 @@ def test_pooling(name, pooling, one_block):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
-def test_classifier_activation_and_serialisation(name, one_block):
+def test_classifier_activation_and_serialisation(name, structure):
     model = CONSTRUCTORS[name](weights=None, include_top=True, classifier_activation="softmax")
     assert model.layers[-1].activation.__name__ == "softmax"
     assert tuple(model.input_shape) == (None, 224, 224, 3)

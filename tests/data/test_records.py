@@ -54,7 +54,7 @@ def test_records_hold_what_the_folder_holds(folder, records):
 
 def test_a_run_goes_on_as_if_uninterrupted(records):
     def steps(start, count):
-        data = from_records(records, 12, 4, augmentation="medium1")
+        data = from_records(records, 12, 4)  # with random crops
         return list(data.training(start).take(count).as_numpy_iterator())
 
     run = steps(0, 9)  # two epochs of four batches, and one batch

@@ -110,7 +110,7 @@ def tiny_model(monkeypatch):
 
 def test_a_run_goes_on_after_a_kill(greys, tmp_path, monkeypatch, tiny_model):
     tasks = [stand_in("first"), stand_in("second", "structured")]
-    settings = dataclasses.replace(SETTINGS, steps=40, sweep=(0.5, 0.0001))
+    settings = dataclasses.replace(SETTINGS, steps=40, sweep=(0.5, 0.0001), save_every=5)
     whole = vtab.run(settings, tmp_path / "whole", tasks=tasks, data_dir=greys, verbose=0)
     step, calls = keras.Model.train_on_batch, 0
 

@@ -68,23 +68,23 @@ def test_files_are_measured_against_the_model(model, photos, tmp_path):
         photos_of(tmp_path / "photos" / "class 0" / "none", (32, 32))
 
 
-def test_the_tool(model, photos, tmp_path):
+def test_the_tool(model, photos, tool, tmp_path, monkeypatch):
     model.save(tmp_path / "mine.keras")
     (tmp_path / "labels.txt").write_text("class 0\nclass 1\nclass 2\n")
-    command = [
-        sys.executable, str(ROOT / "tools" / "export.py"), "mine.keras", "--out", "out",
-        "--check", str(photos), "--quantize", "int8", "--calibrate", str(photos),
-    ]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = ["mine.keras", "--out", "out", "--check", photos]
+    arguments += ["--quantize", "int8", "--calibrate", photos]
+    command = [sys.executable, ROOT / "tools" / "export.py", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in ("mine_savedmodel", r"mine\.tflite", r"mine\.onnx"):
         assert re.search(rf"{name} +\d+\.\d+ +\d\.\de[-+]0\d +100\.0%", done.stdout), name
     assert re.search(r"mine_int8\.tflite +\d+\.\d+ +\d\.\de[-+]0\d", done.stdout)
     files = ["mine.onnx", "mine.tflite", "mine_files.png", "mine_int8.tflite", "mine_savedmodel"]
     assert sorted(os.listdir(tmp_path / "out")) == files
-    again = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
-    assert again.returncode == 2
-    assert re.search("error: .*out/mine_savedmodel.*overwrite", again.stderr), again.stderr
+    code, _, err = tool("export", *arguments)
+    assert code == 2
+    assert re.search("error: .*out/mine_savedmodel.*overwrite", err), err
 
 
 def test_what_is_planned_is_known():
