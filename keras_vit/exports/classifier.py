@@ -108,7 +108,7 @@ class PixelClassifier:
             What the head sees, `[B, width]`, or `None`; what the model gives, by
             `output_names`; and the scores `[B, classes]`, or `None`. All float32.
         """
-        made = list(self._parts(self._images(pixels), training=False))
+        made = keras.tree.flatten(self._parts(self._images(pixels), training=False))
         features = None if self.features is None else made.pop(0)
         scores = None
         if self.scores != "none":
