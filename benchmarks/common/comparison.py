@@ -1,4 +1,4 @@
-"""What `speed/inference.py` and `speed/training.py` share: arguments, comparison, report, picture."""
+"""What `speed/inference.py` and `speed/training.py` share: arguments, comparison, picture."""
 
 from __future__ import annotations
 

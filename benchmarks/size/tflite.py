@@ -122,7 +122,7 @@ def main() -> int:
             for calibration, measured in rounds if "int" in kind else rounds[:1]:
                 measured = measured if "int" in kind else np.arange(len(pixels))
                 export(model, kind, path, calibration, overwrite=True)
-                found[measured] = runner(path, True)(pixels[measured])
+                found[measured] = runner(path)(pixels[measured])["output"]
             files[kind] = path
             rows[kind] = found
         one, two = (latencies(files, pixels[:1], n, args.repeats) for n in (1, 2))

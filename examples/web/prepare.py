@@ -11,13 +11,13 @@ import argparse
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is none
 
 import keras_vit
 from keras_vit.cli.run_command import run_command
 from keras_vit.models.input_and_head import ends_in_softmax
+from keras_vit.models.input_range import input_range
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.checks import check_class_names
 from keras_vit.utils.files import check_target, write_json
@@ -48,22 +48,13 @@ def prepare(classifier: Classifier, path: str | Path, overwrite: bool = False) -
     facts = {
         "labels": check_class_names(classifier.class_names, int(model.output_shape[-1])),
         "image_size": list(classifier.image_size),
-        "pixel_range": _pixel_range(model),
+        "pixel_range": list(input_range(model)),
         "resize": classifier.resize,
         "output": "probabilities" if ends_in_softmax(model) else "logits",
     }
     keras_vit.export(model, path, class_names=facts["labels"], overwrite=overwrite)
     write_json(facts_path, facts)
     return path, facts_path
-
-
-def _pixel_range(model: Any) -> list[int]:
-    """What the model takes as black and white; see `include_preprocessing`."""
-    layers = {layer.name for layer in model.layers}
-    # A model around one of ours, `keras.Sequential([backbone, head])`, has ours as a layer.
-    for inner in model.layers:
-        layers |= {layer.name for layer in getattr(inner, "layers", ())}
-    return [0, 255] if "preprocessing" in layers else [-1, 1]
 
 
 def main() -> int:

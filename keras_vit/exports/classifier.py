@@ -1,4 +1,4 @@
-"""Takes a Keras model apart for an export: pixels in; features, logits, probabilities out."""
+"""Takes a Keras model apart for an export: pixels in; features, outputs, scores out."""
 
 from __future__ import annotations
 
@@ -6,39 +6,53 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vit.checkpoints.model_variables import model_family
-from keras_vit.data.preprocessing import LABELLED_CLASSES, labels, preprocess_input
+from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.exports.float32 import as_float32
 from keras_vit.layers import PositionEmbedding
 from keras_vit.models import resize_model
 from keras_vit.models.flatten import flat
+from keras_vit.models.input_range import input_range as range_of
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import as_pair, check_counts
+from keras_vit.utils.checks import as_pair, check_choice, check_counts
+
+# What makes scores of outputs.
+_SCORES = {"softmax": ops.softmax, "sigmoid": ops.sigmoid, "none": None}
 
 
 class PixelClassifier:
     """A model in float32 that is called with pixels, whatever it was built for.
 
     Args:
-        model: A classifier around what keras_vit built, with any head, dtype policy and data
-            format; also one that has ours as a layer, `keras.Sequential([backbone, head])`.
+        model: A model of one image around what keras_vit built, with any outputs, dtype policy
+            and data format; also one that has ours as a layer, `keras.Sequential([backbone,
+            head])`, with a scaling of its own before it.
         image_size: Pixels, one number or (rows, columns). Default: the model's. For another, or
             where the model leaves it open, position embeddings are resampled.
         class_names: One per class, in order. Default: those of ImageNet for heads of 1,000
             and 21,843 classes, else `"class 0"` and so on.
+        input_range: (low, high), what the model takes as black and white. Default: told from the
+            model, see `keras_vit.models.input_range`.
+        scores: How the outputs become scores: `"softmax"`, `"sigmoid"`, or `"none"` for numbers
+            that are no classes. Default: the activation that the model ends in; for logits
+            `"softmax"`; `"none"` for a single number, features, and several outputs.
 
     Attributes:
         model: The Keras model, float32 and of a fixed size unless it needs none.
         image_size: (rows, columns) in pixels.
         channels: Of the image, 1 or 3.
-        class_names: As many as the model has classes.
-        width: Channels of the features.
+        class_names: As many as the model has classes; none with scores of `"none"`.
         channels_first: Whether the model, though not this, takes `[B, channels, rows, columns]`.
-        takes_pixels: Whether the model has its own preprocessing, from [0, 255].
+        input_range: What the model takes as black and white.
+        scores: As above.
+        output_names: Of the outputs, in their order; `("output",)` where there is one.
+        features: What the head sees, a Keras tensor of `model`; `None` where there is no head.
+        outputs: Of `model`, Keras tensors in the order of their names.
 
     Raises:
-        ValueError: If the model is no such classifier, or an argument does not fit it.
+        ValueError: If the model is no such model, or an argument does not fit it.
     """
 
     def __init__(
@@ -46,25 +60,22 @@ class PixelClassifier:
         model: Any,
         image_size: int | tuple[int, int] | None = None,
         class_names: Sequence[str] | None = None,
+        input_range: tuple[float, float] | None = None,
+        scores: str | None = None,
     ):
-        if keras.backend.backend() != "tensorflow":
-            raise ValueError(
-                "Exports are made from Keras's TensorFlow backend; save the weights, set "
-                'KERAS_BACKEND="tensorflow", and load them there. Received: the backend '
-                f"{keras.backend.backend()!r}"
-            )
-        model = flat(model)
+        original, model = model, flat(model)
         model_family(model)  # raises for what keras_vit did not build
-        if len(model.inputs) != 1 or len(model.outputs) != 1 or len(model.output.shape) != 2:
+        if len(model.inputs) != 1:
             raise ValueError(
-                "`model` must take one image and give scores [B, classes]; build it with "
-                f"`include_top=True`. Received: model={model.name!r}, {len(model.inputs)} inputs, "
-                f"outputs of shape {[tuple(x.shape) for x in model.outputs]}"
+                f"`model` must take one image. Received: model={model.name!r} of "
+                f"{len(model.inputs)} inputs"
             )
-        names = {layer.name for layer in model.layers}
-        self.channels_first = "channels_last" in names
-        self.takes_pixels = "preprocessing" in names
+        self.input_range = range_of(model, input_range)
+        self.output_names = output_names(original)
+        self.channels_first = "channels_last" in {layer.name for layer in model.layers}
         self.model: Any = _of_size(as_float32(model), self.channels_first, image_size)
+        # Where nothing was changed, the files are compared with the model that was given.
+        self._as_used: Any = original if self.model is model else self.model
         rows, columns, channels = _sides(self.model, self.channels_first)
         if None in (rows, columns):
             rows, columns = as_pair(image_size, "image_size")
@@ -75,13 +86,18 @@ class PixelClassifier:
                 "`model` must take images of 1 or 3 channels, as image files have. Received: "
                 f"model={model.name!r} for {self.channels} channels"
             )
+        self._activation = _activation(self.model)
+        self.scores = _scores(scores, self._activation, self.model)
         head = _head(self.model)
-        self.width = int(head.input.shape[-1])
-        self._gives_logits = _activation(self.model) == "linear"
-        self._parts: Any = keras.Model(self.model.input, [head.input, self.model.output])
-        self.class_names = _class_names(class_names, int(self.model.output.shape[-1]))
+        self.features = None if head is None else head.input
+        self.outputs = list(self.model.outputs)
+        features = [] if head is None else [self.features]
+        self._parts: Any = keras.Model(self.model.inputs[0], [*features, *self.outputs])
+        self.class_names = ()
+        if self.scores != "none" or class_names is not None:
+            self.class_names = _class_names(class_names, self.model)
 
-    def __call__(self, pixels: Any) -> tuple[Any, Any, Any]:
+    def __call__(self, pixels: Any) -> tuple[Any, dict[str, Any], Any]:
         """Runs the model on pixels.
 
         Args:
@@ -89,16 +105,40 @@ class PixelClassifier:
                 always.
 
         Returns:
-            What the head sees, `[B, width]`; what the model gives, `[B, classes]`; and that as
-            probabilities. All float32.
+            What the head sees, `[B, width]`, or `None`; what the model gives, by
+            `output_names`; and the scores `[B, classes]`, or `None`. All float32.
         """
-        x = ops.cast(pixels, "float32")
-        if not self.takes_pixels:
-            x = preprocess_input(x)
-        if self.channels_first:
-            x = ops.transpose(x, (0, 3, 1, 2))
-        features, outputs = self._parts(x, training=False)
-        return features, outputs, ops.softmax(outputs) if self._gives_logits else outputs
+        made = keras.tree.flatten(self._parts(self._images(pixels), training=False))
+        features = None if self.features is None else made.pop(0)
+        scores = None
+        if self.scores != "none":
+            to_scores: Any = _SCORES[self.scores]
+            scores = made[0] if self._activation == self.scores else to_scores(made[0])
+        return features, dict(zip(self.output_names, made, strict=True)), scores
+
+    def expected(self, pixels: np.ndarray) -> dict[str, np.ndarray]:
+        """What the Keras model gives, fed as its user feeds it: its outputs by name."""
+        made = self._as_used(self._images(pixels), training=False)
+        outputs = [ops.convert_to_numpy(x) for x in keras.tree.flatten(made)]
+        return dict(zip(self.output_names, outputs, strict=True))
+
+    def _images(self, pixels: Any) -> Any:
+        x = self.input_range.of_pixels(ops.cast(pixels, "float32"))
+        return ops.transpose(x, (0, 3, 1, 2)) if self.channels_first else x
+
+
+def output_names(model: Any) -> tuple[str, ...]:
+    """The keys of a dictionary of outputs, or the names of the layers that they come from."""
+    if len(model.outputs) == 1:
+        return ("output",)
+    if isinstance(model.output, dict):
+        names = sorted(model.output)
+    else:
+        names = [x._keras_history.operation.name for x in model.outputs]
+    return tuple(
+        f"{name}_{names[:i].count(name) + 1}" if name in names[:i] else name
+        for i, name in enumerate(names)
+    )
 
 
 def _sides(model: Any, channels_first: bool) -> tuple[Any, Any, Any]:
@@ -131,32 +171,62 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
 
 
 def _head(model: Any) -> Any:
-    """The last dense layer: its input are the features."""
-    dense: list[Any] = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if not dense or len(dense[-1].input.shape) != 2:
+    """The dense layer that ends the model: its input are the features."""
+    if len(model.outputs) != 1:
+        return None
+    after_head = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
+    x: Any = model.outputs[0]
+    while isinstance(x._keras_history.operation, after_head):
+        x = x._keras_history.operation.input
+    last = x._keras_history.operation
+    is_head = isinstance(last, keras.layers.Dense) and len(x.shape) == 2
+    return last if is_head else None
+
+
+def _activation(model: Any) -> str | None:
+    """What a model ends in: "linear", "softmax", ...; `None` where that is no activation."""
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
+        return None
+    last = model.outputs[0]._keras_history.operation
+    if hasattr(last, "activation"):
+        return getattr(last.activation, "__name__", type(last.activation).__name__)
+    kind = type(last).__name__.lower()  # a layer, or an operation of `keras.ops`
+    return kind if kind in _SCORES else None
+
+
+def _scores(wanted: str | None, activation: str | None, model: Any) -> str:
+    """A key of `_SCORES`."""
+    outputs = [tuple(x.shape) for x in model.outputs]
+    if wanted is not None:
+        check_choice("scores", wanted, _SCORES)
+        vector = len(outputs) == 1 and len(outputs[0]) == 2
+        if wanted != "none" and (not vector or activation in ({"softmax", "sigmoid"} - {wanted})):
+            raise ValueError(
+                '`scores` must be "none" for a model whose outputs are no logits [B, classes], and '
+                "that of its activation where it ends in one. Received: "
+                f"scores={wanted!r}, model={model.name!r} of outputs {outputs}, which ends in "
+                f"{activation or 'no activation'}"
+            )
+        return wanted
+    if activation in (None, "softmax", "sigmoid"):
+        return activation or "none"
+    if activation != "linear":
         raise ValueError(
-            "`model` must end in a dense layer on [B, D], as a head of keras_vit does. Received: "
-            f"model={model.name!r} with the layers ..., "
-            f"{', '.join(layer.name for layer in model.layers[-3:])}"
+            "`model` must end in logits, a softmax or a sigmoid, or `scores=` must say what its "
+            '`scores` are: "softmax", "sigmoid", or "none" for numbers that are no classes. '
+            f"Received: model={model.name!r}, which ends in {activation}"
         )
-    return dense[-1]
+    # One number is no choice among classes: its softmax is always 1.
+    return "softmax" if outputs[0][-1] > 1 else "none"
 
 
-def _activation(model: Any) -> str:
-    """ "linear" for logits; "softmax" or "sigmoid" for what is a probability already."""
-    last = model.layers[-1]
-    if isinstance(last, keras.layers.Softmax):
-        return "softmax"
-    name = getattr(getattr(last, "activation", None), "__name__", type(last).__name__)
-    if name not in ("linear", "softmax", "sigmoid"):
+def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...]:
+    classes = int(model.outputs[0].shape[-1])
+    if len(model.outputs) > 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(
-            "`model` must end in logits, a softmax or a sigmoid. Received: "
-            f"model={model.name!r}, which ends in {last.name!r} with {name}"
+            "`class_names` belong to a model with one output [B, classes]; leave them out. "
+            f"Received: outputs of shape {[tuple(x.shape) for x in model.outputs]}"
         )
-    return name
-
-
-def _class_names(names: Sequence[str] | None, classes: int) -> tuple[str, ...]:
     if names is None:
         if classes in LABELLED_CLASSES:
             return tuple(name for _, name in labels(classes))
@@ -180,7 +250,20 @@ def _one_line(name: str) -> bool:
     return name.splitlines() == [name]
 
 
-def check_top_k(top_k: Any, classes: int) -> int:
-    """`top_k`, or all classes where there are fewer."""
+def check_backend() -> None:
+    """Refuses another backend than TensorFlow, whose converters make the files.
+
+    Raises:
+        ValueError: If it is another.
+    """
+    if keras.backend.backend() != "tensorflow":
+        raise ValueError(
+            "Exports are made from Keras's TensorFlow backend; save the weights, set "
+            'KERAS_BACKEND="tensorflow", and load them there. Received: the backend '
+            f"{keras.backend.backend()!r}"
+        )
+
+
+def check_top_k(top_k: Any) -> None:
+    """`top_k` may be more than there are classes; all are named then."""
     check_counts(1, top_k=top_k)
-    return min(int(top_k), classes)

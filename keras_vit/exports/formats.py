@@ -8,13 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from keras_vit.exports.runner import Runner
 from keras_vit.exports.tflite.quantizations import NEED_PHOTOS, QUANTIZATIONS
 from keras_vit.utils.checks import check_choice
-
-# uint8 pixels [B, rows, columns, channels] to outputs [B, classes].
-Runner = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,14 +20,14 @@ class Format:
     Attributes:
         suffix: What a path ends with; `""` is a folder.
         load: Imports and returns what writes a file, a function of (model, path, **options), and
-            what runs one: a function of (path, whether the model takes pixels) that gives a
-            `Runner`. Called when they are used, as each format needs packages of its own.
+            what runs one: a function of a path that gives a `Runner`. Called when they are used,
+            as each format needs packages of its own.
         quantizations: What `quantize=` of the writer may be.
         need_photos: Those of the quantizations that need `calibration=`.
     """
 
     suffix: str
-    load: Callable[[], tuple[Callable[..., Path], Callable[[Path, bool], Runner]]]
+    load: Callable[[], tuple[Callable[..., Path], Callable[[Path], Runner]]]
     quantizations: tuple[str, ...] = ()
     need_photos: tuple[str, ...] = ()
 
@@ -76,13 +72,13 @@ def export(
     """Writes a model as a file, or a folder, to deploy.
 
     Args:
-        model: A classifier that keras_vit built; trained or not, of any dtype policy.
+        model: A model around what keras_vit built; trained or not, of any dtype policy.
         path: A folder to make for a SavedModel, a file that ends with `.tflite` or `.onnx` for
             the others.
         format: `"savedmodel"`, `"tflite"` or `"onnx"`. Default: what the ending of `path` says.
         **options: Those of the format, see `exports.saved_model.export.export_saved_model`,
             `exports.tflite.export.export_tflite` and `exports.onnx.export.export_onnx`:
-            `class_names`, `overwrite`, `top_k`, `quantize`, ...
+            `class_names`, `input_range`, `scores`, `overwrite`, `quantize`, ...
 
     Returns:
         `path`.

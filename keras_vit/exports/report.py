@@ -6,14 +6,17 @@ import dataclasses
 import os
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
-from keras_vit.data.preprocessing import preprocess_input
-from keras_vit.exports.formats import FORMATS, Runner, format_of
+from keras_vit.exports.classifier import output_names
+from keras_vit.exports.comparison import difference
+from keras_vit.exports.formats import FORMATS, format_of
+from keras_vit.models.input_range import InputRange, input_range
 from keras_vit.utils.backend import ops
 from keras_vit.utils.numbers import readable
 from keras_vit.utils.tables import Page, Table
@@ -26,6 +29,8 @@ class Measured:
     Attributes:
         path: The file or folder.
         size: Bytes on disk.
+        takes: What the file takes: `"uint8 [0, 255]"`, `"float32 [-1, 1]"`.
+        photos: How many it was measured on.
         difference: The largest difference to the model's outputs, as a part of their range.
         agreement: Share of the photos whose first class is the model's.
         top1: Share of the photos that are right, or `None` where their classes are not known.
@@ -35,6 +40,8 @@ class Measured:
 
     path: Path
     size: int
+    takes: str
+    photos: int
     difference: float
     agreement: float
     top1: float | None
@@ -42,14 +49,12 @@ class Measured:
     model_milliseconds: float
 
 
-def _keras_runner(model: Any, takes_pixels: bool) -> Runner:
-    """Runs a model on pixels, compiled."""
+def _keras_runner(model: Any, taken: InputRange) -> Callable[[np.ndarray], list[np.ndarray]]:
+    """Runs a model on pixels as its user does, compiled; a list of its outputs."""
 
-    def run(pixels: np.ndarray) -> np.ndarray:
-        x = pixels.astype("float32")
-        return ops.convert_to_numpy(
-            model.predict_on_batch(x if takes_pixels else preprocess_input(x))
-        )
+    def run(pixels: np.ndarray) -> list[np.ndarray]:
+        outputs = model.predict_on_batch(taken.of_pixels(pixels.astype("float32")))
+        return [ops.convert_to_numpy(x) for x in keras.tree.flatten(outputs)]
 
     return run
 
@@ -60,6 +65,7 @@ def measure(
     pixels: np.ndarray,
     classes: np.ndarray | None = None,
     repeats: int = 20,
+    taken: tuple[float, float] | None = None,
 ) -> Measured:
     """Runs an exported file and the model it was made of on the same photos.
 
@@ -69,26 +75,34 @@ def measure(
         pixels: uint8 `[N, rows, columns, channels]`.
         classes: int `[N]`, or `None`.
         repeats: Photos for the time, one at a time and by turns.
+        taken: What the model takes as black and white. Default: told from the model.
     """
     path = Path(path)
-    takes_pixels = any(layer.name == "preprocessing" for layer in model.layers)
     _, runner = FORMATS[format_of(path)].load()
-    run, reference = runner(path, takes_pixels), _keras_runner(model, takes_pixels)
-    found = np.concatenate([run(pixels[i : i + 1]) for i in range(len(pixels))])
-    expected = np.concatenate([reference(pixels[i : i + 1]) for i in range(len(pixels))])
-    times: dict[Runner, list[float]] = {run: [], reference: []}
+    run, reference = runner(path), _keras_runner(model, input_range(model, taken))
+    names = output_names(model)
+    expected, found = (
+        [np.concatenate(parts) for parts in zip(*every, strict=True)]
+        for every in (
+            [reference(pixels[i : i + 1]) for i in range(len(pixels))],
+            [[run(pixels[i : i + 1])[name] for name in names] for i in range(len(pixels))],
+        )
+    )
+    times: dict[Callable[[np.ndarray], Any], list[float]] = {run: [], reference: []}
     for i in range(repeats):
         photo = pixels[i % len(pixels)][None]
         for function in times:
             start = time.perf_counter()
             function(photo)
             times[function].append(time.perf_counter() - start)
-    guesses = found.argmax(-1)
+    guesses = found[0].argmax(-1)
     return Measured(
         path,
         _size(path),
-        float(np.abs(found - expected).max() / np.ptp(expected)),
-        float((guesses == expected.argmax(-1)).mean()),
+        f"{run.dtype} {run.taken}",
+        len(pixels),
+        max(map(difference, found, expected)),
+        float((guesses == expected[0].argmax(-1)).mean()),
         None if classes is None else float((guesses == classes).mean()),
         1e3 * statistics.median(times[run]),
         1e3 * statistics.median(times[reference]),
@@ -128,7 +142,7 @@ def _size(path: Path) -> int:
 
 def table(rows: Sequence[Measured]) -> Page:
     """A row for each file."""
-    heads = ("file", "MiB", "difference", "agree", "top-1", "ms", "Keras ms")
+    heads = ("file", "MiB", "difference", "agree", "top-1", "photos", "ms", "Keras ms", "input")
     cells = [
         (
             row.path.name,
@@ -136,8 +150,10 @@ def table(rows: Sequence[Measured]) -> Page:
             f"{row.difference:.1e}",
             f"{100 * row.agreement:.1f}%",
             "-" if row.top1 is None else f"{100 * row.top1:.1f}%",
+            str(row.photos),
             readable(row.milliseconds),
             readable(row.model_milliseconds),
+            row.takes,
         )
         for row in rows
     ]

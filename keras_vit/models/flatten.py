@@ -7,56 +7,56 @@ from typing import Any
 import keras
 
 from keras_vit.layers.initializers import weights_follow
+from keras_vit.models.graph import functional, walk
 
 
 def flat(model: Any) -> Any:
     """The same model, with the layers of its inner models as its own.
 
     Args:
-        model: A functional model of one input and output, or a `keras.Sequential`; `model`
-            itself is returned if there is no model inside.
+        model: A functional model or a `keras.Sequential`; `model` itself is returned if there is
+            no model inside.
 
     Returns:
-        A model of copies of the layers, with their weights.
+        A model of copies of the layers, with their weights. A name that two of them have is
+        numbered in the second.
     """
-    if isinstance(model, keras.Sequential) and model.built:
-        model = keras.Model(model.inputs[0], model.outputs[0], name=model.name)
-    nested = any(isinstance(layer, keras.Model) for layer in getattr(model, "layers", ()))
-    if not nested or len(model.inputs + model.outputs) != 2:
+    graph = functional(model)
+    if graph is None:
         return model
-    image = model.inputs[0]
-    inputs = keras.Input(batch_shape=image.shape, dtype=image.dtype, name=image.name)
-    copies: list[tuple[Any, Any]] = []
+    if not any(functional(layer) is not None for layer in graph.layers):
+        return graph
+    inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in graph.inputs]
+    copies: dict[int, tuple[Any, Any]] = {}  # a layer that is called twice is copied once
+    taken: set[str] = set()
+
+    def call(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        operation = node.operation
+        if id(operation) not in copies:
+            copy = type(operation).from_config(
+                {**operation.get_config(), "name": _free(operation.name, taken)}
+            )
+            copies[id(operation)] = operation, copy
+        return keras.tree.flatten(copies[id(operation)][1](*args, **kwargs))
+
     with weights_follow():
-        flattened = keras.Model(inputs, _called(model, inputs, copies), name=model.name)
-    for layer, copy in copies:
-        copy.set_weights(layer.get_weights())
+        outputs = walk(graph, inputs, call)
+        flattened = keras.Model(
+            inputs if len(inputs) > 1 else inputs[0],
+            keras.tree.pack_sequence_as(graph.output, outputs),
+            name=model.name,
+        )
+    for operation, copy in copies.values():
+        if isinstance(copy, keras.layers.Layer):  # `x / 127.5` is an operation without weights
+            copy.set_weights(operation.get_weights())
     return flattened
 
 
-def _called(model: Any, inputs: Any, copies: list[tuple[Any, Any]]) -> Any:
-    """The output of copies of a model's layers on another tensor; `copies` gets the pairs."""
-    if isinstance(model, keras.Sequential):
-        model = keras.Model(model.inputs[0], model.outputs[0])
-
-    made = [inputs]
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        inner = isinstance(layer, keras.Model)
-        made.append(_called(layer, args[0], copies) if inner else layer(*args, **kwargs))
-        return made[-1]
-
-    def copy(layer: Any) -> Any:
-        if isinstance(layer, (keras.Model, keras.layers.InputLayer)):
-            return layer
-        copies.append((layer, type(layer).from_config(layer.get_config())))
-        return copies[-1][1]
-
-    # Not `clone.outputs`: what Keras makes on tensors in the middle of a model is cut off from it.
-    keras.models.clone_model(
-        model,
-        keras.tree.pack_sequence_as(model.input, [inputs]),
-        call_function=call,
-        clone_function=copy,
-    )
-    return made[-1]  # layers are called in order, and there is one output
+def _free(name: str, taken: set[str]) -> str:
+    """The name, with a number if it is taken."""
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    taken.add(free)
+    return free

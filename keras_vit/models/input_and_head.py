@@ -6,6 +6,8 @@ from typing import Any
 
 import keras
 
+from keras_vit.models.input_range import far_from_pixels
+
 
 def image_input(
     image_size: tuple[int, int],
@@ -73,13 +75,14 @@ def feature_output(x: Any, policy: Any) -> Any:
     return x
 
 
-def check_takes_pixels(model: keras.Model) -> None:
-    """Refuses a Vision Transformer for images in [-1, 1]; of other models nothing is known."""
-    names = {layer.name for layer in model.layers}
-    if "patch_embed" in names and "preprocessing" not in names:
+def check_takes_pixels(model: Any) -> None:
+    """Refuses a model of ours that has no scaling for pixels; of other models nothing is known."""
+    if far_from_pixels(model):
         raise ValueError(
-            "The model expects pixels in [-1, 1], the images are in [0, 255]. Build the model "
-            f"with `include_preprocessing=True`. Received: model={model.name!r}"
+            "The model has no scaling for pixels: it expects them in [-1, 1] or [0, 1], and the "
+            "images are in [0, 255]. Build it with `include_preprocessing=True`, or put "
+            "`keras.layers.Rescaling(1 / 127.5, offset=-1)` before it. Received: "
+            f"model={model.name!r}"
         )
 
 

@@ -136,12 +136,12 @@ def test_what_is_refused(tmp_path):
     model = keras_vit.ViT(SIZE, **VIT)
     path = tmp_path / "model.onnx"
     any_size = keras_vit.ViT(SIZE, **VIT, input_shape=(None, None, 3))
-    with pytest.raises(ValueError, match="resize_model"):
+    with pytest.raises(ValueError, match="image_size=224"):
         export_onnx(any_size, path)
-    unknown = keras.Model(model.input, keras.layers.LeakyReLU(name="odd")(model.output))
-    with pytest.raises(ValueError, match=r"'odd' is a LeakyReLU"):
+    unknown = keras.Model(model.input, keras.layers.PReLU(name="odd")(model.output))
+    with pytest.raises(ValueError, match=r"'odd' is a PReLU"):
         export_onnx(unknown, path)
-    with pytest.raises(ValueError, match="a name for each of the 5 outputs"):
+    with pytest.raises(ValueError, match="a name for each of the 5 classes"):
         export_onnx(model, path, class_names=["a"])
     with pytest.raises(ValueError, match=r"end with \.onnx"):
         export_onnx(model, tmp_path / "model.pb")

@@ -63,7 +63,7 @@ def test_smaller_and_about_as_right(
     )
     assert path.stat().st_size < size * float32_bytes
     expected = model.predict(keras_vit.preprocess_input(pixels.astype("float32")), verbose=0)
-    found = tflite_run.runner(path)(pixels)
+    found = tflite_run.runner(path)(pixels)["output"]
     assert 1e-6 < _difference(found, expected) < difference
     seen = tflite_run.delegation(path)
     assert (seen.partitions, seen.undelegated) == (1, ())
@@ -88,7 +88,7 @@ def test_the_other_families(kind, quantize, tmp_path):
         model, tmp_path / "m.tflite", quantize=quantize, calibration=photos, batch_sizes=(1,)
     )
     expected = expected_of(model, photos)
-    assert _difference(tflite_run.runner(path)(photos), expected) < 0.25
+    assert _difference(tflite_run.runner(path)(photos)["output"], expected) < 0.25
 
 
 def test_one_massive_activation_does_not_spoil_the_rest(model, pixels, tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ def test_one_massive_activation_does_not_spoil_the_rest(model, pixels, tmp_path,
             batch_sizes=(1,),
             overwrite=True,
         )
-        found[largest] = _difference(tflite_run.runner(path)(pixels), expected)
+        found[largest] = _difference(tflite_run.runner(path)(pixels)["output"], expected)
     assert found[chosen] < 0.5 * found[never]
 
 
@@ -174,5 +174,5 @@ def test_the_released_ti16_on_real_photos(ti16_path, photos, tmp_path):
             model, tmp_path / f"{quantize}.tflite", quantize=quantize, calibration=pixels[::2]
         )
         assert path.stat().st_size <= size * whole
-        found = tflite_run.runner(path)(pixels[1::2])
+        found = tflite_run.runner(path)(pixels[1::2])["output"]
         assert (found.argmax(-1) == expected.argmax(-1)).mean() >= agreement

@@ -16,13 +16,13 @@ from support.models_to_export import (
     expected_of,
     pixels_for,
     randomised,
-    takes_pixels,
 )
 
 import keras_vit
 from keras_vit.checkpoints.model_variables import model_variables
 from keras_vit.exports.tflite.export import export_tflite
 from keras_vit.exports.tflite.fold import fold, merge_tokens, rotate
+from keras_vit.models.input_range import PIXELS
 
 tflite_run = pytest.importorskip("keras_vit.exports.tflite.runtime")
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra tflite")
@@ -41,7 +41,7 @@ def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):
     model = randomised({**FOLDED, **AS_THEY_ARE}[kind]())
     path = export_tflite(model, tmp_path / "model.tflite", uint8_input=uint8_input)
     pixels = pixels_for(model, 5)  # a batch of 4, and one of 1
-    found = tflite_run.runner(path, takes_pixels(model))(pixels)
+    found = tflite_run.runner(path)(pixels)["output"]
     expected = expected_of(model, pixels)
     assert np.abs(found - expected).max() <= 1e-5 * np.ptp(expected)
     seen = tflite_run.delegation(path)
@@ -101,7 +101,7 @@ def test_mixed_precision_is_exported_in_float32(policy, tmp_path):
     path = export_tflite(model, tmp_path / "model.tflite")
     pixels = pixels_for(plain, 1)
     expected = expected_of(plain, pixels)
-    found = tflite_run.runner(path)(pixels)
+    found = tflite_run.runner(path)(pixels)["output"]
     assert np.abs(found - expected).max() <= 1e-5 * np.ptp(expected)
 
 
@@ -113,7 +113,7 @@ def test_a_model_from_a_keras_file_and_another_size(tmp_path):
     larger = keras_vit.resize_model(model, (48, 40))
     pixels = pixels_for(larger, 1)
     expected = expected_of(larger, pixels)
-    found = tflite_run.runner(path)(pixels)
+    found = tflite_run.runner(path)(pixels)["output"]
     assert np.abs(found - expected).max() <= 1e-5 * np.ptp(expected)
 
 
@@ -175,7 +175,7 @@ def test_folding_by_hand():
     """Centred writes, no gamma or beta, no key and value bias, positions added once."""
     model = randomised(keras_vit.ViT(SIZE, **VIT, layer_scale=0.5))
     arrays = {n: keras.ops.convert_to_numpy(v) for n, v in model_variables(model).items()}
-    folded = merge_tokens(fold(arrays, 4, pixels=True))
+    folded = merge_tokens(fold(arrays, 4, PIXELS))
     for name in ("patches", "prefix", "block_1/attention/out/kernel", "block_0/mlp/dense_2/bias"):
         np.testing.assert_allclose(folded[name].mean(-1), 0, atol=1e-6)
     assert not [n for n in folded if "norm" in n or "scale" in n or n.endswith("key/bias")]

@@ -11,16 +11,17 @@ from typing import Any
 import keras
 
 from keras_vit.checkpoints.model_variables import layers_of
-from keras_vit.exports.onnx.graph import OPSET, Graph, Value, as_keras_has_it
-from keras_vit.exports.onnx.operators import OPERATORS
+from keras_vit.exports.classifier import PixelClassifier
+from keras_vit.exports.comparison import check_same, example_pixels, facts
+from keras_vit.exports.onnx.around import AROUND, OPERATIONS
+from keras_vit.exports.onnx.graph import OLDEST_OPSET, OPSET, Graph, Value, as_keras_has_it
+from keras_vit.exports.onnx.operators import OURS
+from keras_vit.exports.onnx.runtime import runner
 from keras_vit.layers import TokenPooling, TransformerBlock
-from keras_vit.layers.initializers import weights_follow
-from keras_vit.models.flatten import flat
-from keras_vit.utils.checks import check_class_names
+from keras_vit.models.graph import walk
 from keras_vit.utils.files import check_target, replacing
 
-# The version of the file that goes with the operators: what runtimes of 2024 and later read.
-IR_VERSION = 10
+OPERATORS = {**OURS, **AROUND}
 
 
 def export_onnx(
@@ -28,27 +29,38 @@ def export_onnx(
     path: str | os.PathLike[str],
     *,
     class_names: Sequence[str] | None = None,
+    image_size: int | tuple[int, int] | None = None,
+    input_range: tuple[float, float] | None = None,
+    scores: str | None = None,
+    opset: int = OPSET,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model as ONNX, with LayerNormalization and Gelu as single operators.
 
     The input is called `image`, float32 `[batch, rows, columns, channels]` as the Keras model
-    takes it ([-1, 1], or [0, 255] with `include_preprocessing`), any batch. The outputs are
-    `output`, what the model says, and `features`, what its head sees. Computed in float32
-    whatever the model's policy.
+    takes it, any batch. The outputs are `output`, what the model says, and `features`, what a head
+    of ours sees; several outputs have their names. Computed in float32 whatever the model's policy.
+    The metadata say what the input is (`input_range`, JSON: what is black and what is white).
 
     Args:
-        model: A functional model with one image input of known size: ours, and Keras's simple
-            layers around it.
+        model: A functional model with one image input: ours, and Keras's simple layers around it.
         path: Ends with `.onnx`.
-        class_names: Written into the metadata as `labels`, a JSON list.
+        class_names: Written into the metadata as `labels`, a JSON list. Default: as in
+            `export_saved_model`.
+        image_size: Pixels, one number or (rows, columns). Default: the model's.
+        input_range: (low, high), what the model takes as black and white. Default: told from the
+            model.
+        scores: As in `export_saved_model`; with `"none"` the file has no labels.
+        opset: The version of the operators, 17 or later. Before 20 a Gelu is several operators,
+            before 21 a group norm.
         overwrite: Whether a file at `path` may be replaced.
 
     Returns:
         `path`.
 
     Raises:
-        ValueError: If the model has a layer that is not known here, or takes any size.
+        ValueError: If the model has a layer that is not known here, takes any size, or the file
+            gives something else in ONNX Runtime (where that is installed) than the model.
         FileExistsError: If there is a file and not `overwrite`.
         ImportError: If the package onnx is not installed.
     """
@@ -59,90 +71,96 @@ def export_onnx(
             'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
         ) from error
     path = check_target(path, ".onnx", overwrite)
-    model = flat(model)
-    if len(model.inputs) != 1 or len(model.outputs) != 1 or None in model.inputs[0].shape[1:]:
+    newest = onnx.defs.onnx_opset_version()
+    if not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
         raise ValueError(
-            "Expected a model with one input of known size and one output; "
-            "`keras_vit.resize_model(model, (rows, columns))` gives a size to one that takes any. "
-            f"Received: inputs of shape {[tuple(x.shape) for x in model.inputs]}"
+            f"`opset` must be a whole number from {OLDEST_OPSET} to {newest}, the newest of the "
+            f"package onnx that is installed. Received: opset={opset!r}"
         )
-    graph, outputs = build_graph(model)
-    classes = int(model.outputs[0].shape[-1])
+    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
+    graph, outputs = build_graph(classifier, opset)
     float32 = onnx.TensorProto.FLOAT
     info = onnx.helper.make_tensor_value_info
+    shape = classifier.model.inputs[0].shape[1:]
+    opsets = [onnx.helper.make_opsetid("", opset)]
     made = onnx.helper.make_model(
         onnx.helper.make_graph(
             graph.nodes,
             model.name,
-            [info("image", float32, ["batch", *map(int, model.inputs[0].shape[1:])])],
+            [info("image", float32, ["batch", *map(int, shape)])],
             [info(name, float32, ["batch", *shape]) for name, shape in outputs.items()],
             graph.weights,
         ),
-        opset_imports=[onnx.helper.make_opsetid("", OPSET)],
-        ir_version=IR_VERSION,
+        opset_imports=opsets,
+        ir_version=onnx.helper.find_min_ir_version_for(opsets),
         producer_name="keras_vit",
     )
-    if class_names is not None:
-        names = check_class_names(class_names, classes)
-        onnx.helper.set_model_props(made, {"labels": json.dumps(names)})
+    props = facts(classifier)
+    if classifier.class_names:
+        props["labels"] = classifier.class_names
+    onnx.helper.set_model_props(
+        made, {k: v if isinstance(v, str) else json.dumps(v) for k, v in props.items()}
+    )
     onnx.checker.check_model(made, full_check=True)
     with replacing(path) as temporary:
         onnx.save(made, temporary)
+        _check(temporary, classifier)
     return path
 
 
-def build_graph(model: keras.Model) -> tuple[Graph, dict[str, list[int]]]:
+def _check(path: Path, classifier: PixelClassifier) -> None:
+    try:
+        run = runner(path)
+    except ImportError:  # onnx is enough to write a file
+        return
+    pixels = example_pixels(classifier)
+    check_same(run(pixels), classifier.expected(pixels), "ONNX file")
+
+
+def build_graph(
+    classifier: PixelClassifier, opset: int = OPSET
+) -> tuple[Graph, dict[str, list[int]]]:
     """The graph of a model, and its outputs: name -> shape without the batch."""
-    graph = Graph()
-    values, copy = _write_down(graph, model, Value("image"))
-    named: dict[str, Any] = {"output": copy.outputs[0]}
-    if any(layer.name == "head" for layer in copy.layers):
-        named["features"] = copy.get_layer("head").input
+    model = classifier.model
+    graph = Graph(opset)
+    graph.last_block = _last_block(model)
+
+    def call(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
+        return _emit(graph, node, args, kwargs)
+
+    named = dict(zip(classifier.output_names, classifier.outputs, strict=True))
+    # With a head of the user's own the file has the one output that the model has.
+    if any(layer.name == "head" for layer in model.layers) and classifier.features is not None:
+        named["features"] = classifier.features
+    inside: Any = keras.Model(model.inputs[0], list(named.values()))
+    values = walk(inside, [Value("image")], call)
     graph.enter("outputs")
     outputs: dict[str, list[int]] = {}
-    for name, tensor in named.items():
-        graph.rename(as_keras_has_it(graph, values[id(tensor)]), name)
+    for (name, tensor), value in zip(named.items(), values, strict=True):
+        graph.rename(as_keras_has_it(graph, value), name)
         outputs[name] = [int(n) for n in tensor.shape[1:]]
     return graph, outputs
 
 
-def _write_down(graph: Graph, model: Any, image: Value) -> tuple[dict[int, Value], Any]:
-    """Adds all layers of a model to the graph.
-
-    Returns:
-        The values of the tensors by their ids, and the copy of the model whose tensors they are.
-    """
-    graph.last_block = _last_block(model)
-    values: dict[int, Value] = {}
-    alive: list[Any] = []  # a tensor's id is its own only as long as it lives
-
-    def call(layer: Any, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
-        received = keras.tree.flatten(args)
-        values.setdefault(id(received[0]), image)  # of the first layer, the image
-        inputs: Any = keras.tree.map_structure(lambda x: values[id(x)], list(args))
-        emitted = _emit(graph, model.get_layer(layer.name), [x.shape for x in received], inputs)
-        for tensor, value in zip(keras.tree.flatten(outputs), emitted, strict=True):
-            values[id(tensor)] = value
-        alive.append((args, outputs))
-        return outputs
-
-    with weights_follow():  # the copy tells the order and the shapes; the weights are the model's
-        copy = keras.models.clone_model(model, call_function=call)
-    alive.append(copy)
-    return values, copy
-
-
-def _emit(graph: Graph, layer: Any, shapes: list[Any], inputs: list[Any]) -> list[Value]:
-    """The values of the outputs of a layer."""
-    emitter = next((OPERATORS[kind] for kind in type(layer).__mro__ if kind in OPERATORS), None)
+def _emit(graph: Graph, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
+    """The values of the outputs of a layer or an operation."""
+    operation = node.operation
+    kinds = type(operation).__mro__
+    emitter = next((OPERATORS[kind] for kind in kinds if kind in OPERATORS), None)
+    if emitter is None and not isinstance(operation, keras.layers.Layer):
+        emitter = OPERATIONS.get(type(operation).__name__)
     if emitter is None:
+        known = sorted(kind.__name__ for kind in OPERATORS)
         raise ValueError(
-            f"The layer {layer.name!r} is a {type(layer).__name__}, which has no ONNX operator "
-            f"here. Known: {', '.join(sorted(kind.__name__ for kind in OPERATORS))}."
+            f"The layer {operation.name!r} is a {type(operation).__name__}, which has no ONNX "
+            f"operator here. Known: {', '.join(known)}; of operations "
+            f"{', '.join(OPERATIONS)}. SavedModel and TFLite take any layer."
         )
-    graph.enter(layer.name)
-    emitted = emitter(graph, layer, shapes, *inputs)
+    graph.enter(operation.name)
+    if isinstance(operation, keras.layers.Layer):
+        kwargs = {}  # `training=False` and the like
+    shapes = [x.shape for x in node.input_tensors]
+    emitted = emitter(graph, operation, shapes, *args, *kwargs.values())
     return emitted if isinstance(emitted, list) else [emitted]
 
 
@@ -150,4 +168,4 @@ def _last_block(model: keras.Model) -> str | None:
     """The last Transformer block, if all that is used of it is the class token."""
     blocks = layers_of(model, TransformerBlock)
     pooled = [layer.pooling for layer in layers_of(model, TokenPooling)]
-    return blocks[-1].name if blocks and pooled == ["token"] else None
+    return blocks[-1].name if blocks and pooled == ["token"] and len(model.outputs) == 1 else None

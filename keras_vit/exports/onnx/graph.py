@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 
 # The first with LayerNormalization, Gelu and the corrected GroupNormalization.
 OPSET = 21
+# The first with LayerNormalization; what came later is put together where it is missing.
+OLDEST_OPSET = 17
 
 
 class Value(NamedTuple):
@@ -27,10 +30,12 @@ class Graph:
     """Nodes and weights of a graph that is being made.
 
     Attributes:
+        opset: The version of the operators.
         last_block: Name of the block of which only the class token is wanted, or `None`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int = OPSET) -> None:
+        self.opset = opset
         self.last_block: str | None = None
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
@@ -52,14 +57,20 @@ class Graph:
         return name
 
     def weight(self, part: str, value: Any) -> str:
-        """Adds a constant; float ones as float32."""
+        """Adds a constant, as float32 whatever it is: an offset may be the integer -1."""
         import onnx
 
-        array = np.asarray(value)
-        if array.dtype != np.int64:
-            array = array.astype("float32")
         name = self.name(part)
-        self.weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), name))
+        array = np.ascontiguousarray(np.asarray(value, "float32"))
+        self.weights.append(onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def ints(self, *values: int) -> str:
+        """A constant vector of integers: a shape, axes. Numbers to compute with are weights."""
+        import onnx
+
+        name = self.name("ints")
+        self.weights.append(onnx.numpy_helper.from_array(np.array(values, "int64"), name))
         return name
 
     def op(self, kind: str, *inputs: str, **attributes: Any) -> str:
@@ -76,9 +87,26 @@ class Graph:
 
         self.nodes.append(onnx.helper.make_node("Identity", [x], [name]))
 
-    def ints(self, *values: int) -> str:
-        """A constant vector of integers."""
-        return self.weight("ints", np.array(values, "int64"))
+    def reduce(self, kind: str, x: str, *axes: int) -> str:
+        """ReduceMean or ReduceMax, without the axes."""
+        if self.opset >= 18:
+            return self.op(kind, x, self.ints(*axes), keepdims=0)
+        return self.op(kind, x, axes=list(axes), keepdims=0)
+
+
+def gelu(graph: Graph, x: str, tanh: bool) -> str:
+    """One operator, from opset 20 on."""
+    if graph.opset >= 20:
+        return graph.op("Gelu", x, approximate="tanh" if tanh else "none")
+    if tanh:  # 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+        cube = graph.op("Mul", graph.op("Mul", x, x), x)
+        inner = graph.op("Add", x, graph.op("Mul", cube, graph.weight("cube", 0.044715)))
+        root = graph.weight("root", math.sqrt(2 / math.pi))
+        share = graph.op("Tanh", graph.op("Mul", inner, root))
+    else:
+        share = graph.op("Erf", graph.op("Mul", x, graph.weight("root", math.sqrt(0.5))))
+    share = graph.op("Add", share, graph.weight("one", 1.0))
+    return graph.op("Mul", graph.op("Mul", x, share), graph.weight("half", 0.5))
 
 
 def channels_first(graph: Graph, value: Value) -> str:

@@ -14,32 +14,20 @@ import keras
 import numpy as np
 
 from keras_vit import layers as ours
-from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first
+from keras_vit.exports.onnx.graph import Graph, Value, channels_first, gelu
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 from keras_vit.utils.backend import ops
 
 
-def _numpy(variable: Any) -> np.ndarray:
+def as_array(variable: Any) -> np.ndarray:
+    """The values of a variable, float32."""
     return np.asarray(ops.convert_to_numpy(variable)).astype("float32")
 
 
-def _activation(graph: Graph, x: str, function: Any) -> str:
-    name = getattr(function, "__name__", str(function))
-    if name == "linear" or function is None:
-        return x
-    kinds = {"relu": "Relu", "tanh": "Tanh", "sigmoid": "Sigmoid", "softmax": "Softmax"}
-    if name not in kinds:
-        raise ValueError(
-            f"The activation {name!r} has no ONNX operator here. Expected one of {list(kinds)}, "
-            "or none: export the model with logits and apply it afterwards."
-        )
-    return graph.op(kinds[name], x, **({"axis": -1} if name == "softmax" else {}))
-
-
-def _dense(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
+def dense_product(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
     """`x W + b`; `scale` multiplies the outputs, and goes into the weights."""
-    kernel, bias = _numpy(layer.kernel), layer.bias
-    bias = np.zeros(kernel.shape[1], "float32") if bias is None else _numpy(bias)
+    kernel, bias = as_array(layer.kernel), layer.bias
+    bias = np.zeros(kernel.shape[1], "float32") if bias is None else as_array(bias)
     if scale is not None:
         kernel, bias = kernel * scale, bias * scale
     product = graph.op("MatMul", x, graph.weight(f"{name}/kernel", kernel))
@@ -47,16 +35,17 @@ def _dense(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> st
 
 
 def _layer_norm(graph: Graph, x: str, layer: Any, name: str) -> str:
-    gamma = graph.weight(f"{name}/gamma", _numpy(layer.gamma))
-    beta = graph.weight(f"{name}/beta", _numpy(layer.beta))
+    width = (layer.gamma if layer.gamma is not None else layer.beta).shape
+    gamma = np.ones(width) if layer.gamma is None else as_array(layer.gamma)
+    beta = np.zeros(width) if layer.beta is None else as_array(layer.beta)
+    gamma, beta = graph.weight(f"{name}/gamma", gamma), graph.weight(f"{name}/beta", beta)
     return graph.op("LayerNormalization", x, gamma, beta, axis=-1, epsilon=layer.epsilon)
 
 
 def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
-    hidden = _dense(graph, x, layer.dense_1, f"{name}/dense_1")
-    approximate = "tanh" if layer.gelu == "tanh" else "none"
-    hidden = graph.op("Gelu", hidden, approximate=approximate)
-    return _dense(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
+    hidden = dense_product(graph, x, layer.dense_1, f"{name}/dense_1")
+    hidden = gelu(graph, hidden, layer.gelu == "tanh")
+    return dense_product(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
 
 
 # Image to tokens.
@@ -67,8 +56,8 @@ def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
     x = graph.op(
         "Conv",
         channels_first(graph, image),
-        graph.weight("kernel", _numpy(conv.kernel).transpose(3, 2, 0, 1)),
-        graph.weight("bias", _numpy(conv.bias)),
+        graph.weight("kernel", as_array(conv.kernel).transpose(3, 2, 0, 1)),
+        graph.weight("bias", as_array(conv.bias)),
         strides=[layer.patch_size] * 2,
         auto_pad="SAME_UPPER" if layer.border == "pad" else "VALID",
     )
@@ -78,7 +67,7 @@ def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
 
 
 def class_token(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
-    learned = _numpy(layer.token)
+    learned = as_array(layer.token)
     batch = graph.op("Shape", tokens.name, start=0, end=1)
     shape = graph.op("Concat", batch, graph.ints(*learned.shape[1:]), axis=0)
     learned = graph.op("Expand", graph.weight("token", learned), shape)
@@ -101,7 +90,7 @@ def position_embedding(
             "The model takes images of any size, and an ONNX graph is made for one. Use "
             "`keras_vit.resize_model(model, (rows, columns))` first."
         )
-    return Value(graph.op("Add", tokens.name, graph.weight("embedding", _numpy(layer.embedding))))
+    return Value(graph.op("Add", tokens.name, graph.weight("embedding", as_array(layer.embedding))))
 
 
 # The encoder.
@@ -111,7 +100,7 @@ def transformer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> V
     """The whole block; of the last one only the class token, where nothing else is wanted."""
     scales = (None, None)
     if layer.layer_scale is not None:
-        scales = (_numpy(layer.attention_scale.gamma), _numpy(layer.mlp_scale.gamma))
+        scales = (as_array(layer.attention_scale.gamma), as_array(layer.mlp_scale.gamma))
     x = tokens.name
     h = _layer_norm(graph, x, layer.attention_norm, "attention_norm")
     asking = h
@@ -129,14 +118,14 @@ def _attention(graph: Graph, asking: str, asked: str, layer: Any, scale: Any) ->
     for name, order in (("query", (0, 2, 1, 3)), ("key", (0, 2, 3, 1)), ("value", (0, 2, 1, 3))):
         factor = np.float32(1 / math.sqrt(head_dim)) if name == "query" else None
         x = asking if name == "query" else asked
-        rows = _dense(graph, x, getattr(layer, name), f"attention/{name}", factor)
+        rows = dense_product(graph, x, getattr(layer, name), f"attention/{name}", factor)
         split = graph.op("Reshape", rows, graph.ints(0, 0, layer.num_heads, head_dim))
         heads.append(graph.op("Transpose", split, perm=order))
     query, key, value = heads  # [B, H, N, d], [B, H, d, N], [B, H, N, d]
     weights = graph.op("Softmax", graph.op("MatMul", query, key), axis=-1)
     mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
     mixed = graph.op("Reshape", mixed, graph.ints(0, 0, width))
-    return _dense(graph, mixed, layer.out, "attention/out", scale)
+    return dense_product(graph, mixed, layer.out, "attention/out", scale)
 
 
 def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
@@ -162,7 +151,7 @@ def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value
         return Value(graph.op("Squeeze", first, graph.ints(1)))
     patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
     kind = "ReduceMean" if layer.pooling == "avg" else "ReduceMax"
-    return Value(graph.op(kind, patches, graph.ints(1), keepdims=0))
+    return Value(graph.reduce(kind, patches, 1))
 
 
 def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value) -> Value:
@@ -171,15 +160,11 @@ def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Valu
     return Value(graph.op("Reshape", patches, graph.ints(0, rows, columns, width)))
 
 
-def dense(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return Value(_activation(graph, _dense(graph, x.name, layer, "dense"), layer.activation))
-
-
 # The ResNets.
 
 
 def standardized_conv(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    kernel = _numpy(layer.kernel).astype("float64")
+    kernel = as_array(layer.kernel).astype("float64")
     mean, variance = kernel.mean((0, 1, 2)), kernel.var((0, 1, 2))
     root = np.sqrt(variance + 1e-10) if layer.epsilon_in_root else np.sqrt(variance) + 1e-5
     kernel = ((kernel - mean) / root).transpose(3, 2, 0, 1)
@@ -196,17 +181,23 @@ def standardized_conv(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
 
 
 def group_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    gamma = graph.weight("gamma", _numpy(layer.gamma))
-    beta = graph.weight("beta", _numpy(layer.beta))
-    y = graph.op(
-        "GroupNormalization", channels_first(graph, x), gamma, beta,
-        num_groups=layer.groups, epsilon=layer.epsilon,
+    gamma, beta = as_array(layer.gamma), as_array(layer.beta)
+    image, groups = channels_first(graph, x), layer.groups
+    if graph.opset >= 21:
+        names = graph.weight("gamma", gamma), graph.weight("beta", beta)
+        y = graph.op("GroupNormalization", image, *names, num_groups=groups, epsilon=layer.epsilon)
+        return Value(y, channels_first=True)
+    # Before, the operator had a number for each group: the groups as channels of their own.
+    ones, zeros = np.ones(groups), np.zeros(groups)
+    rows = graph.op("Reshape", image, graph.ints(0, groups, -1))
+    rows = graph.op(
+        "InstanceNormalization", rows, graph.weight("ones", ones), graph.weight("zeros", zeros),
+        epsilon=layer.epsilon,
     )  # fmt: skip
+    y = graph.op("Reshape", rows, graph.op("Shape", image))
+    y = graph.op("Mul", y, graph.weight("gamma", gamma[:, None, None]))
+    y = graph.op("Add", y, graph.weight("beta", beta[:, None, None]))
     return Value(y, channels_first=True)
-
-
-def relu(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return Value(graph.op("Relu", x.name), x.channels_first)
 
 
 def add(graph: Graph, layer: Any, shapes: Any, values: Any) -> Value:
@@ -238,36 +229,10 @@ def zero_padding(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
 def global_pooling(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
     mean = isinstance(layer, keras.layers.GlobalAveragePooling2D)
     kind = "ReduceMean" if mean else "ReduceMax"
-    return Value(graph.op(kind, channels_first(graph, x), graph.ints(2, 3), keepdims=0))
+    return Value(graph.reduce(kind, channels_first(graph, x), 2, 3))
 
 
-# What Keras and its users put around.
-
-
-def rescaling(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    scaled = graph.op("Mul", x.name, graph.weight("scale", np.asarray(layer.scale)))
-    offset = graph.weight("offset", np.asarray(layer.offset))
-    return Value(graph.op("Add", scaled, offset), x.channels_first)
-
-
-def permute(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return Value(graph.op("Transpose", as_keras_has_it(graph, x), perm=[0, *layer.dims]))
-
-
-def activation(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    function = getattr(layer, "activation", keras.activations.softmax)
-    return Value(_activation(graph, as_keras_has_it(graph, x), function))
-
-
-def identity(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return x
-
-
-def flatten(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return Value(graph.op("Flatten", as_keras_has_it(graph, x), axis=1))
-
-
-OPERATORS: dict[type, Callable[..., Any]] = {
+OURS: dict[type, Callable[..., Any]] = {
     ours.PatchEmbed: patch_embed,
     ours.ClassToken: class_token,
     ours.PositionEmbedding: position_embedding,
@@ -278,17 +243,9 @@ OPERATORS: dict[type, Callable[..., Any]] = {
     StandardizedConv2D: standardized_conv,
     keras.layers.LayerNormalization: layer_norm,
     keras.layers.GroupNormalization: group_norm,
-    keras.layers.Dense: dense,
-    keras.layers.ReLU: relu,
     keras.layers.Add: add,
     keras.layers.MaxPooling2D: max_pooling,
     keras.layers.ZeroPadding2D: zero_padding,
     keras.layers.GlobalAveragePooling2D: global_pooling,
     keras.layers.GlobalMaxPooling2D: global_pooling,
-    keras.layers.Rescaling: rescaling,
-    keras.layers.Permute: permute,
-    keras.layers.Activation: activation,
-    keras.layers.Softmax: activation,
-    keras.layers.Dropout: identity,
-    keras.layers.Flatten: flatten,
 }

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from keras_vit.data.preprocessing import preprocess_input
+from keras_vit.exports.runner import Runner
+from keras_vit.models.input_range import CENTRED, InputRange
 
 
-def runner(
-    path: str | os.PathLike[str], takes_pixels: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B.
+def runner(path: str | os.PathLike[str]) -> Runner:
+    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B, to outputs by name.
 
     Args:
-        path: Of the file.
-        takes_pixels: Whether its input is in [0, 255].
+        path: Of the file. Its metadata say what its input is; [-1, 1] where they do not.
 
     Raises:
         ImportError: If onnxruntime is not installed.
@@ -31,9 +29,15 @@ def runner(
         ) from error
     session: Any = onnxruntime.InferenceSession(path)
 
-    def run(pixels: np.ndarray) -> np.ndarray:
-        images = pixels.astype("float32")
-        images = images if takes_pixels else preprocess_input(images)
-        return session.run(["output"], {"image": images})[0]
+    written = session.get_modelmeta().custom_metadata_map.get("input_range")
+    taken = CENTRED if written is None else InputRange(*json.loads(written))
+    (image,) = session.get_inputs()
+    names = [output.name for output in session.get_outputs()]
 
-    return run
+    def run(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        images = taken.of_pixels(pixels.astype("float32"))
+        if image.shape[1] == pixels.shape[-1] != image.shape[-1]:  # channels first
+            images = images.transpose(0, 3, 1, 2)
+        return dict(zip(names, session.run(None, {image.name: images}), strict=True))
+
+    return Runner(run, taken)

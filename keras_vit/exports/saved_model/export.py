@@ -4,6 +4,7 @@
         saved_model.pb
         variables/                                  each weight once, float32
         assets/labels.txt                           the names of the classes, one a line
+        assets/input.json                           what the Keras model takes as black and white
         assets.extra/tf_serving_warmup_requests
 
 Signatures (B is any batch size, k is `top_k` or the number of classes if that is less):
@@ -17,10 +18,14 @@ Signatures (B is any batch size, k is `top_k` or the number of classes if that i
     features         pixels uint8 [B, rows, columns, channels]
                      -> features float32 [B, D], what the head sees
 
+Where the outputs are no classes (`scores="none"`: features, regression, several outputs), the
+first two give the outputs by their names in place of class_ids, labels and scores. Only a model
+with a head has the signature `features`.
+
 An image file is a JPEG, PNG, BMP, GIF (its first frame) or WebP (not animated) of any size and
 colour mode; one with an EXIF orientation is turned upright first. A bad image has the class ids
--1, empty labels, scores of 0 and a `status` other than "ok" that says why; it does not harm the
-others of its batch.
+-1, empty labels, scores (or outputs) of 0 and a `status` other than "ok" that says why; it does
+not harm the others of its batch.
 """
 
 from __future__ import annotations
@@ -35,16 +40,13 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.data.image_ops import RESIZES
-from keras_vit.exports.classifier import PixelClassifier, check_top_k
+from keras_vit.exports.classifier import PixelClassifier, check_backend, check_top_k
+from keras_vit.exports.comparison import check_same, example_pixels, facts_json
 from keras_vit.exports.saved_model.decoding import MAX_PIXELS, decode_batch
 from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.exports.saved_model.warmup import write_warmup
-from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import replacing
-
-# Of the largest output; the sums are the same, their order may differ.
-TOLERANCE = 1e-4
 
 
 def export_saved_model(
@@ -54,6 +56,8 @@ def export_saved_model(
     class_names: Sequence[str] | None = None,
     top_k: int = 5,
     image_size: int | tuple[int, int] | None = None,
+    input_range: tuple[float, float] | None = None,
+    scores: str | None = None,
     resize: str = "squash",
     strict: bool = False,
     xla: bool = False,
@@ -67,15 +71,22 @@ def export_saved_model(
     its name when it is complete and right.
 
     Args:
-        model: A classifier that keras_vit built: any family, head, dtype policy, data format,
-            with or without `include_preprocessing`. It is left as it is; a mixed-precision one
-            is exported in float32.
-        path: The folder to make. For TF Serving its name is a version: `models/vit/1`.
+        model: A model around what keras_vit built: any family, head, dtype policy, data format,
+            with or without a scaling of pixels. It is left as it is; a mixed-precision one is
+            exported in float32.
+        path: The folder to make, those above it too. For TF Serving its name is a version:
+            `models/vit/1`.
         class_names: One per class, in order. Default: those of ImageNet for heads of 1,000 and
             21,843 classes, else `"class 0"` and so on.
         top_k: How many classes to name per image; all if there are fewer.
         image_size: Pixels, one number or (rows, columns). Default: the model's. For another, or
             where the model leaves it open, position embeddings are resampled.
+        input_range: (low, high), what the Keras model takes as black and white. The files take
+            pixels in [0, 255] whatever it is. Default: told from the model.
+        scores: How outputs become scores: `"softmax"`, `"sigmoid"` (several classes may be
+            there at once), or `"none"`: the outputs as they are. Default: the activation that
+            the model ends in; for logits `"softmax"`; `"none"` for a single number, features and
+            several outputs.
         resize: How an image file gets this size: `"squash"` ignores the proportions, `"crop"`
             keeps them and cuts out the middle 224/256.
         strict: Whether a bad image fails the whole request.
@@ -92,19 +103,21 @@ def export_saved_model(
     Raises:
         FileExistsError: If there is something at `path`; with `overwrite`, if it is no
             SavedModel.
-        FileNotFoundError: If the folder of `path` does not exist.
         ValueError: If the model or an argument does not fit, or the result differs from the
             model. Nothing is written then.
     """
+    check_backend()
     path = Path(path)
     _check_path(path, overwrite)
     check_choice("resize", resize, RESIZES)
-    classifier = PixelClassifier(model, image_size, class_names)
+    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
+    check_top_k(top_k)
     files = _warmup_files(warmup, classifier.image_size)
+    path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as saved:
         signatures = _signatures(
             classifier,
-            check_top_k(top_k, len(classifier.class_names)),
+            min(top_k, len(classifier.class_names)),
             resize=resize,
             strict=strict,
             xla=xla,
@@ -116,12 +129,16 @@ def export_saved_model(
         module.variables_of_the_model = [v.value for v in classifier.model.variables]
         options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
         tf.saved_model.save(module, str(saved), signatures, options)
-        lines = "".join(f"{name}\n" for name in classifier.class_names)
-        (saved / "assets" / "labels.txt").write_text(lines, "utf-8")
-        pixels = _example_pixels(classifier)
+        assets = {"input.json": facts_json(classifier)}
+        if classifier.class_names:
+            assets["labels.txt"] = "".join(f"{name}\n" for name in classifier.class_names)
+        for name, text in assets.items():
+            (saved / "assets" / name).write_text(text, "utf-8")
+        pixels = example_pixels(classifier)
         if files:
             requests = [("serving_default", {"image_bytes": [file]}) for file in files]
-            requests += [(name, {"pixels": pixels}) for name in ("predict_pixels", "features")]
+            images = [name for name in signatures if name != "serving_default"]
+            requests += [(name, {"pixels": pixels[:1]}) for name in images]
             write_warmup(saved, path.parent.name, requests)
         _check_result(saved, classifier, pixels, files)
     return path
@@ -147,9 +164,13 @@ def _signatures(
     def label_of(ids: Any) -> Any:  # a function, so that the names are in the file once
         return tf.gather(tf.constant(["", *classifier.class_names]), ids + 1)
 
-    def classify(probabilities: Any, good: Any) -> dict[str, Any]:
-        """Names and scores [B, k] of `probabilities` [B, classes]; rows not `good` empty."""
-        scores, ids = tf.math.top_k(probabilities, top_k)
+    def named(outputs: dict[str, Any]) -> dict[str, Any]:
+        """The one output has the name of what it always was."""
+        return {"outputs": outputs["output"]} if "output" in outputs else outputs
+
+    def classify(scores: Any, good: Any) -> dict[str, Any]:
+        """Names and scores [B, k] of `scores` [B, classes]; rows not `good` empty."""
+        scores, ids = tf.math.top_k(scores, top_k)
         ids = tf.where(good[:, None], ids, -1)
         return {
             "class_ids": ids,
@@ -167,26 +188,33 @@ def _signatures(
             message = ["Images of the request are bad (strict), status: ", status]
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(good), message)]):
                 images = tf.identity(images)
-        _, _, probabilities = run(images)
-        return {**classify(probabilities, good), "status": status}
+        _, outputs, scores = run(images)
+        if scores is not None:
+            return {**classify(scores, good), "status": status}
+        zeroed = {
+            name: tf.where(tf.reshape(good, (-1, *[1] * (len(x.shape) - 1))), x, 0.0)
+            for name, x in named(outputs).items()
+        }
+        return {**zeroed, "status": status}
 
     @tf.function(input_signature=[pixels], autograph=False)
     def predict_pixels(pixels: Any) -> dict[str, Any]:
-        _, outputs, probabilities = run(tf.cast(pixels, tf.float32))
+        _, outputs, scores = run(tf.cast(pixels, tf.float32))
         good = tf.ones(tf.shape(pixels)[:1], tf.bool)
-        return {**classify(probabilities, good), "outputs": outputs}
+        classes = {} if scores is None else classify(scores, good)
+        return {**classes, **named(outputs)}
 
     @tf.function(input_signature=[pixels], autograph=False)
     def features(pixels: Any) -> dict[str, Any]:
         return {"features": run(tf.cast(pixels, tf.float32))[0]}
 
-    functions = (serving_default, predict_pixels, features)
+    functions = [serving_default, predict_pixels]
+    if classifier.features is not None:
+        functions.append(features)
     return {f.__name__: f.get_concrete_function() for f in functions}
 
 
 def _check_path(path: Path, overwrite: bool) -> None:
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"There is no folder {str(path.parent)!r} to write into.")
     if not path.exists() and not path.is_symlink():
         return
     if not overwrite:
@@ -198,14 +226,6 @@ def _check_path(path: Path, overwrite: bool) -> None:
         raise FileExistsError(
             f"{str(path)!r} is no SavedModel, and is not replaced. Choose another folder."
         )
-
-
-def _example_pixels(classifier: PixelClassifier) -> np.ndarray:
-    """uint8 [1, rows, columns, channels]: colours that run across the image."""
-    rows, columns = classifier.image_size
-    across, down = np.linspace(0, 255, columns), np.linspace(0, 255, rows)[:, None]
-    image = np.stack(np.broadcast_arrays(across, down, (across + down) / 2), axis=-1)
-    return image[None, ..., : classifier.channels].astype("uint8")
 
 
 def _warmup_files(files: Iterable[bytes] | None, image_size: tuple[int, int]) -> list[bytes]:
@@ -228,16 +248,11 @@ def _check_result(
     folder: Path, classifier: PixelClassifier, pixels: np.ndarray, files: list[bytes]
 ) -> None:
     """Raises unless the session loader reads the folder and gives what the model gives."""
-    _, expected, _ = (ops.convert_to_numpy(x) for x in classifier(pixels))
     with SessionModel(folder) as session:
-        found = session.run({"pixels": pixels}, "predict_pixels", ("outputs",))["outputs"]
-        largest = np.abs(expected).max() or 1.0
-        difference = float(np.abs(found - expected).max() / largest)
-        if not difference <= TOLERANCE:
-            raise ValueError(
-                f"The SavedModel differs from the model by {difference:.1e} of the largest output, "
-                f"more than {TOLERANCE:.0e}. Nothing was written."
-            )
+        found = dict(session.run({"pixels": pixels}, "predict_pixels"))
+        if "outputs" in found:
+            found["output"] = found["outputs"]
+        check_same(found, classifier.expected(pixels), "SavedModel")
         if not files:
             return
         status = session.run({"image_bytes": files}, outputs=("status",))["status"]

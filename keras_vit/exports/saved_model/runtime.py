@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vit.exports.runner import Runner
+from keras_vit.models.input_range import PIXELS
 
-def runner(
-    path: str | os.PathLike[str], takes_pixels: bool = False
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B.
+
+def runner(path: str | os.PathLike[str]) -> Runner:
+    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B, to outputs by name.
 
     Args:
         path: Of the folder.
-        takes_pixels: Makes no difference: the signature scales pixels as the model wants them.
     """
     loaded: Any = tf.saved_model.load(os.fspath(path))
     run = loaded.signatures["predict_pixels"]
-    return lambda pixels: run(pixels=tf.constant(pixels))["outputs"].numpy()
+    names = set(run.structured_outputs) - {"class_ids", "labels", "scores"}
+
+    def outputs(pixels: np.ndarray) -> dict[str, np.ndarray]:
+        made = run(pixels=tf.constant(pixels))
+        return {"output" if name == "outputs" else name: made[name].numpy() for name in names}
+
+    return Runner(outputs, PIXELS, "uint8")

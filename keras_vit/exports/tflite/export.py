@@ -2,8 +2,8 @@
 
 signature  batch_1, batch_4, ...  by `batch_sizes`; they share the weights
 input      image   float32 [B, rows, columns, channels], or uint8 with `uint8_input`
-output     output  float32 [B, classes], what the Keras model gives
-metadata   TFLite's: what the image must be, and `labels.txt`, which any unzip finds
+output     output  float32 [B, classes], what the Keras model gives; several by their names
+metadata   TFLite's: what the image must be; `labels.txt` and `input.json`, which any unzip finds
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.data.preprocessing import preprocess_input
-from keras_vit.exports.classifier import PixelClassifier
+from keras_vit.exports.classifier import PixelClassifier, check_backend
+from keras_vit.exports.comparison import TOLERANCE, check_same, example_pixels
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.tflite.flatbuffer import finish
 from keras_vit.exports.tflite.fold import Arrays, rotate
@@ -28,12 +28,10 @@ from keras_vit.exports.tflite.folded_vit import FoldedConfig
 from keras_vit.exports.tflite.network import Network, network
 from keras_vit.exports.tflite.quantize import check_quantize, quantize_file
 from keras_vit.exports.tflite.runtime import runner
-from keras_vit.utils.backend import ops
+from keras_vit.models.input_range import PIXELS
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import check_target, replacing
 
-# Of the range of the outputs; the sums are the same, their order is not.
-TOLERANCE = 1e-4
 # Of quantised outputs: only what is broken differs by as much. How good they are, photos tell.
 ROUGH_TOLERANCE = 0.5
 
@@ -44,6 +42,8 @@ def export_tflite(
     *,
     class_names: Sequence[str] | None = None,
     image_size: int | tuple[int, int] | None = None,
+    input_range: tuple[float, float] | None = None,
+    scores: str | None = None,
     uint8_input: bool = False,
     batch_sizes: Sequence[int] = (1, 4),
     quantize: str | None = None,
@@ -53,12 +53,16 @@ def export_tflite(
     """Writes a TFLite file and checks it against the model.
 
     Args:
-        model: A classifier that keras_vit built: any family, head, dtype policy, data format.
-            A mixed-precision one is exported in float32.
+        model: A model around what keras_vit built: any family, head, dtype policy, data format,
+            with or without a scaling of pixels. A mixed-precision one is exported in float32.
         path: Ends with `.tflite`.
         class_names: One per class, in order, for the metadata. Default: those of ImageNet for
             heads of 1,000 and 21,843 classes, else `"class 0"` and so on.
         image_size: Pixels, one number or (rows, columns). Default: the model's.
+        input_range: (low, high), what the model takes as black and white. Default: told from
+            the model.
+        scores: As in `export_saved_model`; with `"none"` the file has no labels. The outputs are
+            those of the model whatever it is.
         uint8_input: Whether the image is uint8 in [0, 255], scaled inside; else it is float32
             as the model takes it. Channels are last in both.
         batch_sizes: One signature for each.
@@ -78,27 +82,27 @@ def export_tflite(
         FileExistsError: If there is a file and not `overwrite`.
         ImportError: If ai-edge-litert, or to quantise ai-edge-quantizer, is not installed.
     """
+    check_backend()
     check_quantize(quantize, calibration)
     path = check_target(path, ".tflite", overwrite)
     batch_sizes = list(dict.fromkeys(batch_sizes))
     check_counts(1, **{"len(batch_sizes)": len(batch_sizes)})
     for batch in batch_sizes:
         check_counts(1, batch_size=batch)
-    classifier = PixelClassifier(model, image_size, class_names)
+    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
     photos = _calibration_photos(calibration, classifier)
     images = _batches(photos, classifier, uint8_input, batch_sizes[0])
     change = _rotate if quantize not in (None, "float16") else None
-    made = network(classifier, uint8_input or classifier.takes_pixels, change)
+    made = network(classifier, PIXELS if uint8_input else classifier.input_range, change)
     flatbuffer = convert(made, classifier, batch_sizes, uint8_input)
     if quantize is not None:
         flatbuffer = quantize_file(flatbuffer, quantize, images, progress=sys.stdout.isatty())
     with replacing(path) as temporary:
         temporary.write_bytes(finish(flatbuffer, classifier, uint8_input))
         # Quantised for photos, noise is not what it is for.
-        rng = np.random.default_rng(0)
-        noise = rng.integers(0, 256, (1, *classifier.image_size, classifier.channels), "uint8")
-        pixels = noise if photos is None else photos[:1]
-        _check(temporary, classifier, pixels, TOLERANCE if quantize is None else ROUGH_TOLERANCE)
+        pixels = example_pixels(classifier) if photos is None else photos[:4]
+        tolerance = TOLERANCE if quantize is None else ROUGH_TOLERANCE
+        check_same(runner(temporary)(pixels), classifier.expected(pixels), "TFLite file", tolerance)
     return path
 
 
@@ -130,9 +134,7 @@ def _batches(
     """The photos as the file's first signature takes them."""
     if pixels is None:
         return []
-    images = pixels if uint8_input else pixels.astype("float32")
-    if not uint8_input and not classifier.takes_pixels:
-        images = preprocess_input(images)
+    images = pixels if uint8_input else classifier.input_range.of_pixels(pixels.astype("float32"))
     # The last batch is filled up from the beginning.
     count = -(-len(images) // batch)
     return list(np.resize(images, (count, batch, *images.shape[1:])))
@@ -146,9 +148,7 @@ def convert(
     def signature(batch: int) -> Any:
         shape = (batch, *classifier.image_size, classifier.channels)
         spec = tf.TensorSpec(shape, tf.uint8 if uint8_input else tf.float32, "image")
-        function = tf.function(
-            lambda image: {"output": made.call(tf.cast(image, tf.float32))}, autograph=False
-        )
+        function = tf.function(lambda image: made.call(tf.cast(image, tf.float32)), autograph=False)
         return function.get_concrete_function(spec)
 
     signatures = {f"batch_{batch}": signature(batch) for batch in batch_sizes}
@@ -160,16 +160,3 @@ def convert(
         # Only these: an operation of TensorFlow itself is in no phone's runtime.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         return bytes(converter.convert())
-
-
-def _check(path: Path, classifier: PixelClassifier, pixels: np.ndarray, tolerance: float) -> None:
-    """Raises unless the file gives what the model gives."""
-    _, expected, _ = (ops.convert_to_numpy(x) for x in classifier(pixels))
-    found = runner(path, classifier.takes_pixels)(pixels)
-    span = max(float(np.ptp(expected)), 1e-3 * float(np.abs(expected).max())) or 1.0
-    difference = float(np.abs(found - expected).max()) / span
-    if not difference <= tolerance:
-        raise ValueError(
-            f"The TFLite file differs from the model by {difference:.1e} of the range of the "
-            f"outputs, more than {tolerance:.0e}. Nothing was written."
-        )

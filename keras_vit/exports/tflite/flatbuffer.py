@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import io
+import json
 import zipfile
 from typing import Any
 
 import numpy as np
 
 from keras_vit.exports.classifier import PixelClassifier
+from keras_vit.exports.comparison import facts
 from keras_vit.exports.tflite.metadata import LABELS, metadata
-from keras_vit.exports.tflite.runtime import litert
+from keras_vit.exports.tflite.runtime import FACTS, litert
+from keras_vit.models.input_range import PIXELS
 
 # A flatbuffer's offsets are signed and of 32 bits.
 LARGEST = 2**31 - 1
@@ -75,10 +78,21 @@ def finish(flatbuffer: bytes, classifier: PixelClassifier, uint8_input: bool) ->
     entry.name, entry.buffer = b"TFLITE_METADATA", len(model.buffers)
     model.metadata.append(entry)
     buffer = schema.BufferT()
-    buffer.data = np.frombuffer(metadata(classifier, uint8_input), "uint8")
+    taken = PIXELS if uint8_input else classifier.input_range
+    buffer.data = np.frombuffer(metadata(classifier, taken, _output_names(model)), "uint8")
     model.buffers.append(buffer)
     model.description = b"keras_vit"
-    return write(model) + _zip({LABELS: "\n".join(classifier.class_names) + "\n"})
+    files = {FACTS: json.dumps({**facts(classifier), "input_range": list(taken)}) + "\n"}
+    if classifier.class_names:
+        files[LABELS] = "\n".join(classifier.class_names) + "\n"
+    return write(model) + _zip(files)
+
+
+def _output_names(model: Any) -> list[str]:
+    """The names of the outputs in the order of the tensors, which need not be the signature's."""
+    (first, *_), (graph, *_) = model.signatureDefs, model.subgraphs
+    names = {output.tensorIndex: output.name.decode() for output in first.outputs}
+    return [names[index] for index in graph.outputs]
 
 
 def _dequantize_input(schema: Any, model: Any, graph: Any) -> None:

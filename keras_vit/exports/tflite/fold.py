@@ -25,6 +25,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from keras_vit.models.input_range import CENTRED, InputRange
+
 Arrays = dict[str, np.ndarray]
 
 
@@ -124,24 +126,25 @@ def scale_queries(arrays: Arrays, num_heads: int) -> Arrays:
     return folded
 
 
-def fold_pixel_scaling(arrays: Arrays) -> Arrays:
-    """Lets the patch projection take pixels in [0, 255], scaled to [-1, 1] by `x / 127.5 - 1`."""
+def fold_scaling(arrays: Arrays, taken: InputRange) -> Arrays:
+    """Lets the patch projection take images of another range than [-1, 1]."""
     kernel = arrays["patch_embed/projection/kernel"]  # [P, P, C, D]
-    bias = arrays["patch_embed/projection/bias"] - kernel.sum(axis=(0, 1, 2))
+    zero = taken.centred(0.0)
+    bias = arrays["patch_embed/projection/bias"] + zero * kernel.sum(axis=(0, 1, 2))
     return {
         **arrays,
-        "patch_embed/projection/kernel": kernel / 127.5,
+        "patch_embed/projection/kernel": kernel * (taken.centred(1.0) - zero),
         "patch_embed/projection/bias": bias,
     }
 
 
-def fold(arrays: Arrays, num_heads: int, pixels: bool = False) -> Arrays:
+def fold(arrays: Arrays, num_heads: int, taken: InputRange = CENTRED) -> Arrays:
     """All steps, in float64, so that what is rounded is rounded once.
 
     Args:
         arrays: Of a ViT, by the names of `keras_vit.checkpoints.model_variables.model_variables`.
         num_heads: Of its attention.
-        pixels: Whether the images are to be in [0, 255] in place of [-1, 1].
+        taken: What the images are to be in.
 
     Returns:
         float32 arrays of the same names. Left out, as they are the identity or zero now: the
@@ -154,8 +157,7 @@ def fold(arrays: Arrays, num_heads: int, pixels: bool = False) -> Arrays:
     folded = fold_attention_biases(folded)
     folded = centre_residual_writes(folded)
     folded = scale_queries(folded, num_heads)
-    if pixels:
-        folded = fold_pixel_scaling(folded)
+    folded = fold_scaling(folded, taken)
     gone = re.compile(r"block_\d+/(.*_norm/.*|.*_scale/gamma|attention/(key|value)/bias)$")
     with_head = "head/kernel" in folded
     return {

@@ -6,9 +6,11 @@ comes only with packages that have ended: the numbers are its fields' positions.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from keras_vit.exports.classifier import PixelClassifier
+from keras_vit.models.input_range import InputRange
 
 LABELS = "labels.txt"
 _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1  # of the unions
@@ -16,12 +18,13 @@ _RGB, _GRAYSCALE = 1, 2
 _TENSOR_AXIS_LABELS = 2
 
 
-def metadata(classifier: PixelClassifier, uint8_input: bool) -> bytes:
-    """The flatbuffer `ModelMetadata` of a classifier with one input and one output.
+def metadata(classifier: PixelClassifier, taken: InputRange, outputs: Sequence[str]) -> bytes:
+    """The flatbuffer `ModelMetadata` of a model with one input.
 
     Args:
         classifier: The model.
-        uint8_input: Whether the file takes pixels as they are.
+        taken: What the file takes as black and white.
+        outputs: Names of the outputs, in the order of the file.
     """
     import flatbuffers
 
@@ -52,32 +55,32 @@ def metadata(classifier: PixelClassifier, uint8_input: bool) -> bytes:
         return builder.EndVector()
 
     text = builder.CreateString
-    # (x - mean) / std is what the tensor holds: a model with its own preprocessing takes pixels.
-    mean = 0.0 if uint8_input or classifier.takes_pixels else 127.5
-    low, high = (0.0, 255.0) if mean == 0 else (-1.0, 1.0)
     rows, columns = classifier.image_size
 
     size = table((0, "uint", columns), (1, "uint", rows))  # ImageSize: width, height
     colours = _RGB if classifier.channels == 3 else _GRAYSCALE
     image = table((0, "byte", colours), (1, "offset", size))  # ImageProperties
     content = table((0, "byte", _IMAGE_PROPERTIES), (1, "offset", image))
-    options = table((0, "offset", floats(mean)), (1, "offset", floats(mean or 1.0)))
+    options = table((0, "offset", floats(taken.mean)), (1, "offset", floats(taken.std)))
     unit = table((0, "byte", _NORMALIZATION_OPTIONS), (1, "offset", options))
-    stats = table((0, "offset", floats(high)), (1, "offset", floats(low)))
+    stats = table((0, "offset", floats(taken.high)), (1, "offset", floats(taken.low)))
     image_tensor = table(
         (0, "offset", text("image")),
-        (1, "offset", text(f"Image of {rows} rows and {columns} columns.")),
+        (1, "offset", text(f"Image of {rows} rows and {columns} columns, in {taken}.")),
         (3, "offset", content),
         (4, "offset", offsets(unit)),
         (5, "offset", stats),
     )
-    labels = table(
-        (0, "offset", text(LABELS)),
-        (1, "offset", text("Names of the classes, one a line.")),
-        (2, "byte", _TENSOR_AXIS_LABELS),
-    )
-    output_tensor = table((0, "offset", text("output")), (6, "offset", offsets(labels)))
-    graph = table((2, "offset", offsets(image_tensor)), (3, "offset", offsets(output_tensor)))
+    named: list[tuple[int, str, Any]] = []
+    if classifier.class_names:
+        labels = table(
+            (0, "offset", text(LABELS)),
+            (1, "offset", text("Names of the classes, one a line.")),
+            (2, "byte", _TENSOR_AXIS_LABELS),
+        )
+        named = [(6, "offset", offsets(labels))]
+    output_tensors = [table((0, "offset", text(name)), *named) for name in outputs]
+    graph = table((2, "offset", offsets(image_tensor)), (3, "offset", offsets(*output_tensors)))
     builder.Finish(
         table(
             (0, "offset", text(classifier.model.name)),

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import json
 import os
+import zipfile
 from collections import Counter
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from keras_vit.data.preprocessing import preprocess_input
+from keras_vit.exports.runner import Runner
+from keras_vit.models.input_range import CENTRED, PIXELS, InputRange
+
+# What a file says of itself, in the archive at its end.
+FACTS = "input.json"
 
 
 def litert(module: str) -> Any:
@@ -35,14 +40,11 @@ def interpreter(path: str | os.PathLike[str], threads: int = 1) -> Any:
     return made
 
 
-def runner(
-    path: str | os.PathLike[str], takes_pixels: bool = False, threads: int = 1
-) -> Callable[[np.ndarray], np.ndarray]:
-    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B.
+def runner(path: str | os.PathLike[str], threads: int = 1) -> Runner:
+    """A function of pixels, uint8 `[B, rows, columns, channels]` for any B, to outputs by name.
 
     Args:
-        path: Of the file.
-        takes_pixels: Whether a float32 input is in [0, 255].
+        path: Of the file. It says itself what its input is.
         threads: For the interpreter.
     """
     made = interpreter(path, threads)
@@ -53,22 +55,34 @@ def runner(
     signatures = {batch: made.get_signature_runner(key) for batch, key in batches.items()}
     dtype = next(iter(signatures.values())).get_input_details()["image"]["dtype"]
 
-    def run(pixels: np.ndarray) -> np.ndarray:
+    taken = _input_range(path)
+
+    def run(pixels: np.ndarray) -> dict[str, np.ndarray]:
         images = pixels.astype(dtype)
-        if dtype == np.float32 and not takes_pixels:
-            images = preprocess_input(images)
-        results = []
+        if dtype == np.float32:
+            images = taken.of_pixels(images)
+        results: list[dict[str, np.ndarray]] = []
         start = 0
         while start < len(images):
             left = len(images) - start
             batch = max((b for b in signatures if b <= left), default=min(signatures))
             part = images[start : start + batch]
             padded = np.concatenate([part, np.zeros((batch - len(part), *part.shape[1:]), dtype)])
-            results.append(signatures[batch](image=padded)["output"][: len(part)])
+            made = signatures[batch](image=padded)
+            results.append({name: values[: len(part)] for name, values in made.items()})
             start += batch
-        return np.concatenate(results)
+        return {name: np.concatenate([each[name] for each in results]) for name in results[0]}
 
-    return run
+    return Runner(run, PIXELS if dtype == np.uint8 else taken, np.dtype(dtype).name)
+
+
+def _input_range(path: str | os.PathLike[str]) -> InputRange:
+    """[-1, 1] where a file says nothing: so were those before it was written."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return InputRange(*json.loads(archive.read(FACTS))["input_range"])
+    except (zipfile.BadZipFile, KeyError):
+        return CENTRED
 
 
 @dataclasses.dataclass(frozen=True)
