@@ -73,6 +73,16 @@ def feature_output(x: Any, policy: Any) -> Any:
     return x
 
 
+def finished(inputs: Any, outputs: Any, input_tensor: Any, policy: Any, name: str) -> keras.Model:
+    """The model between its input, or those behind `input_tensor`, and its outputs."""
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    model = keras.Model(inputs, outputs, name=name)
+    if policy.name == "mixed_float16":
+        model.dtype_policy = policy  # by which `compile` decides whether to scale the loss
+    return model
+
+
 def check_takes_pixels(model: keras.Model) -> None:
     """Refuses a Vision Transformer for images in [-1, 1]; of other models nothing is known."""
     names = {layer.name for layer in model.layers}
