@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: venv demo architecture test test-tensorflow test-jax test-interop test-slow lint lint-peers interop \
+.PHONY: venv demo architecture test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
 	bench bench-peers web clean
 
 # What is installed is recorded in a file for each extra of pyproject.toml. It is written last: an
@@ -68,6 +68,10 @@ test-slow: .venv/.test
 
 # Weights to timm and Hugging Face and back, with PyTorch, which is large.
 interop: .venv/.test .venv/.interop
+
+# The tests that ask for no backend in particular, on PyTorch's.
+test-torch: interop
+	KERAS_BACKEND=torch $(RUN) -m pytest -n 2 --dist worksteal -m "any_backend and not slow" $(report)
 
 test-interop: interop
 	$(RUN) -m pytest -n 2 --dist worksteal tests/checkpoints/test_interop.py $(report)

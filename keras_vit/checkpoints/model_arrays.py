@@ -19,6 +19,7 @@ from keras_vit.checkpoints.names.formats import FORMATS, Format
 from keras_vit.checkpoints.names.keys import VIT, Family, Key
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_written
 from keras_vit.layers import PatchEmbed, PositionEmbedding, TokenPooling, TransformerBlock
+from keras_vit.models.lora import merged
 from keras_vit.utils.backend import ops
 
 _POSITIONS = "position_embedding/embedding"
@@ -70,6 +71,7 @@ class Arrays:
 
     def __init__(self, model: keras.Model, name: str):
         family = model_family(model)
+        model = merged(model)
         self.variables = model_variables(model)
         self.format = format_for(name, family, self.variables)
         self.num_heads = number_of_heads(model)

@@ -9,6 +9,7 @@ import keras
 from keras_vit.checkpoints.names.formats import FORMATS
 from keras_vit.checkpoints.names.keys import FAMILIES, Family
 from keras_vit.layers import ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock
+from keras_vit.models.lora import has_lora
 
 
 def model_family(model: keras.Model) -> Family:
@@ -31,8 +32,12 @@ def model_variables(model: keras.Model) -> dict[str, Any]:
     """Name -> variable, `"block_0/mlp_norm/gamma"` for example.
 
     Layers before and after it, of the user's own, are left out.
+
+    Raises:
+        ValueError: If a layer has variables that no checkpoint knows: it is quantized or has LoRA.
     """
     family = model_family(model)
+    _check_plain(model)
     own = next(f for f in FORMATS if f.name == "keras" and f.family is family)
     ours = (ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock)
     variables = {}
@@ -45,6 +50,23 @@ def model_variables(model: keras.Model) -> dict[str, Any]:
             elif isinstance(layer, ours) and "seed_generator" not in name:
                 raise ValueError(f"No format of checkpoints has a name for the variable {name!r}.")
     return variables
+
+
+def _check_plain(model: Any) -> None:
+    layers = model._flatten_layers(include_self=False)
+    quantized = [layer.path for layer in layers if layer.quantization_mode]
+    adapted = [layer.path for layer in layers if has_lora(layer)]
+    advice = (
+        "are quantized. Save such a model as .weights.h5 (format='keras'), or take the model that "
+        "it was made from"
+        if quantized
+        else "have LoRA. Load the weights first, and call `enable_lora` then"
+    )
+    if quantized or adapted:
+        raise ValueError(
+            f"Some layers of the model {model.name!r} {advice}. Received: "
+            f"{len(quantized or adapted)} such layers, {(quantized or adapted)[0]!r} for example"
+        )
 
 
 def layers_of(model: keras.Model, kind: type) -> list[Any]:

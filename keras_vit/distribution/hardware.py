@@ -70,13 +70,13 @@ def choose(
     """
     check_choice("strategy", strategy, strategies.STRATEGIES)
     check_choice("xla", xla, XLA)
-    jax = keras.backend.backend() == "jax"
-    if jax and xla == "off":
+    backend = keras.backend.backend()
+    if backend == "jax" and xla == "off":
         raise ValueError("On JAX everything is compiled with XLA. Received: xla='off'")
     name = strategy
     if name == "auto":
-        name = "one" if jax else strategies.automatic()
-    # JAX and one device know no `devices`: the error of `strategy` says what to do.
+        name = strategies.automatic() if backend == "tensorflow" else "one"
+    # Other backends and one device know no `devices`: the error of `strategy` says what to do.
     made = None
     if name != "one" or devices is not None:
         made = strategies.strategy(strategy, devices)

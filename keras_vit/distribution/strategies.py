@@ -45,8 +45,10 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
     check_choice("name", name, STRATEGIES)
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Strategies are TensorFlow's. On JAX take `keras_vit.distribution.data_parallel()` "
-            f"or `model_parallel(...)`. Received: KERAS_BACKEND={keras.backend.backend()}"
+            "Strategies are TensorFlow's: set KERAS_BACKEND=tensorflow, or train on one device. "
+            "(With KERAS_BACKEND=jax there are `keras_vit.distribution.data_parallel()` and "
+            "`model_parallel(...)`.) "
+            f"Received: KERAS_BACKEND={keras.backend.backend()}"
         )
     if name == "auto":
         name = automatic()

@@ -7,19 +7,23 @@ from typing import Any
 
 import keras
 
+from keras_vit.models.lora import merged
+
 
 def as_float32(model: keras.Model) -> keras.Model:
-    """Rebuilds a model of another dtype policy in float32, with its weights.
+    """Rebuilds a model of another dtype policy, or with LoRA, in float32, with its weights.
 
     Args:
         model: A functional model.
 
     Returns:
-        `model` itself if all its layers are float32 already; else a new one, not compiled.
+        `model` itself if all its layers are float32 already and none has LoRA; else a new one, not
+        compiled.
 
     Raises:
         ValueError: If a layer is quantized: its weights are no longer those of a float.
     """
+    model = merged(model)
     policies = [layer.dtype_policy for layer in model._flatten_layers(include_self=False)]
     if all(policy.name == "float32" for policy in policies):
         return model

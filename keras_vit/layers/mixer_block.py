@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_vit.layers.composite import Composite
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.rematerialise import rematerialised
 from keras_vit.layers.residual import StochasticDepth
@@ -14,7 +15,7 @@ from keras_vit.utils.backend import ops
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class MixerBlock(keras.layers.Layer):
+class MixerBlock(Composite):
     """One block: `x += token_mlp(norm(x)^T)^T`, then `x += channel_mlp(norm(x))`.
 
     Source: paper, eq. 1; `MixerBlock` of vision_transformer's `vit_jax/models_mixer.py`.
@@ -47,14 +48,13 @@ class MixerBlock(keras.layers.Layer):
         self.stochastic_depth_rate = stochastic_depth_rate
         self.gelu = gelu
         self.rematerialise = rematerialise
-        common: dict[str, Any] = {"dtype": self.dtype_policy}
-        norm = LayerNorm
-        self.token_norm = norm(epsilon=1e-6, name="token_norm", **common)
-        self.token_mixing = MLPBlock(tokens_mlp_dim, gelu=gelu, name="token_mixing", **common)
-        self.channel_norm = norm(epsilon=1e-6, name="channel_norm", **common)
-        self.channel_mixing = MLPBlock(channels_mlp_dim, gelu=gelu, name="channel_mixing", **common)
-        self.stochastic_depth = StochasticDepth(
-            stochastic_depth_rate, name="stochastic_depth", **common
+        part = self.part
+        self.token_norm = part(LayerNorm, 1e-6, name="token_norm")
+        self.token_mixing = part(MLPBlock, tokens_mlp_dim, gelu=gelu, name="token_mixing")
+        self.channel_norm = part(LayerNorm, 1e-6, name="channel_norm")
+        self.channel_mixing = part(MLPBlock, channels_mlp_dim, gelu=gelu, name="channel_mixing")
+        self.stochastic_depth = part(
+            StochasticDepth, stochastic_depth_rate, name="stochastic_depth"
         )
 
     def build(self, input_shape: Any) -> None:

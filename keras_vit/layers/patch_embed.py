@@ -7,7 +7,9 @@ from typing import Any
 
 import keras
 
+from keras_vit.layers.composite import Composite
 from keras_vit.layers.initializers import random_start
+from keras_vit.layers.loss_scaling import check_loss_is_scaled
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 
@@ -20,7 +22,7 @@ def patches_along(pixels: Any, patch_size: int, border: str = "drop") -> Any:
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class PatchEmbed(keras.layers.Layer):
+class PatchEmbed(Composite):
     """Cuts an image into patches and projects each to a token, as one strided convolution.
 
     Args:
@@ -52,14 +54,14 @@ class PatchEmbed(keras.layers.Layer):
         self.width = width
         self.border = check_choice("border", border, BORDERS)
         self.return_grid = return_grid
-        self.projection = keras.layers.Conv2D(
+        self.projection = self.part(
+            keras.layers.Conv2D,
             width,
             patch_size,
             strides=patch_size,
             padding="same" if border == "pad" else "valid",
             data_format="channels_last",
             kernel_initializer=random_start("lecun_normal"),
-            dtype=self.dtype_policy,
             name="projection",
         )
 
@@ -68,6 +70,9 @@ class PatchEmbed(keras.layers.Layer):
         self.projection.build(input_shape)
 
     def call(self, images: Any) -> Any:
+        check_loss_is_scaled(self)
+        if self.border != "pad":  # `build` knows no size where the model leaves it open
+            check_has_a_patch(images.shape[1:3], self.patch_size)
         grid = self.projection(images)  # [B, rows, columns, D]
         _, rows, columns, _ = ops.shape(grid)
         tokens = ops.reshape(grid, (-1, rows * columns, self.width))  # [B, N, D]
@@ -93,19 +98,22 @@ class PatchEmbed(keras.layers.Layer):
         }
 
 
+def check_has_a_patch(image_size: Any, patch_size: int) -> None:
+    """Refuses an image without a whole patch, as far as its sides are known."""
+    if any(side is not None and side < patch_size for side in image_size):
+        raise ValueError(
+            f"The image must be at least one patch ({patch_size} pixels) on each side. "
+            f'Resize it, or build the model with border="pad". '
+            f"Received: image size={tuple(image_size)}"
+        )
+
+
 def check_image_size(image_size: Any, patch_size: int, border: str) -> None:
     """Refuses an image without a whole patch; says what happens to a border that is left over."""
-    rest = False
-    for side in image_size:
-        if side is None:
-            continue
-        if side < patch_size and border != "pad":
-            raise ValueError(
-                f"The image must be at least one patch ({patch_size} pixels) on each side. "
-                f"Received: image size={tuple(image_size)}"
-            )
-        rest = rest or side % patch_size != 0
-    if not rest or border == "pad":
+    if border == "pad":
+        return
+    check_has_a_patch(image_size, patch_size)
+    if not any(side is not None and side % patch_size for side in image_size):
         return
     smaller = tuple(s and s // patch_size * patch_size for s in image_size)
     larger = tuple(s and -(-s // patch_size) * patch_size for s in image_size)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from keras_vit.layers.initializers import random_start
+from keras_vit.layers.loss_scaling import check_loss_is_scaled
 from keras_vit.utils.backend import ops
 
 
@@ -46,6 +47,7 @@ class StandardizedConv2D(keras.layers.Conv2D):
         return super().add_weight(*args, **{**kwargs, "autocast": False})
 
     def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        check_loss_is_scaled(self)
         mean = ops.mean(kernel, axis=(0, 1, 2), keepdims=True)
         variance = ops.var(kernel, axis=(0, 1, 2), keepdims=True)
         root = ops.sqrt(variance + 1e-10) if self.epsilon_in_root else ops.sqrt(variance) + 1e-5

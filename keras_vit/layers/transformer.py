@@ -15,6 +15,7 @@ from typing import Any
 
 import keras
 
+from keras_vit.layers.composite import Composite
 from keras_vit.layers.functional import GELUS, attention, gelu
 from keras_vit.layers.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
@@ -34,8 +35,45 @@ def to_tokens(rows: Any, num_tokens: Any) -> Any:
     return ops.reshape(rows, (-1, num_tokens, rows.shape[-1]))
 
 
+class _Dense(keras.layers.Dense):
+    """A dense layer, with or without a GELU, that Keras's verbs reach.
+
+    The GELU is inside the layer, not behind it: TensorFlow fuses it with the product only when
+    all of them are in one name scope. It must know whether a backward pass follows.
+    """
+
+    def __init__(self, units: int, gelu: str | None = None, **kwargs: Any):
+        super().__init__(units, kernel_initializer=random_start("glorot_uniform"), **kwargs)
+        self.gelu = gelu
+
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self._activated(super().call(inputs), training)
+
+    def quantized_call(self, inputs: Any, training: bool | None = None) -> Any:
+        return self._activated(super().quantized_call(inputs, training=training), training)
+
+    def _activated(self, x: Any, training: bool | None) -> Any:
+        return x if self.gelu is None else gelu(x, self.gelu, training)
+
+    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
+        # Keras takes no class that is made from its own, as it may compute something else.
+        super().quantize(mode, type_check=False, config=config)
+
+    def enable_lora(self, rank: int, lora_alpha: Any = None, *args: Any, **kwargs: Any) -> None:
+        # `build` of a layer that is loaded passes the rank alone.
+        super().enable_lora(rank, lora_alpha or self.lora_alpha, *args, **kwargs)
+
+    def load_own_variables(self, store: Any) -> None:
+        super().load_own_variables(store)
+        if self.lora_enabled:
+            # The file has the sum. Keras sets both factors to zero, and then neither has a
+            # gradient: training goes on without a change. One alone is enough.
+            start = keras.initializers.HeUniform()
+            self.lora_kernel_a.assign(start(self.lora_kernel_a.shape))
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
-class MultiHeadSelfAttention(keras.layers.Layer):
+class MultiHeadSelfAttention(Composite):
     """Multi-head self-attention (paper, appendix A).
 
     The queries are scaled by 1/sqrt(d) before the product, the softmax is in float32.
@@ -54,7 +92,7 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
-        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = self.part(keras.layers.Dropout, dropout_rate, name="dropout")
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
@@ -63,21 +101,12 @@ class MultiHeadSelfAttention(keras.layers.Layer):
                 f"The width must be a multiple of `num_heads`. Received: width={width}, "
                 f"num_heads={self.num_heads}"
             )
-        self.query = self._projection(width, "query")
-        self.key = self._projection(width, "key")
-        self.value = self._projection(width, "value")
-        self.out = self._projection(width, "out")
-
-    def _projection(self, width: int, name: str) -> keras.layers.Dense:
-        """D -> D, built."""
-        dense = keras.layers.Dense(
-            width,
-            kernel_initializer=random_start("glorot_uniform"),
-            dtype=self.dtype_policy,
-            name=name,
-        )
-        dense.build((None, width))
-        return dense
+        self.query = self.part(_Dense, width, name="query")
+        self.key = self.part(_Dense, width, name="key")
+        self.value = self.part(_Dense, width, name="value")
+        self.out = self.part(_Dense, width, name="out")
+        for dense in (self.query, self.key, self.value, self.out):
+            dense.build((None, width))
 
     def call(self, tokens: Any, training: bool | None = None) -> Any:
         num_tokens = ops.shape(tokens)[1]
@@ -119,23 +148,8 @@ class MultiHeadSelfAttention(keras.layers.Layer):
         }
 
 
-class _DenseGelu(keras.layers.Dense):
-    """A dense layer with its GELU, which must know whether a backward pass follows.
-
-    The GELU is inside the layer, not behind it: TensorFlow fuses it with the product only when
-    all of them are in one name scope.
-    """
-
-    def __init__(self, units: int, gelu: str, **kwargs: Any):
-        super().__init__(units, **kwargs)
-        self.gelu = gelu
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return gelu(super().call(inputs), self.gelu, training)
-
-
 @keras.saving.register_keras_serializable(package="keras_vit")
-class MLPBlock(keras.layers.Layer):
+class MLPBlock(Composite):
     """The MLP of a block: D -> mlp_dim, GELU, -> D, with dropout after each.
 
     Args:
@@ -151,24 +165,15 @@ class MLPBlock(keras.layers.Layer):
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
         self.gelu = check_choice("gelu", gelu, GELUS)
-        self.dropout = keras.layers.Dropout(dropout_rate, dtype=self.dtype_policy, name="dropout")
+        self.dropout = self.part(keras.layers.Dropout, dropout_rate, name="dropout")
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
-        common: dict[str, Any] = {
-            "bias_initializer": random_start(keras.initializers.RandomNormal(stddev=1e-6)),
-            "dtype": self.dtype_policy,
-        }
-        self.dense_1 = _DenseGelu(
-            self.mlp_dim,
-            self.gelu,
-            kernel_initializer=random_start("glorot_uniform"),
-            name="dense_1",
-            **common,
+        bias = random_start(keras.initializers.RandomNormal(stddev=1e-6))
+        self.dense_1 = self.part(
+            _Dense, self.mlp_dim, self.gelu, bias_initializer=bias, name="dense_1"
         )
-        self.dense_2 = keras.layers.Dense(
-            width, kernel_initializer=random_start("glorot_uniform"), name="dense_2", **common
-        )
+        self.dense_2 = self.part(_Dense, width, bias_initializer=bias, name="dense_2")
         self.dense_1.build((None, width))
         self.dense_2.build((None, self.mlp_dim))
 
@@ -192,7 +197,7 @@ class MLPBlock(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
-class TransformerBlock(keras.layers.Layer):
+class TransformerBlock(Composite):
     """One encoder block: `x += attention(norm(x))`, then `x += mlp(norm(x))`.
 
     Args:
@@ -235,21 +240,20 @@ class TransformerBlock(keras.layers.Layer):
         self.epsilon = epsilon
         self.layer_scale = layer_scale
         self.rematerialise = rematerialise
-        common: dict[str, Any] = {"dtype": self.dtype_policy}
-        layers = keras.layers
-        self.attention_norm = LayerNorm(epsilon=epsilon, name="attention_norm", **common)
-        self.attention = MultiHeadSelfAttention(
-            num_heads, attention_dropout_rate, name="attention", **common
+        part = self.part
+        self.attention_norm = part(LayerNorm, epsilon, name="attention_norm")
+        self.attention = part(
+            MultiHeadSelfAttention, num_heads, attention_dropout_rate, name="attention"
         )
-        self.dropout = layers.Dropout(dropout_rate, name="dropout", **common)
-        self.mlp_norm = LayerNorm(epsilon=epsilon, name="mlp_norm", **common)
-        self.mlp = MLPBlock(mlp_dim, dropout_rate, gelu, name="mlp", **common)
-        self.stochastic_depth = StochasticDepth(
-            stochastic_depth_rate, name="stochastic_depth", **common
+        self.dropout = part(keras.layers.Dropout, dropout_rate, name="dropout")
+        self.mlp_norm = part(LayerNorm, epsilon, name="mlp_norm")
+        self.mlp = part(MLPBlock, mlp_dim, dropout_rate, gelu, name="mlp")
+        self.stochastic_depth = part(
+            StochasticDepth, stochastic_depth_rate, name="stochastic_depth"
         )
         if layer_scale is not None:
-            self.attention_scale = LayerScale(layer_scale, name="attention_scale", **common)
-            self.mlp_scale = LayerScale(layer_scale, name="mlp_scale", **common)
+            self.attention_scale = part(LayerScale, layer_scale, name="attention_scale")
+            self.mlp_scale = part(LayerScale, layer_scale, name="mlp_scale")
 
     def build(self, input_shape: Any) -> None:
         rows_shape = (None, input_shape[-1])

@@ -13,7 +13,12 @@ from typing import Any
 import keras
 
 from keras_vit.layers.standardized_conv import StandardizedConv2D
-from keras_vit.models.input_and_head import classification_head, feature_output, image_input
+from keras_vit.models.input_and_head import (
+    classification_head,
+    feature_output,
+    finished,
+    image_input,
+)
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
 
 POOLINGS = ("avg", "max")
@@ -94,9 +99,7 @@ def BiT(
             x = classification_head(x, classes, classifier_activation, policy)
     else:
         x = feature_output(x, policy)
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(inputs, x, name=name)
+    return finished(inputs, x, input_tensor, policy, name)
 
 
 def _unit(x: Any, filters: int, strides: int, projection: bool, name: str, dtype: Any) -> Any:

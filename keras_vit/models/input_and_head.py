@@ -75,6 +75,16 @@ def feature_output(x: Any, policy: Any) -> Any:
     return x
 
 
+def finished(inputs: Any, outputs: Any, input_tensor: Any, policy: Any, name: str) -> keras.Model:
+    """The model between its input, or those behind `input_tensor`, and its outputs."""
+    if input_tensor is not None:
+        inputs = keras.utils.get_source_inputs(input_tensor)
+    model = keras.Model(inputs, outputs, name=name)
+    if policy.name == "mixed_float16":
+        model.dtype_policy = policy  # by which `compile` decides whether to scale the loss
+    return model
+
+
 def check_takes_pixels(model: Any) -> None:
     """Refuses a model of ours that has no scaling for pixels; of other models nothing is known."""
     if far_from_pixels(model):

@@ -14,7 +14,12 @@ import keras
 
 from keras_vit.layers import FeatureMap, LayerNorm, PatchEmbed, TokenPooling
 from keras_vit.layers.mixer_block import MixerBlock
-from keras_vit.models.input_and_head import classification_head, feature_output, image_input
+from keras_vit.models.input_and_head import (
+    classification_head,
+    feature_output,
+    finished,
+    image_input,
+)
 from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
 POOLINGS = ("avg", "max")
@@ -119,6 +124,4 @@ def Mixer(
         x = FeatureMap(num_prefix_tokens=0, name="feature_map", **common)(x, grid)
         x = feature_output(x, policy)  # [B, rows, columns, D]
 
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(inputs, x, name=name)
+    return finished(inputs, x, input_tensor, policy, name)

@@ -10,6 +10,7 @@ import keras
 from keras_vit.layers import PatchEmbed, PositionEmbedding
 from keras_vit.layers.patch_embed import patches_along
 from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.models.lora import merged
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair
 
@@ -18,7 +19,8 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
     """Rebuilds a model for another image size, with its weights.
 
     The position embedding is resampled as for a checkpoint; all else is copied, layers of the
-    user's own after the Vision Transformer included. The result is not compiled.
+    user's own after the Vision Transformer included. What was frozen is frozen; the updates of
+    LoRA are added to their kernels. The result is not compiled.
 
     Args:
         model: A functional model with one image input whose layers include `PatchEmbed` and
@@ -39,6 +41,7 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
             "PatchEmbed and PositionEmbedding; resize a Vision Transformer before you wrap it "
             f"into another model. Received: model={model!r}"
         )
+    model = merged(model)
     # First with the old grid: its layers know how many patches the new size has.
     resized = _rebuild(model, size, grid_size=None)
     patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
@@ -60,6 +63,7 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
         else:
             for source, target in zip(old.weights, new.weights, strict=True):
                 target.assign(source)
+    resized.dtype_policy = model.dtype_policy
     return resized
 
 

@@ -17,7 +17,12 @@ from keras_vit.layers import (
     TransformerBlock,
 )
 from keras_vit.layers.tokens import POOLINGS
-from keras_vit.models.input_and_head import classification_head, feature_output, image_input
+from keras_vit.models.input_and_head import (
+    classification_head,
+    feature_output,
+    finished,
+    image_input,
+)
 from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
 CLASSIFIERS = ("token", "gap")
@@ -189,9 +194,7 @@ def ViT(
         x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
         x = feature_output(x, policy)  # [B, rows, columns, D]
 
-    if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
-    return keras.Model(inputs, x, name=name)
+    return finished(inputs, x, input_tensor, policy, name)
 
 
 def _grid_size(grid: Any, image_size: tuple[int, int], stem: Any, patch_size: int) -> Any:

@@ -182,7 +182,11 @@ def test_onnx_resizes(interpolation, tmp_path):
 def test_onnx_for_older_runtimes(family, opset, tmp_path):
     gelus = ("tanh", "exact") if family == "vit" else (None,)
     for gelu in gelus:
-        base = BACKBONES[family]() if gelu is None else _vit(gelu=gelu, classifier="gap", pooling="avg")
+        base = (
+            BACKBONES[family]()
+            if gelu is None
+            else _vit(gelu=gelu, classifier="gap", pooling="avg")
+        )
         model = randomised(keras.Model(base.input, LAYERS.Dense(3)(base.output)))
         path = keras_vit.export(model, tmp_path / "m.onnx", opset=opset, overwrite=True)
         assert onnx.load(path).opset_import[0].version == opset

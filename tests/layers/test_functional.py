@@ -95,7 +95,7 @@ def test_bfloat16_is_as_near_to_float32_as_tensorflow_s_own(monkeypatch, name):
         assert error < 1.6 * allowed + 1e-6
 
 
-@pytest.mark.skipif(TENSORFLOW, reason="of JAX")
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX")
 @each_case
 def test_forward_mode(name):
     import jax

