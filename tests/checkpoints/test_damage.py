@@ -137,3 +137,12 @@ def test_safetensors_in_fp8(files, tmp_path):
     whole = len(text).to_bytes(8, "little") + text + data[8 + size :]
     (tmp_path / "a.safetensors").write_bytes(whole)
     assert "head/bias" in _refused(tmp_path / "a.safetensors")
+
+
+def test_hdf5_with_a_heap_of_strings_that_has_no_end(files, tmp_path):
+    """The HDF5 library looks for its end for ever."""
+    data = bytearray((files / "a.weights.h5").read_bytes())
+    first = data.index(b"GCOL") + 16
+    data[first + 8 : first + 16] = (2**64 - 17).to_bytes(8, "little")
+    (tmp_path / "a.weights.h5").write_bytes(data)
+    assert "has no end" in _refused(tmp_path / "a.weights.h5")

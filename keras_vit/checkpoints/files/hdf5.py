@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import mmap
 import shutil
 import tempfile
 import zipfile
@@ -40,6 +42,8 @@ class H5Reader(ArrayFile):
         self.places: dict[str, str] = {}
         self.settings: dict[str, np.ndarray] = {}
         self._datasets: dict[str, Any] = {}
+        with contextlib.nullcontext(file) if file else open(path, "rb") as opened:
+            _check_heaps(opened)
         self._file: Any = h5py.File(file or path, "r")
         try:
             # Links are not followed, so nothing outside of the file is read.
@@ -84,6 +88,31 @@ class H5Reader(ArrayFile):
 
     def close(self) -> None:
         self._file.close()
+
+
+# How a heap of strings begins, with its version.
+_HEAP = b"GCOL\x01\0\0\0"
+
+
+def _check_heaps(file: Any) -> None:
+    """Refuses a heap of strings whose entries lead nowhere: the HDF5 library never comes back."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+
+        def number(place: int, size: int) -> int:
+            return int.from_bytes(data[place : place + size], "little")
+
+        heap = data.find(_HEAP)
+        while heap >= 0:
+            place, end = heap + 16, heap + number(heap + 8, 8)
+            while place + 16 <= end <= len(data):
+                length = number(place + 8, 8)  # that of free space, entry 0, is with its header
+                step = length if number(place, 2) == 0 else 16 + (length + 7) // 8 * 8
+                if step < 16:
+                    break
+                place += step
+            if not place <= end < place + 16 or end > len(data):
+                raise ValueError("a heap of strings has no end")
+            heap = data.find(_HEAP, heap + 8)
 
 
 # What layers of ours keep beside their variables, so that a file says it.
