@@ -3,20 +3,29 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
+from keras_vit.checkpoints.files.array_file import check_finite
 from keras_vit.checkpoints.files.open import open_arrays
 from keras_vit.checkpoints.names.formats import FORMATS, detect
 from keras_vit.checkpoints.names.keys import Key
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_read
+from keras_vit.checkpoints.names.others import what_has
 
 # Blocks that a scan over layers has stacked: `Transformer/encoderblock/...`, one array for all.
 _STACKED = "/encoderblock/"
-# Width -> heads, where a head does not have 64 channels: ViT-H, ViT-g and SoViT-400m.
-_HEADS = {1280: 16, 1408: 16, 1152: 16}
+# (width, depth, MLP) -> heads, where a head does not have 64 channels: ViT-H, g, G, e, SoViT-400m,
+# SigLIP's giantopt, and timm's models for tests.
+_HEADS = {
+    (1280, 32, 5120): 16, (1408, 40, 6144): 16, (1664, 48, 8192): 16, (1792, 56, 15360): 16,
+    (1152, 27, 4304): 16, (1536, 40, 6144): 16,
+    (64, 6, 192): 2, (64, 8, 192): 2, (96, 9, 192): 3, (96, 9, 288): 3,
+}  # fmt: skip
+# Above this width no size is usual.
+_WIDEST = 1024
 
 
 class Checkpoint(Mapping[str, np.ndarray]):
@@ -33,6 +42,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
         arrays: Name of every array, as the table of the format spells it -> shape.
         shapes: Name of every variable -> its shape, as far as the arrays have a fitting rank.
         unknown: Arrays that are no variable of the family.
+        allow_nonfinite: Whether NaN and infinity are read too; they are refused otherwise.
+        left_out: Arrays of the file that are no part of a model: of a training, of its heads.
         metadata: What the file says about the model besides; may be empty.
 
     Raises:
@@ -42,6 +53,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
     """
 
     def __init__(self, path: str | os.PathLike[str]):
+        self.allow_nonfinite = False
         self._reader = open_arrays(path)
         try:
             self._read_names()
@@ -55,10 +67,12 @@ class Checkpoint(Mapping[str, np.ndarray]):
         if detected is None:
             known = ", ".join(f"{f.title} ({f.markers[0]!r})" for f in FORMATS)
             raise ValueError(
-                f"{str(self.path)!r} is no checkpoint of a kind that is known here, by the names "
-                f"of its arrays: {known}. The first that it has: {sorted(self._reader)[:5]}"
+                f"{str(self.path)!r} is no checkpoint of a kind that is known here. "
+                f"{_what_it_is(self._reader)} Expected, with an array of that name: {known}. "
+                f"Received: {sorted(self._reader)[:5]} and so on"
             )
-        self.format, named = detected
+        self.format, named = detected.format, detected.sources
+        self.left_out = detected.left_out
         self.metadata: Mapping[str, Any] = self._reader.metadata
         self.arrays: dict[str, tuple[int, ...]] = {}
         self.sources: dict[str, tuple[str, int | None]] = {}
@@ -119,33 +133,44 @@ class Checkpoint(Mapping[str, np.ndarray]):
                 return self.arrays[name][1]
         if wanted is not None:
             return wanted
-        width = self.shapes.get("block_0/attention/query/kernel", (0,))[0]
-        said = self.metadata.get("num_heads")
-        if isinstance(said, int) and self.metadata.get("width", width) == width:
+        said = self.said_heads()
+        if said is not None:
             return said
-        heads = _HEADS.get(width, width // 64 if width % 64 == 0 else 0)
+        width = self.shapes.get("block_0/attention/query/kernel", (0,))[0]
+        mlp_dim = self.shapes.get("block_0/mlp/dense_1/kernel", (0, 0))[-1]
+        depth = sum(name.endswith("/attention_norm/gamma") for name in self.shapes)
+        heads = _HEADS.get((width, depth, mlp_dim))
+        if heads is None:
+            heads = width // 64 if width % 64 == 0 and width <= _WIDEST else 0
         if heads == 0:
             raise ValueError(
-                f"{str(self.path)!r} does not say how many attention heads its model has, and a "
-                f"width of {width} is not a multiple of the usual 64 channels of a head. Give "
-                "the number as `num_heads=`."
+                f"{str(self.path)!r} does not say how many attention heads its model has, and at "
+                f"a width of {width} it is not the usual one for every 64 channels. Give the "
+                "number as `num_heads=`."
             )
         return heads
+
+    def said_heads(self) -> int | None:
+        """Heads of the attention as the file, or a configuration beside it, says them."""
+        width = self.shapes.get("block_0/attention/query/kernel", (0,))[0]
+        said = self.metadata.get("num_heads")
+        if isinstance(said, int) and said > 0 and self.metadata.get("width", width) == width:
+            return said
+        return None
 
     def verify(self) -> None:
         """Reads every array once, which compares the checksums of an `.npz`.
 
         Raises:
-            ValueError: If one is damaged.
+            ValueError: If one is damaged, or has NaN or infinity.
         """
-        for source, _ in self.sources.values():
-            self._reader[source]
+        self._reader.verify(self.allow_nonfinite)
 
     def __getitem__(self, variable: str) -> np.ndarray:
         name, key = self._rows[variable]
         source, index = self.sources[name]
         if key.part is None and index is None:
-            array = as_float(self._reader[source])
+            array = self._read(source)
         else:
             array = self._shared(source)
             if index is not None:
@@ -160,8 +185,14 @@ class Checkpoint(Mapping[str, np.ndarray]):
         """Query, key and value, or the blocks of a stack, come from one array, by turns."""
         if self._last is None or self._last[0] != source:
             self._last = None  # first, so that two large arrays are never there at once
-            self._last = (source, as_float(self._reader[source]))
+            self._last = (source, self._read(source))
         return self._last[1]
+
+    def _read(self, source: str) -> np.ndarray:
+        array = as_float(self._reader[source])
+        if not self.allow_nonfinite:
+            check_finite(array, source, self.path)
+        return array
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
@@ -176,6 +207,18 @@ class Checkpoint(Mapping[str, np.ndarray]):
         self._reader.close()
 
 
+def _what_it_is(names: Iterable[str]) -> str:
+    names = list(names)
+    markers = [f"/{marker}" for f in FORMATS if f.name == "keras" for marker in f.markers]
+    if any(name.endswith(marker) for name in names for marker in markers):
+        return (
+            "It is a saved model of your own around a backbone of keras_vit: "
+            "`import keras_vit; keras.models.load_model(path)` opens it where it is a .keras "
+            "file, and `model.load_weights(path)` loads it into the same model."
+        )
+    return what_has(names) or "Its arrays have other names."
+
+
 def part_shape(key: Key, shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of the part of an array that a row means."""
     if key.part is None or not shape:
@@ -185,7 +228,12 @@ def part_shape(key: Key, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 def is_float(dtype: str) -> bool:
     """Whether these are numbers of a model; big_vision's bfloat16 has no name in an `.npz`."""
-    return dtype in ("bfloat16", "|V2") or np.dtype(dtype).kind == "f"
+    if dtype in ("bfloat16", "|V2"):
+        return True
+    try:
+        return np.dtype(dtype).kind == "f"
+    except TypeError:
+        return False  # NumPy has no such numbers: fp8
 
 
 def as_float(array: np.ndarray) -> np.ndarray:

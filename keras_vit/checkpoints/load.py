@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
+from keras_vit.checkpoints.doubts import check_no_doubt
+from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.model_info import ViTInfo, describe
 from keras_vit.checkpoints.model_variables import (
     layers_of,
@@ -24,6 +27,7 @@ from keras_vit.checkpoints.model_variables import (
 )
 from keras_vit.checkpoints.names.keys import MIXER, Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
+from keras_vit.checkpoints.names.others import what_has
 from keras_vit.layers import PositionEmbedding
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.layers.position_embedding import resample_position_embedding
@@ -39,6 +43,8 @@ def from_checkpoint(
     classifier_activation: Any = None,
     include_top: bool = True,
     num_heads: int | None = None,
+    patch_size: int | None = None,
+    allow_nonfinite: bool = False,
     **options: Any,
 ) -> keras.Model:
     """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
@@ -52,7 +58,8 @@ def from_checkpoint(
     Args:
         path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
         image_size: Pixels, one number or (rows, columns). Default: what the file was trained
-            at. At another size the position embedding is resampled (paper, section 3.2).
+            at. At another size the position embedding is resampled (paper, section 3.2), by
+            default as the library of the file does it (`interpolation=`).
         classes: Replace the file's head by a new one of so many outputs, of zeros, and drop
             its `pre_logits` layer, as the original fine-tuning does (pass
             `representation_size=` to keep it); a line is printed that says so. Default: the
@@ -63,6 +70,8 @@ def from_checkpoint(
         num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
             without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
             channels.
+        patch_size: Pixels of a patch, where an error asks for it; the file is not changed by it.
+        allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
         **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
 
@@ -76,6 +85,10 @@ def from_checkpoint(
     """
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
+        checkpoint.allow_nonfinite = allow_nonfinite
+        check_no_doubt(
+            checkpoint, info, {"num_heads": num_heads, "patch_size": patch_size, **options}
+        )
         pair = None if image_size is None else as_pair(image_size, "image_size")
         size = info.image_size(pair)
         include_top = include_top and (info.classes is not None or classes is not None)
@@ -95,15 +108,31 @@ def from_checkpoint(
                 **settings,
             )
         _load(model, checkpoint, info, pair, new_head)
+        _say(_left_out_line(checkpoint))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
-        if keras.config.is_interactive_logging_enabled():
-            print(
-                f"{checkpoint.path.name}: its head of {info.classes} classes"
-                f"{' and its pre_logits layer are' if dropped else ' is'} left out; the new head "
-                f"of {classes} classes is zero and wants training."
-            )
+        _say(
+            f"{checkpoint.path.name}: its head of {info.classes} classes"
+            f"{' and its pre_logits layer are' if dropped else ' is'} left out; the new head "
+            f"of {classes} classes is zero and wants training."
+        )
     return model
+
+
+def _say(line: str) -> None:
+    if line and keras.config.is_interactive_logging_enabled():
+        print(line)
+
+
+def _left_out_line(checkpoint: Checkpoint) -> str:
+    names = checkpoint.left_out
+    if not names:
+        return ""
+    shown = ", ".join(ascii(name)[1:-1] for name in names[:5])
+    return (
+        f"{checkpoint.path.name}: {len(names)} arrays that are no part of the model are left out: "
+        f"{shown}{', ...' if len(names) > 5 else ''}"
+    )
 
 
 def _layer_names(model: keras.Model) -> list[str]:
@@ -116,10 +145,12 @@ def load_weights(
     *,
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
+    allow_nonfinite: bool = False,
 ) -> None:
     """Loads weights of any supported format into a model.
 
-    The position embedding is resampled to the model's grid. A model without a head ignores the
+    The position embedding is resampled to the model's grid, as the model says
+    (`interpolation=` of `ViT`). A model without a head ignores the
     file's head and `pre_logits`; a model without `pre_logits` whose head is new ignores that.
 
     Args:
@@ -129,6 +160,7 @@ def load_weights(
         image_size: Pixels that the file was trained at, where it does not say it and its grid
             is not a square.
         new_head: Leave the model's head as it is, and do not read the file's.
+        allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -140,9 +172,15 @@ def load_weights(
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.name.endswith((".weights.h5", ".keras")) and not new_head:
-        model.load_weights(path)  # layers of the user's own included
+        load_keras_weights(model, path, allow_nonfinite)  # layers of the user's own included
     else:
-        load_checkpoint(model, path, image_size=image_size, new_head=new_head)
+        load_checkpoint(
+            model,
+            path,
+            image_size=image_size,
+            new_head=new_head,
+            allow_nonfinite=allow_nonfinite,
+        )
 
 
 def load_checkpoint(
@@ -151,6 +189,7 @@ def load_checkpoint(
     *,
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
+    allow_nonfinite: bool = False,
 ) -> None:
     """`load_weights` by our own reader, Keras's files too: of these nothing but the model."""
     pair = None if image_size is None else as_pair(image_size, "image_size")
@@ -163,7 +202,9 @@ def load_checkpoint(
                 f"Received: model={model.name!r}"
             )
         info = describe(checkpoint, number_of_heads(model))
-        _load(model, checkpoint, info, pair, new_head)
+        checkpoint.allow_nonfinite = allow_nonfinite
+        _load(model, checkpoint, info, pair, new_head, checkpoint.verify)
+        _say(_left_out_line(checkpoint))
 
 
 def _load(
@@ -172,11 +213,15 @@ def _load(
     info: Any,
     image_size: tuple[int, int] | None,
     new_head: bool,
+    before: Callable[[], None] | None = None,
 ) -> None:
+    """Loads what `from_checkpoint` and `load_weights` load, after a comparison and `before`."""
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    _compare(checkpoint, wanted, left_out, number_of_heads(model))
+    _compare(checkpoint, wanted, left_out, number_of_heads(model), building=before is None)
+    if before is not None:
+        before()
     for name, variable in wanted.items():
         if not checkpoint.has(name):
             variable.assign(np.zeros(variable.shape, "float32"))  # no bias is one of zeros
@@ -184,11 +229,12 @@ def _load(
         array = checkpoint[name]
         if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
             layer = layers_of(model, PositionEmbedding)[0]
-            has_class_row, grid = info.grid_size(image_size)
+            here = tuple(n * info.config.stride for n in layer.grid_size)
+            has_class_row, grid = info.grid_size(image_size or here)
             if info.class_token and not has_class_row:
                 array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
             array = resample_position_embedding(
-                array, grid, layer.grid_size, layer.num_prefix_tokens
+                array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
             )
         variable.assign(array)
         zero_head = name == "head/kernel" and not array.any()
@@ -212,10 +258,20 @@ def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
 
 
 def _compare(
-    checkpoint: Checkpoint, wanted: dict[str, Any], left_out: tuple[str, ...], num_heads: int
+    checkpoint: Checkpoint,
+    wanted: dict[str, Any],
+    left_out: tuple[str, ...],
+    num_heads: int,
+    building: bool,
 ) -> None:
-    """Raises one error with everything in which the file differs from the variables wanted."""
+    """Raises one error with everything in which the file differs from the variables wanted.
+
+    A hint never names the function that was called, `from_checkpoint` where it is `building`.
+    """
     lines, read = [], set()
+    said = checkpoint.said_heads()
+    if said not in (None, num_heads) and "block_0/attention/query/kernel" in wanted:
+        lines.append(f"  attention heads: {said} in the file, {num_heads} in the model")
     for name, variable in wanted.items():
         found = checkpoint.array_of(name)
         if found is None:
@@ -238,7 +294,10 @@ def _compare(
     lines += [f"  unexpected in the file: {a}" for a in checkpoint.arrays if a not in known]
     if not lines:
         return
-    hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
+    hint = what_has(checkpoint.unknown)
+    if hint is None and not building:
+        hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
+    hint = hint or "Its arrays are not those of one whole model."
     if checkpoint.format.family is MIXER:
         hint += " A Mixer is made for one number of patches and cannot be resized."
     raise ValueError(

@@ -138,6 +138,7 @@ def _settings(model: keras.Model) -> dict[str, Any]:
         settings["width"] = cut.width
     for positions in layers_of(model, PositionEmbedding)[:1]:
         settings["grid_size"] = list(positions.grid_size)
+        settings["interpolation"] = positions.interpolation
     for pooling in layers_of(model, TokenPooling)[:1]:
         settings["classifier"] = "token" if pooling.pooling == "token" else "gap"
     return settings

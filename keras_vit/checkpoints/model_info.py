@@ -10,6 +10,7 @@ from typing import Any
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.names.keys import BIT, MIXER
 from keras_vit.checkpoints.names.templates import numbers_in
+from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import BiTConfig, MixerConfig, ResNetStem, ViTConfig
 from keras_vit.models.variants import Config
 
@@ -38,7 +39,7 @@ class ViTInfo(Info):
     Attributes:
         classifier: `"token"`, or `"gap"` where the file has no class token or its last norm
             is that of a mean.
-        class_token, norm_after_pooling, gelu, norm_epsilon: As in `ViT`.
+        class_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As in `ViT`.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
@@ -53,6 +54,7 @@ class ViTInfo(Info):
     norm_after_pooling: bool
     gelu: str
     norm_epsilon: float
+    interpolation: str
     has_layer_scale: bool
     registers: int
     representation_size: int | None
@@ -75,6 +77,7 @@ class ViTInfo(Info):
             "layer_scale": 1e-5 if self.has_layer_scale else None,
             "gelu": self.gelu,
             "norm_epsilon": self.norm_epsilon,
+            "interpolation": self.interpolation,
             "representation_size": None if new_head else self.representation_size,
             "name": "vit",
         }
@@ -82,10 +85,11 @@ class ViTInfo(Info):
     def grid_size(self, image_size: tuple[int, int] | None = None) -> tuple[bool, tuple[int, int]]:
         """Whether the file has a position for the class token, and its (rows, columns).
 
-        The grid is what the file says, or a square, or that of `image_size` if its count fits.
+        The grid is what the file says, or a square, or that of `image_size` if its count fits;
+        `image_size` decides too whether the class token has a position where both are possible.
 
         Raises:
-            ValueError: If the number of positions is no square and `image_size` does not fit.
+            ValueError: If the number of positions does not tell, and `image_size` does not fit.
         """
         class_rows = {
             "positions": [self.class_token],
@@ -102,12 +106,30 @@ class ViTInfo(Info):
         for has_row, count in counts:
             if self.saved_grid is not None and math.prod(self.saved_grid) == count:
                 return has_row, self.saved_grid
+        squares, fits = [], []
         for has_row, count in counts:
-            if math.isqrt(count) ** 2 == count:
-                return has_row, (math.isqrt(count), math.isqrt(count))
-        for has_row, count in counts:
+            side = math.isqrt(max(count, 0))
+            if count == side * side > 0:
+                squares.append((has_row, (side, side)))
             if wanted is not None and math.prod(wanted) == count:
-                return has_row, wanted
+                fits.append((has_row, wanted))
+        # A square number of positions, one of which may be the class token's, is a square grid
+        # without it, or one that is not square with it: (n - 1)(n + 1) + 1 = n * n.
+        clear = [s for s in squares if s[0] == counts[0][0] or self.registers]
+        if clear or fits:
+            return (clear or fits)[0]
+        if squares:
+            side = squares[0][1][0]
+            stride = self.config.stride
+            raise ValueError(
+                f"The file has {self.num_positions} positions: a grid of {side} x {side} patches "
+                "without a position for the class token, or a grid that is not square and one for "
+                f"it, as {side - 1} x {side + 1}. Give the image size that it was trained at, "
+                f"image_size={(side * stride, side * stride)} or "
+                f"image_size={((side - 1) * stride, (side + 1) * stride)} for example; "
+                "`keras_vit.resize_model` makes it another. Received: "
+                f"image_size={image_size}"
+            )
         count = counts[0][1]
         raise ValueError(
             f"The file has {count} positions, which is not a square grid, so the "
@@ -277,11 +299,18 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         mlp_dim=shapes[hidden][1],
         stem=stem,
     )
+    if checkpoint.metadata.get("width", width) != width:
+        raise ValueError(
+            f"The `config.json` beside {str(checkpoint.path)!r} is of another model: its width "
+            f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
+            "there, or take it away and give what it says as arguments."
+        )
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
     class_token = "class_token/token" in shapes
     norm_after_pooling = "pooled_norm/gamma" in shapes
     by_mean = norm_after_pooling or not class_token
+    interpolation = said.get("interpolation")
     gelu, epsilon = said.get("gelu"), said.get("norm_epsilon")
     return ViTInfo(
         config,
@@ -296,6 +325,9 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
             if isinstance(epsilon, float) and 0 < epsilon < 1
             else checkpoint.format.norm_epsilon
         ),
+        interpolation=(
+            interpolation if interpolation in INTERPOLATIONS else checkpoint.format.interpolation
+        ),
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
@@ -309,6 +341,10 @@ def _saved_grid(said: Mapping[str, Any], stride: int) -> tuple[int, int] | None:
     """(rows, columns) in patches, from what the file says besides its arrays."""
     for name, unit in (("grid_size", 1), ("image_size", stride)):
         size = said.get(name)
-        if isinstance(size, list) and len(size) == 2 and all(isinstance(n, int) for n in size):
+        if (
+            isinstance(size, list)
+            and len(size) == 2
+            and all(isinstance(n, int) and n > 0 for n in size)
+        ):
             return size[0] // unit, size[1] // unit
     return None

@@ -9,29 +9,59 @@ import numpy as np
 
 from keras_vit.layers.initializers import random_start
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_choice
+
+INTERPOLATIONS = ("bilinear", "bicubic", "bicubic_antialias")
 
 
-def interpolation_matrix(old: int, new: Any, xp: Any, dtype: str) -> Any:
-    """Linear interpolation with aligned corners from `old` to `new` points, as a matrix.
+def interpolation_matrix(
+    old: int, new: Any, xp: Any, dtype: str, interpolation: str = "bilinear"
+) -> Any:
+    """Interpolation from `old` to `new` points, as a matrix.
 
-    Output point i lies at `i * (old - 1) / (new - 1)` of the old points, and takes each old
-    point by how near it is: `max(0, 1 - distance)`.
+    `"bilinear"` aligns the corners, as Google's code does: output point i lies at
+    `i * (old - 1) / (new - 1)` of the old points, and takes each by how near it is,
+    `max(0, 1 - distance)`. The others align the edges, at `(i + 0.5) * old / new`, and weigh by
+    Keys' cubic, as PyTorch's `interpolate` does: `"bicubic"` (Hugging Face) takes the four
+    nearest points and repeats the border; `"bicubic_antialias"` (timm) widens the cubic to the
+    new spacing where that is larger, and leaves out what is beyond the border.
 
     Args:
         old: Number of old points.
         new: Number of new points; may be a tensor when `xp` is `keras.ops`.
         xp: `numpy` or `keras.ops`.
         dtype: Floating-point dtype of the result.
+        interpolation: One of `INTERPOLATIONS`.
 
     Returns:
         A `[new, old]` matrix whose rows sum to 1.
     """
-    target = xp.arange(new, dtype=dtype)
-    span = xp.maximum(xp.cast(new, dtype) if xp is ops else new, 2) - 1  # new = 1 reads point 0
-    position = target * ((old - 1) / span)
-    distance = xp.abs(position[:, None] - xp.arange(old, dtype=dtype)[None, :])
-    return xp.maximum(1 - distance, 0)
+    target = xp.arange(new, dtype=dtype)[:, None]
+    source = xp.arange(old, dtype=dtype)[None, :]
+    count = xp.cast(new, dtype) if xp is ops else new
+    if interpolation == "bilinear":
+        span = xp.maximum(count, 2) - 1  # new = 1 reads point 0
+        return xp.maximum(1 - xp.abs(target * ((old - 1) / span) - source), 0)
+    scale = old / count
+    position = (target + 0.5) * scale - 0.5
+    if interpolation == "bicubic_antialias":
+        weights = _cubic((source - position) / xp.maximum(scale, 1), -0.5, xp)
+        return weights / xp.sum(weights, axis=1, keepdims=True)
+    first = xp.floor(position) - 1
+    return sum(
+        xp.where(
+            xp.clip(first + n, 0, old - 1) == source, _cubic(first + n - position, -0.75, xp), 0
+        )
+        for n in range(4)
+    )
+
+
+def _cubic(distance: Any, a: float, xp: Any) -> Any:
+    """Keys' cubic of a distance (IEEE ASSP 29, 1981); `a` is its slope at 1."""
+    x = xp.abs(distance)
+    near = ((a + 2) * x - (a + 3)) * x * x + 1
+    far = a * (((x - 5) * x + 8) * x - 4)
+    return xp.where(x <= 1, near, xp.where(x < 2, far, 0))
 
 
 def resample_position_embedding(
@@ -39,11 +69,12 @@ def resample_position_embedding(
     old_grid: tuple[int, int],
     new_grid: tuple[int, int],
     num_prefix_tokens: int = 1,
+    interpolation: str = "bilinear",
 ) -> np.ndarray:
-    """Resamples a position embedding to another grid, as the original loader does.
+    """Resamples a position embedding to another grid.
 
-    Source: `interpolate_posembed` of google-research/vision_transformer, which takes square
-    grids; this takes any.
+    `"bilinear"` is `interpolate_posembed` of google-research/vision_transformer, which takes
+    square grids; this takes any. The others are timm's and Hugging Face's.
 
     Args:
         embedding: `[1, num_prefix_tokens + rows * columns, D]`, floating point.
@@ -51,6 +82,7 @@ def resample_position_embedding(
         new_grid: (rows, columns) wanted.
         num_prefix_tokens: How many leading positions belong to no patch (the class token);
             they are kept as they are.
+        interpolation: As in `interpolation_matrix`.
 
     Returns:
         A NumPy array `[1, num_prefix_tokens + new_rows * new_columns, D]` of the same dtype.
@@ -58,6 +90,7 @@ def resample_position_embedding(
     Raises:
         ValueError: If `embedding` does not have the positions that `old_grid` says.
     """
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
     array = np.asarray(embedding)
     (rows, columns), (new_rows, new_columns) = (
         as_pair(old_grid, "old_grid"),
@@ -72,22 +105,27 @@ def resample_position_embedding(
         return array
     prefix, grid = array[:, :num_prefix_tokens], array[:, num_prefix_tokens:]
     grid = grid.reshape(rows, columns, -1).astype("float64")
-    vertical = interpolation_matrix(rows, new_rows, np, "float64")
-    horizontal = interpolation_matrix(columns, new_columns, np, "float64")
+    vertical = interpolation_matrix(rows, new_rows, np, "float64", interpolation)
+    horizontal = interpolation_matrix(columns, new_columns, np, "float64", interpolation)
     grid = np.einsum("Rr,rcd,Cc->RCd", vertical, grid, horizontal, optimize=True)
     grid = grid.reshape(1, new_rows * new_columns, -1).astype(array.dtype)
     return np.concatenate([prefix, grid], axis=1)
 
 
-def resample_in_graph(grid: Any, new_rows: Any, new_columns: Any) -> Any:
+def resample_in_graph(
+    grid: Any, new_rows: Any, new_columns: Any, interpolation: str = "bilinear"
+) -> Any:
     """The same for a `[rows, columns, D]` tensor inside a model; the new size may be a tensor.
 
     Returns:
         `[1, new_rows * new_columns, D]`.
     """
     rows, columns, width = grid.shape
-    vertical = interpolation_matrix(rows, new_rows, ops, "float32")  # [R, r]
-    horizontal = interpolation_matrix(columns, new_columns, ops, "float32")  # [C, c]
+    matrices = (
+        interpolation_matrix(old, new, ops, "float32", interpolation)
+        for old, new in ((rows, new_rows), (columns, new_columns))
+    )
+    vertical, horizontal = matrices  # [R, r] and [C, c]
     grid = ops.matmul(vertical, ops.reshape(grid, (rows, columns * width)))  # [R, c * D]
     grid = ops.matmul(horizontal, ops.reshape(grid, (-1, columns, width)))  # [R, C, D]
     return ops.reshape(grid, (1, -1, width))
@@ -98,13 +136,15 @@ class PositionEmbedding(keras.layers.Layer):
     """Adds a learned position to every token.
 
     The weight covers one grid of patches. For another grid it is resampled on the way
-    (bilinear, aligned corners; paper section 3.2): in the graph when an image of another size
+    (paper section 3.2): in the graph when an image of another size
     arrives, or once when weights of another size are loaded from a Keras file.
 
     Args:
         grid_size: (rows, columns) of the weight, in patches.
         num_prefix_tokens: Leading tokens that are no patches (1 for the class token).
         initializer: Initial value; normal with standard deviation .02 in the original.
+        interpolation: How it is resampled: `"bilinear"` (the original), `"bicubic"` or
+            `"bicubic_antialias"`; see `interpolation_matrix`.
 
     Input: tokens `[B, P + N, D]`, and optionally the `[B, rows, columns, D]` grid of
     `PatchEmbed`, which says what size has arrived.
@@ -116,11 +156,13 @@ class PositionEmbedding(keras.layers.Layer):
         grid_size: int | tuple[int, int],
         num_prefix_tokens: int = 1,
         initializer: Any = None,
+        interpolation: str = "bilinear",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.grid_size = as_pair(grid_size, "grid_size")
         self.num_prefix_tokens = num_prefix_tokens
+        self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
         self.initializer = keras.initializers.get(
             keras.initializers.RandomNormal(stddev=0.02) if initializer is None else initializer
         )
@@ -146,7 +188,7 @@ class PositionEmbedding(keras.layers.Layer):
         _, rows, columns, width = ops.shape(grid)
         prefix = embedding[:, : self.num_prefix_tokens]
         patches = ops.reshape(embedding[:, self.num_prefix_tokens :], (*self.grid_size, width))
-        patches = resample_in_graph(ops.cast(patches, "float32"), rows, columns)
+        patches = resample_in_graph(ops.cast(patches, "float32"), rows, columns, self.interpolation)
         patches = ops.cast(patches, tokens.dtype)
         return tokens + ops.concatenate([prefix, patches], axis=1)
 
@@ -156,6 +198,7 @@ class PositionEmbedding(keras.layers.Layer):
     def save_own_variables(self, store: Any) -> None:
         store["embedding"] = self.embedding
         store["grid_size"] = np.array(self.grid_size, "int32")
+        store["interpolation"] = np.array(INTERPOLATIONS.index(self.interpolation), "int32")
 
     def load_own_variables(self, store: Any) -> None:
         rows, columns = (int(n) for n in np.asarray(store["grid_size"]))
@@ -165,6 +208,7 @@ class PositionEmbedding(keras.layers.Layer):
                 (rows, columns),
                 self.grid_size,
                 self.num_prefix_tokens,
+                self.interpolation,
             )
         )
 
@@ -174,4 +218,5 @@ class PositionEmbedding(keras.layers.Layer):
             "grid_size": self.grid_size,
             "num_prefix_tokens": self.num_prefix_tokens,
             "initializer": keras.initializers.serialize(self.initializer),
+            "interpolation": self.interpolation,
         }

@@ -14,6 +14,7 @@ import math
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vit.layers.composite import Composite
 from keras_vit.layers.functional import GELUS, attention, gelu
@@ -291,6 +292,20 @@ class TransformerBlock(Composite):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return input_shape
+
+    def save_own_variables(self, store: Any) -> None:
+        # No shape tells them, and a file must not open as another model.
+        store["num_heads"] = np.array(self.num_heads, "int32")
+        store["norm_epsilon"] = np.array(self.epsilon, "float64")
+        store["exact_gelu"] = np.array(self.gelu == "exact", "int32")
+
+    def load_own_variables(self, store: Any) -> None:
+        found = int(np.asarray(store["num_heads"])) if "num_heads" in store else self.num_heads
+        if found != self.num_heads:  # an older file does not say it
+            raise ValueError(
+                f"Expected the weights of {self.num_heads} attention heads for {self.name!r}. "
+                f"Received: weights of {found} heads"
+            )
 
     def get_config(self) -> dict[str, Any]:
         return {

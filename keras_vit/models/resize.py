@@ -58,6 +58,7 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
                 old.grid_size,
                 new.grid_size,
                 old.num_prefix_tokens,
+                old.interpolation,
             )
             new.embedding.assign(embedding)
         else:

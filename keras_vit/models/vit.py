@@ -50,6 +50,7 @@ def ViT(
     gelu: str = "tanh",
     norm_epsilon: float = 1e-6,
     border: str = "drop",
+    interpolation: str = "bilinear",
     include_preprocessing: bool = False,
     include_top: bool = True,
     input_tensor: Any = None,
@@ -93,6 +94,9 @@ def ViT(
             Face's.
         border: What to do with a border that the patches do not cover: `"drop"` it (the
             original, with a warning), `"pad"` with zeros, or `"error"`.
+        interpolation: How the position embedding is resampled for an image of another size:
+            `"bilinear"` (Google's code), `"bicubic"` (Hugging Face's) or `"bicubic_antialias"`
+            (timm's).
         include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
         include_top: Whether to end with the head.
         input_tensor: Keras tensor to use as the image.
@@ -150,7 +154,13 @@ def ViT(
     if class_token:
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
     grid_size = _grid_size(grid, image_size, stem, patch_size)
-    x = PositionEmbedding(grid_size, num_class_tokens, name="position_embedding", **common)(x, grid)
+    x = PositionEmbedding(
+        grid_size,
+        num_class_tokens,
+        interpolation=interpolation,
+        name="position_embedding",
+        **common,
+    )(x, grid)
     if registers:
         x = ClassToken(
             registers,

@@ -141,9 +141,12 @@ def test_a_timm_file_opens_here_and_ours_there(timm, kind, container, tmp_path):
     if kind == "bit":
         ours = keras_vit.from_checkpoint(path, size)
     else:
-        headless = {} if theirs.num_classes else {"pooling": "token"}
-        image_size = size if kind == "not square" else None  # which is in no timm file
-        ours = keras_vit.from_checkpoint(path, image_size, num_heads=4, **headless)
+        options = {} if theirs.num_classes else {"pooling": "token"}
+        if kind == "gap, norm after pooling":
+            options["classifier"] = "gap"
+        # No timm file says a grid that is not square, or that the class token has no position.
+        image_size = size if kind in ("not square", "deit3") else None
+        ours = keras_vit.from_checkpoint(path, image_size, num_heads=4, **options)
     assert np.abs(expected).max() > 0.1
     np.testing.assert_allclose(_ours(ours, images), expected, atol=TOLERANCE, rtol=TOLERANCE)
 
@@ -164,6 +167,61 @@ def test_a_timm_file_opens_here_and_ours_there(timm, kind, container, tmp_path):
         again = _timm_vit(timm, **{**VITS[kind], "no_embed_class": False}).eval()
     again.load_state_dict(state, strict=True)
     np.testing.assert_allclose(_theirs(again, images), expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+OTHER_SIZES = [48, (40, 64), (24, 16)]
+
+
+def _logits_at(theirs_at, path, image_size, tmp_path, **options):
+    """Theirs, and ours opened at the size, resized to it, and made for any size."""
+    images = _images(image_size)
+    expected = _theirs(*theirs_at(images))
+    trained_at = keras_vit.from_checkpoint(path, **options)
+    opened = keras_vit.from_checkpoint(path, image_size, **options)
+    resized = keras_vit.resize_model(trained_at, image_size)
+    any_size = keras_vit.from_checkpoint(path, input_shape=(None, None, 3), **options)
+    any_size.save(tmp_path / "any.keras")
+    saved = keras.models.load_model(tmp_path / "any.keras")
+    for ours in (opened, resized, any_size, saved):
+        np.testing.assert_allclose(_ours(ours, images), expected, atol=TOLERANCE, rtol=TOLERANCE)
+    other = keras_vit.from_checkpoint(path, image_size, interpolation="bilinear", **options)
+    assert np.abs(_ours(other, images) - expected).max() > 1e-3
+
+
+@pytest.mark.parametrize("image_size", OTHER_SIZES)
+@pytest.mark.parametrize("kind", ["plain", "dinov2", "dinov2 registers"])
+def test_positions_of_timm_at_another_size(timm, kind, image_size, tmp_path):
+    from safetensors.torch import save_file
+
+    options = {**VITS[kind], "num_classes": 5, "patch_size": 8, "img_size": SIZE}
+    theirs = _randomise(_timm_vit(timm, **options, dynamic_img_size=True))
+    with torch.no_grad():
+        theirs.pos_embed.mul_(10)  # so that it shows
+    save_file(theirs.state_dict(), tmp_path / "a.safetensors")
+    _logits_at(
+        lambda images: (theirs, images),
+        tmp_path / "a.safetensors",
+        image_size,
+        tmp_path,
+        num_heads=4,
+    )
+
+
+@pytest.mark.parametrize("image_size", OTHER_SIZES)
+def test_positions_of_hugging_face_at_another_size(transformers, image_size, tmp_path):
+    config = transformers.ViTConfig(
+        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
+        image_size=SIZE, patch_size=8, num_labels=5,
+    )  # fmt: skip
+    theirs = _randomise(transformers.ViTForImageClassification(config))
+    with torch.no_grad():
+        theirs.vit.embeddings.position_embeddings.mul_(10)
+    theirs.save_pretrained(tmp_path / "theirs")
+
+    def at_any_size(pixels):
+        return theirs(pixels, interpolate_pos_encoding=True)
+
+    _logits_at(lambda images: (at_any_size, images), tmp_path / "theirs", image_size, tmp_path)
 
 
 @pytest.mark.parametrize("size", [SIZE, (16, 40)])

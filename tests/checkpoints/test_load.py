@@ -189,7 +189,7 @@ def test_a_released_file_is_checked_to_the_last_array(tmp_path, monkeypatch):
         (b"", "not an .npz"),
         (b"\x80\x04pickle", "never loaded"),
         (b"PK\x03\x04" + bytes(20), "not an .npz"),
-        (b"\x89HDF\r\n\x1a\n" + bytes(20), "as HDF5"),
+        (b"\x89HDF\r\n\x1a\n" + bytes(20), "it is damaged"),
     ],
 )
 def test_a_file_that_is_no_checkpoint(tmp_path, content, message):

@@ -76,3 +76,38 @@ def test_in_the_graph_with_a_size_known_only_at_run_time():
 def test_wrong_grid_says_both_sides():
     with pytest.raises(ValueError, match=r"1 \+ 4 \* 4.*\(1, 16, 3\)"):
         resample_position_embedding(np.zeros((1, 16, 3)), (4, 4), (2, 2))
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bicubic_antialias"])
+def test_cubic_weights_by_hand(interpolation):
+    """w(d) = (a + 2) d^3 - (a + 3) d^2 + 1 up to 1, and a (d^3 - 5 d^2 + 8 d - 4) up to 2."""
+    same = interpolation_matrix(5, 5, np, "float64", interpolation)
+    np.testing.assert_allclose(same, np.eye(5), atol=1e-12)
+    # 4 -> 12: output 4 lies at 1, output 5 a third beyond it.
+    d = 1 / 3
+    a = -0.75 if interpolation == "bicubic" else -0.5
+    weights = [
+        a * ((1 + d) ** 3 - 5 * (1 + d) ** 2 + 8 * (1 + d) - 4),
+        (a + 2) * d**3 - (a + 3) * d**2 + 1,
+        (a + 2) * (1 - d) ** 3 - (a + 3) * (1 - d) ** 2 + 1,
+        a * ((2 - d) ** 3 - 5 * (2 - d) ** 2 + 8 * (2 - d) - 4),
+    ]
+    finer = interpolation_matrix(4, 12, np, "float64", interpolation)
+    np.testing.assert_allclose(finer[5], weights, atol=1e-12)
+    np.testing.assert_allclose(finer.sum(1), 1)
+
+
+@pytest.mark.parametrize("interpolation", ["bicubic", "bicubic_antialias"])
+@pytest.mark.parametrize("new", [(7, 2), (3, 9), (1, 1)])
+def test_the_graph_resamples_as_the_loader_does(interpolation, new):
+    array = np.random.default_rng(0).normal(size=(1, 15, 4)).astype("float32")
+    before = resample_position_embedding(array, (5, 3), new, 0, interpolation)
+    graph = resample_in_graph(
+        ops.convert_to_tensor(array.reshape(5, 3, 4)), *new, interpolation=interpolation
+    )
+    np.testing.assert_allclose(ops.convert_to_numpy(graph), before, atol=1e-5)
+
+
+def test_an_interpolation_that_is_not_there():
+    with pytest.raises(ValueError, match="interpolation"):
+        resample_position_embedding(np.zeros((1, 4, 3)), (2, 2), (3, 3), 0, "nearest")

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
+import mmap
 import shutil
 import tempfile
 import zipfile
-import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_vit.checkpoints.files.array_file import ArrayFile
+from keras_vit.checkpoints.files.config_json import parsed_json
 from keras_vit.checkpoints.files.npz import MAX_TOTAL_BYTES
+from keras_vit.layers.position_embedding import INTERPOLATIONS
 
 
 def too_large(path: Path) -> ValueError:
     return ValueError(f"{str(path)!r} declares more than {MAX_TOTAL_BYTES // 2**30} GiB of arrays.")
-
-
-def parsed_json(text: str) -> dict[str, Any]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 class H5Reader(ArrayFile):
@@ -33,6 +28,10 @@ class H5Reader(ArrayFile):
 
     Keras names the groups by the class of the layer and a counter, and keeps the name of the
     layer as an attribute; variables have a number.
+
+    Attributes:
+        places: Path of a dataset in the file -> its name, which two may share.
+        settings: Path of a dataset that is no variable (the number of heads) -> its value.
     """
 
     def __init__(self, path: Path, file: Any = None):
@@ -40,48 +39,118 @@ class H5Reader(ArrayFile):
 
         self.path = path
         self.shapes, self.dtypes, self.metadata = {}, {}, {}
+        self.places: dict[str, str] = {}
+        self.settings: dict[str, np.ndarray] = {}
         self._datasets: dict[str, Any] = {}
+        with contextlib.nullcontext(file) if file else open(path, "rb") as opened:
+            _check_heaps(opened)
+        self._file: Any = h5py.File(file or path, "r")
         try:
-            self._file = h5py.File(file or path, "r")
             # Links are not followed, so nothing outside of the file is read.
             self._file.visititems(self._add)
-        except (OSError, RuntimeError, KeyError, TypeError) as error:
-            raise ValueError(f"Cannot read {str(path)!r} as HDF5: {error}") from error
-        if sum(dataset.nbytes for dataset in self._datasets.values()) > MAX_TOTAL_BYTES:
-            raise too_large(path)
+            if sum(dataset.nbytes for dataset in self._datasets.values()) > MAX_TOTAL_BYTES:
+                raise too_large(path)
+        except BaseException:
+            self._file.close()
+            raise
 
     def _add(self, path: str, item: Any) -> None:
-        parts = path.split("/")
-        if parts[0] != "layers" or len(parts) < 4 or parts[-2] != "vars":
+        if not is_variable(path) or not hasattr(item, "dtype"):
             return
-        if not hasattr(item, "dtype") or item.external or item.is_virtual:
-            return  # a group, or data in another file
-        if "seed_generator" in parts:
-            return  # the state of a dropout
-        layers = ["/".join(parts[: n + 1]) for n in range(1, len(parts) - 2)]
-        layer = "/".join(self._layer_name(group) for group in layers)
-        name = f"{layer}/{_variable_name(layer, parts[-1])}"
-        if name == "position_embedding/grid_size":
-            self.metadata["grid_size"] = [int(n) for n in item[:2]]
+        if item.external or item.is_virtual:
+            return  # data in another file
+        name = variable_name(path, self._layer_name)
+        if name is None:
             return
+        key = name.rpartition("/")[2]
+        if key in SETTINGS and item.size <= 2:
+            self.settings[path] = item[()]
+            said, value = SETTINGS[key](self.settings[path])
+            self.metadata.setdefault(said, value)
+            return
+        if item.chunks is None and item.id.get_storage_size() < item.nbytes:
+            raise ValueError(f"{name!r} declares {item.nbytes} bytes and has fewer")
+        self.places[path] = name
         self.shapes[name] = tuple(item.shape)
         self.dtypes[name] = str(item.dtype)
         self._datasets[name] = item
 
-    def _layer_name(self, group: str) -> str:
-        name = self._file[f"{group}/vars"].attrs.get("name")
-        return str(name) if name is not None else group.rpartition("/")[2]
+    def _layer_name(self, group: str) -> str | None:
+        found = self._file.get(f"{group}/vars")
+        return None if found is None else found.attrs.get("name")
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        try:
-            return self._datasets[name][()]
-        except OSError as error:
-            raise ValueError(
-                f"Cannot read {str(self.path)!r}: {name!r} is damaged ({error})."
-            ) from error
+    def shape_at(self, path: str) -> tuple[int, ...]:
+        """The shape of the dataset at a path."""
+        return tuple(self._file[path].shape)
+
+    def read(self, name: str) -> np.ndarray:
+        return self._datasets[name][()]
 
     def close(self) -> None:
         self._file.close()
+
+
+# How a heap of strings begins, with its version.
+_HEAP = b"GCOL\x01\0\0\0"
+
+
+def _check_heaps(file: Any) -> None:
+    """Refuses a heap of strings whose entries lead nowhere: the HDF5 library never comes back."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+
+        def number(place: int, size: int) -> int:
+            return int.from_bytes(data[place : place + size], "little")
+
+        heap = data.find(_HEAP)
+        while heap >= 0:
+            place, end = heap + 16, heap + number(heap + 8, 8)
+            while place + 16 <= end <= len(data):
+                length = number(place + 8, 8)  # that of free space, entry 0, is with its header
+                step = length if number(place, 2) == 0 else 16 + (length + 7) // 8 * 8
+                if step < 16:
+                    break
+                place += step
+            if not place <= end < place + 16 or end > len(data):
+                raise ValueError("a heap of strings has no end")
+            heap = data.find(_HEAP, heap + 8)
+
+
+# What layers of ours keep beside their variables, so that a file says it.
+SETTINGS: dict[str, Callable[[np.ndarray], tuple[str, Any]]] = {
+    "grid_size": lambda value: ("grid_size", [int(n) for n in value[:2]]),
+    "interpolation": lambda value: ("interpolation", INTERPOLATIONS[int(value)]),
+    "num_heads": lambda value: ("num_heads", int(value)),
+    "norm_epsilon": lambda value: ("norm_epsilon", float(value)),
+    "exact_gelu": lambda value: ("gelu", "exact" if value else "tanh"),
+}
+
+
+def is_variable(path: str) -> bool:
+    """Whether a path in a Keras file is that of what a layer keeps."""
+    parts = path.split("/")
+    return parts[0] == "layers" and len(parts) > 3 and parts[-2] == "vars"
+
+
+def variable_name(path: str, layer_name: Callable[[str], Any]) -> str | None:
+    """`"layers/transformer_block/mlp/dense_1/vars/0"` -> `"block_0/mlp/dense_1/kernel"`.
+
+    Args:
+        path: Of a dataset.
+        layer_name: The path of a group -> the name of its layer, or `None`.
+
+    Returns:
+        The name, or `None` for the state of a generator of random numbers.
+    """
+    parts = path.split("/")
+    layers = []
+    for n in range(2, len(parts) - 1):
+        name = layer_name("/".join(parts[:n]))
+        if name is not None or parts[n - 1] != "layers":
+            layers.append(parts[n - 1] if name is None else str(name))
+    if any(layer.startswith("seed_generator") for layer in (*layers, *parts)):
+        return None
+    layer = "/".join(layers)
+    return f"{layer}/{_variable_name(layer, parts[-1])}"
 
 
 def _variable_name(layer: str, number: str) -> str:
@@ -113,9 +182,6 @@ class KerasReader(H5Reader):
                 with archive.open("config.json") as source:
                     config = parsed_json(source.read(2**24).decode("utf-8", errors="replace"))
             super().__init__(path, self._copy)
-        except (zipfile.BadZipFile, zlib.error, KeyError) as error:
-            self._copy.close()
-            raise ValueError(f"{str(path)!r} is no complete .keras file: {error}") from error
         except BaseException:
             self._copy.close()
             raise

@@ -34,8 +34,8 @@ class Format:
         keys: All arrays.
         markers: Arrays that every such file has, and none of the formats after it in `FORMATS`.
         renames: (pattern, replacement) from other spellings of the names to those of `keys`.
-        ignored: Pattern of arrays that are no part of the model.
         gelu, norm_epsilon: Of the code that reads such files.
+        interpolation: How that code resamples positions.
         container: What such files usually are.
     """
 
@@ -45,9 +45,9 @@ class Format:
     keys: tuple[Key, ...]
     markers: tuple[str, ...]
     renames: tuple[tuple[str, str], ...] = ()
-    ignored: str | None = None
     gelu: str = "tanh"
     norm_epsilon: float = 1e-6
+    interpolation: str = "bilinear"
     container: str = ".npz"
 
     def spelling(self, name: str) -> str:
@@ -85,9 +85,20 @@ def _numbering(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{block}/{old}/", rf"\1/{new}/") for old, new in pairs)
 
 
-# In Google's files the parameters may lie inside a training state, which is ignored, and newer
-# code numbers each kind of part of a block by itself.
-_PREFIX = (r"^(opt/target/params|opt/target|params)/", "")
+# What trainers and larger models put before the names, any number of times.
+_PREFIX = re.compile(
+    r"^(?:(?:params|opt/target|img)/|(?:module|_orig_mod|_forward_module|model|net|network|backbone|"
+    r"base_model|teacher|student|ema|model_ema|ema_model|base_encoder|encoder_q|image_encoder|"
+    r"visual|trunk|timm_model|vit|state_dict)\.)+"
+)
+
+# Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
+# masked patches, the heads that only a pretraining uses.
+_LEFT_OUT = re.compile(
+    r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
+    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(embeddings\.)?mask_token|"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*"
+)
 
 _RELEASED_NUMBERS = (
     ("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1"),
@@ -96,12 +107,9 @@ _RELEASED_NUMBERS = (
 )
 
 _GOOGLE_RENAMES = (
-    _PREFIX,
     *_numbering(*_RELEASED_NUMBERS),
     (r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),  # some BiT files
 )
-
-_TRAINING_STATE = r"^(opt/state/.*|opt/step|step|opt_state/.*)$"
 
 
 def _as_big_vision(key: Key) -> Key:
@@ -119,7 +127,6 @@ BIG_VISION_KEYS = tuple(
 )
 
 _BIG_VISION_RENAMES = (
-    _PREFIX,
     *_numbering(*((released, by_kind) for by_kind, released in _RELEASED_NUMBERS)),
 )
 
@@ -147,39 +154,40 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
 FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
-        _BIG_VISION_RENAMES, _TRAINING_STATE,
+        _BIG_VISION_RENAMES,
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
-        _GOOGLE_RENAMES, _TRAINING_STATE,
+        _GOOGLE_RENAMES,
     ),
     Format(
         "google", "Google, BiT", BIT, BIT_KEYS, ("resnet/root_block/standardized_conv2d/kernel",),
-        _GOOGLE_RENAMES, _TRAINING_STATE,
+        _GOOGLE_RENAMES,
     ),
     Format(
         "google", "Google, MLP-Mixer", MIXER, MIXER_KEYS, ("stem/kernel",),
-        _GOOGLE_RENAMES, _TRAINING_STATE,
+        _GOOGLE_RENAMES,
     ),
     Format(
         "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS,
         ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
-        TIMM_RENAMES, gelu="exact", container=".safetensors",
+        TIMM_RENAMES, gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
     ),
     Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
-        ("patch_embed.backbone.conv.weight",), gelu="exact", container=".safetensors",
+        ("patch_embed.backbone.conv.weight",), gelu="exact",
+        interpolation="bicubic_antialias", container=".safetensors",
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
         ("stem.conv.weight", "stages.0.blocks.0.conv1.weight"),
-        TIMM_RENAMES[:1], container=".safetensors",
+        container=".safetensors",
     ),
     Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
-        HUGGING_FACE_RENAMES, r"^vit\.embeddings\.mask_token$",
-        gelu="exact", norm_epsilon=1e-12, container=".safetensors",
+        HUGGING_FACE_RENAMES,
+        gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
     ),
     _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
@@ -189,30 +197,41 @@ FORMATS = (
 FORMAT_NAMES = tuple(dict.fromkeys(file_format.name for file_format in FORMATS))
 
 
-def detect(names: Iterable[str]) -> tuple[Format, Mapping[str, str]] | None:
-    """The format of a file from the names of its arrays.
+@dataclasses.dataclass(frozen=True)
+class Detected:
+    """What the names of a file's arrays say.
 
-    Returns:
-        The format, and the name of every array as its table spells it -> as the file does.
+    Attributes:
+        format: The row of `FORMATS`.
+        sources: Name of every array as the row spells it -> as the file does.
+        left_out: Names in the file of arrays that are no part of a model.
+    """
+
+    format: Format
+    sources: Mapping[str, str]
+    left_out: tuple[str, ...]
+
+
+def detect(names: Iterable[str]) -> Detected | None:
+    """The format of a file from the names of its arrays; `None` if it is no known one.
 
     Raises:
         ValueError: If two names are the same array.
     """
-    names = list(names)
+    bare = {name: _PREFIX.sub("", name) for name in names}
+    left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
     for file_format in FORMATS:
-        spelled = [(file_format.spelling(name), name) for name in names]
+        spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
         found = {name for name, _ in spelled}
         if not all(marker in found for marker in file_format.markers):
             continue
         sources: dict[str, str] = {}
         for name, source in spelled:
-            if file_format.ignored and re.match(file_format.ignored, source):
-                continue
             if name in sources:
                 raise ValueError(
                     f"Two arrays of the file are the same parameter: {sources[name]!r} and "
-                    f"{source!r}."
+                    f"{source!r}. It holds two models, or one in two spellings: save one alone."
                 )
             sources[name] = source
-        return file_format, sources
+        return Detected(file_format, sources, left_out)
     return None

@@ -116,10 +116,7 @@ HUGGING_FACE_KEYS = (
 )
 
 # Spellings of older and newer files -> those of the tables.
-TIMM_RENAMES = (
-    (r"^(module|model)\.", ""),
-    (r"^patch_embed\.backbone\.(conv|norm)\.", r"patch_embed.backbone.stem.\1."),
-)
+TIMM_RENAMES = ((r"^patch_embed\.backbone\.(conv|norm)\.", r"patch_embed.backbone.stem.\1."),)
 
 HUGGING_FACE_RENAMES = (
     (r"^(embeddings|encoder|layers|layernorm|pooler)\.", r"vit.\1."),  # `ViTModel`

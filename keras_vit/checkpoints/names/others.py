@@ -1,0 +1,32 @@
+"""Arrays by which models are known that keras_vit does not have. A table, to say what a file is."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# A pattern of the name of an array, and what has such an array.
+_OTHERS = (
+    (r"norm_pre\.|pre_layrnorm|ln_pre", "CLIP's Vision Transformer, with a norm before the blocks"),
+    (r"attn_pool\.|MAPHead|vision_model\.head", "SigLIP, whose head pools by attention"),
+    (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
+    (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
+    (r"\.w12\.|\.w3\.|fc1_g\.|weights_in\.|gate_proj", "a Transformer whose MLP is a SwiGLU"),
+    (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
+    (r"rope|freqs", "a Transformer with rotary positions"),
+    (r"decoder", "an autoencoder with its decoder: save the encoder alone"),
+    (r"^(txt|text|text_model|transformer\.resblocks)[./]", "a model of text and images"),
+    (r"lora_[AB]", "adapters (LoRA) without their model: merge them first"),
+    (r"attn\.norm\.|mlp\.norm\.", "BEiT-3, with norms inside attention and MLP"),
+    (r"^layers\.\d+\.blocks\.", "a Swin Transformer"),
+    (r"(^|\.)bn1\.|running_mean", "a network with batch norms"),
+)
+
+
+def what_has(names: Iterable[str]) -> str | None:
+    """`"It looks like ..."`, of a model that is not known here, by the names of its arrays."""
+    names = list(names)
+    for pattern, title in _OTHERS:
+        if any(re.search(pattern, name) for name in names):
+            return f"It looks like {title}, and keras_vit has no such model."
+    return None

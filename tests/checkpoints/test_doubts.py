@@ -1,0 +1,209 @@
+"""Files that do not say what they are: asked about or refused, never opened as something else."""
+
+from __future__ import annotations
+
+import json
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+
+import keras_vit
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.doubts import check_no_doubt
+from keras_vit.checkpoints.model_info import describe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:The model .* has {"),
+    pytest.mark.filterwarnings("ignore:The head in"),
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="names, once"),
+]
+
+
+def _vit(image_size=32, **options):
+    keras.utils.set_random_seed(0)
+    settings = {"patch_size": 8, "width": 64, "depth": 1, "num_heads": 1, "mlp_dim": 8}
+    settings |= {"classes": 3, "gelu": "exact", **options}
+    return keras_vit.ViT(image_size, **settings)
+
+
+def _embedding(model):
+    return ops.convert_to_numpy(model.get_layer("position_embedding").embedding)
+
+
+def _arrays(model, path, file_format):
+    keras_vit.save_weights(model, path, format=file_format)
+    with np.load(path) as file:
+        return dict(file)
+
+
+def _folder(model, tmp_path, file_format, config):
+    """The model as the hub has it: weights without our own note, `config.json` beside them."""
+    from safetensors.numpy import save_file
+
+    arrays = _arrays(model, tmp_path / "a.npz", file_format)
+    save_file(
+        {k: np.ascontiguousarray(v) for k, v in arrays.items()}, tmp_path / "model.safetensors"
+    )
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path / "model.safetensors"
+
+
+@pytest.mark.parametrize("size", [(24, 40), (40, 24), (16, 32)])
+def test_the_size_given_tells_whether_the_class_token_has_a_position(size, tmp_path):
+    """3 x 5 patches and a class token are 4 x 4 positions."""
+    model = _vit(size)
+    keras_vit.save_weights(model, tmp_path / "a.npz", format="timm")
+    again = keras_vit.from_checkpoint(tmp_path / "a.npz", image_size=size)
+    np.testing.assert_array_equal(_embedding(again), _embedding(model))
+    with pytest.raises(ValueError, match=r"positions: a grid of .* or a grid that is not square"):
+        keras_vit.from_checkpoint(tmp_path / "a.npz")
+    live = _vit(size)
+    live.set_weights([np.zeros(w.shape) for w in live.weights])
+    keras_vit.load_weights(live, tmp_path / "a.npz", image_size=size)
+    np.testing.assert_array_equal(_embedding(live), _embedding(model))
+
+
+def test_a_square_grid_without_a_position_of_the_class_token(tmp_path):
+    """As in DeiT-III."""
+    arrays = _arrays(_vit(), tmp_path / "a.npz", "timm")
+    arrays["pos_embed"] = arrays["pos_embed"][:, 1:]
+    np.savez(tmp_path / "a.npz", **arrays)
+    model = keras_vit.from_checkpoint(tmp_path / "a.npz", image_size=32)
+    np.testing.assert_array_equal(_embedding(model)[:, 1:], arrays["pos_embed"])
+    assert not _embedding(model)[:, 0].any()
+    with pytest.raises(ValueError, match=r"image_size=\(32, 32\) or image_size=\(24, 40\)"):
+        keras_vit.from_checkpoint(tmp_path / "a.npz")
+    config = {"architecture": "deit3", "pretrained_cfg": {"input_size": [3, 32, 32]}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    from safetensors.numpy import save_file
+
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, tmp_path / "m.safetensors")
+    model = keras_vit.from_checkpoint(tmp_path / "m.safetensors")
+    np.testing.assert_array_equal(_embedding(model)[:, 1:], arrays["pos_embed"])
+
+
+@pytest.mark.parametrize(
+    ("size", "heads"),
+    [
+        ((64, 6, 192), 2), ((96, 9, 192), 3), ((1152, 27, 4304), 16), ((1280, 32, 5120), 16),
+        ((1408, 40, 6144), 16), ((1536, 40, 6144), 16), ((1664, 48, 8192), 16),
+        ((768, 12, 3072), 12), ((192, 12, 768), 3), ((2048, 24, 8192), None),
+        ((1536, 24, 6144), None), ((100, 2, 400), None),
+    ],
+)  # fmt: skip
+def test_the_heads_of_large_models_are_known_or_asked_for(size, heads, tmp_path, monkeypatch):
+    width, depth, mlp_dim = size
+    small = _vit()
+    keras_vit.save_weights(small, tmp_path / "a.npz", format="timm")
+    with Checkpoint(tmp_path / "a.npz") as checkpoint:  # with the shapes of a large one
+        checkpoint.shapes["block_0/attention/query/kernel"] = (width, width)
+        checkpoint.shapes["block_0/mlp/dense_1/kernel"] = (width, mlp_dim)
+        for i in range(depth):
+            checkpoint.shapes[f"block_{i}/attention_norm/gamma"] = (width,)
+        if heads is None:
+            with pytest.raises(ValueError, match=rf"width of {width}.*`num_heads=`"):
+                checkpoint.num_heads()
+        else:
+            assert checkpoint.num_heads() == heads
+
+
+def _doubts(tmp_path, model, size=None, file_format="timm", **given):
+    keras_vit.save_weights(model, tmp_path / "a.npz", format=file_format)
+    with Checkpoint(tmp_path / "a.npz") as checkpoint:
+        info = describe(checkpoint, 1)
+        if size is not None:
+            for name, value in zip(("width", "depth", "mlp_dim"), size, strict=True):
+                object.__setattr__(info.config, name, value)
+        check_no_doubt(checkpoint, info, given)
+
+
+def test_fc_norm_with_a_class_token_is_asked_about(tmp_path):
+    mean = _vit(classifier="gap", class_token=True, norm_after_pooling=True)
+    keras_vit.save_weights(mean, tmp_path / "a.npz", format="timm")
+    with pytest.raises(ValueError, match=r"classifier=: .*'gap'.*'token'"):
+        keras_vit.from_checkpoint(tmp_path / "a.npz")
+    images = np.random.default_rng(0).normal(size=(2, 32, 32, 3)).astype("float32")
+    features = {}
+    for classifier in ("gap", "token"):
+        model = keras_vit.from_checkpoint(tmp_path / "a.npz", classifier=classifier)
+        features[classifier] = keras.Model(model.input, model.get_layer("head").input)(images)
+    tokens = keras.Model(mean.input, mean.get_layer("pooling").input)(images)
+    norm = mean.get_layer("pooled_norm")
+    np.testing.assert_allclose(features["token"], norm(tokens[:, 0]), atol=1e-5)
+    np.testing.assert_allclose(features["gap"], norm(ops.mean(tokens[:, 1:], 1)), atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(1152, 27, 4304), (1536, 40, 6144), (1024, 24, 4096)])
+def test_either_gelu_is_asked_about(size, tmp_path):
+    model = _vit(classifier="gap")
+    with pytest.raises(ValueError, match=r"gelu=: .*'tanh'.*'exact'"):
+        _doubts(tmp_path, model, size)
+    _doubts(tmp_path, model, size, gelu="tanh")
+    _doubts(tmp_path, model, (1152, 26, 4304))
+
+
+def test_the_kernel_of_flexivit_is_asked_about(tmp_path):
+    model = _vit(224, patch_size=32, gelu="tanh")
+    keras_vit.save_weights(model, tmp_path / "a.npz", format="big_vision")
+    with pytest.raises(ValueError, match=r"patch_size=: .*FlexiViT"):
+        keras_vit.from_checkpoint(tmp_path / "a.npz")
+    with pytest.raises(ValueError, match=r"patches of 32 pixels.*patch_size=16"):
+        keras_vit.from_checkpoint(tmp_path / "a.npz", patch_size=16)
+    again = keras_vit.from_checkpoint(tmp_path / "a.npz", patch_size=32)
+    assert tuple(again.input_shape) == (None, 224, 224, 3)
+
+
+def test_a_norm_after_each_branch_is_refused(tmp_path):
+    """timm's vit_base_patch16_rpn_224: what tells it apart is what it lacks."""
+    model = _vit(classifier="gap", norm_after_pooling=True)
+    arrays = _arrays(model, tmp_path / "a.npz", "timm")
+    keras_vit.from_checkpoint(tmp_path / "a.npz")  # with its biases there is no doubt
+    arrays.pop("blocks.0.attn.qkv.bias")
+    np.savez(tmp_path / "b.npz", **arrays)
+    with pytest.raises(ValueError, match="res-post-norm"):
+        keras_vit.from_checkpoint(tmp_path / "b.npz")
+
+
+HUGGING_FACE = {"model_type": "vit", "hidden_size": 64, "num_attention_heads": 1}
+
+
+@pytest.mark.parametrize(
+    ("file_format", "config", "message"),
+    [
+        ("huggingface", {"hidden_act": "quick_gelu"}, "hidden_act='quick_gelu'.*'gelu_new'"),
+        ("huggingface", {"hidden_act": "relu"}, "hidden_act='relu'"),
+        ("huggingface", {"layer_norm_eps": "1e-5"}, "layer_norm_eps='1e-5'"),
+        ("huggingface", {"pooler_act": "relu"}, "pooler_act='relu'"),
+        ("huggingface", {"hidden_size": 32}, "another model: its width is 32.* is 64"),
+        ("timm", {"architecture": "vit_base_patch16_rpn_224"}, "res-post-norm"),
+        ("timm", {"architecture": "vit_base_patch32_clip_quickgelu_224"}, "quick_gelu"),
+        ("timm", {"architecture": "vit", "global_pool": "max"}, "global_pool='max'"),
+        ("timm", {"architecture": "vit", "model_args": {"act_layer": "silu"}}, "act_layer='silu'"),
+    ],
+)
+def test_what_config_json_says_is_refused_where_it_is_not_known(
+    file_format, config, message, tmp_path
+):
+    options = {"norm_epsilon": 1e-12} if file_format == "huggingface" else {}
+    if file_format == "huggingface":
+        config = {**HUGGING_FACE, **config}
+    path = _folder(_vit(**options), tmp_path, file_format, config)
+    with pytest.raises(ValueError, match=message):
+        keras_vit.from_checkpoint(path)
+
+
+def test_what_config_json_says_is_believed(tmp_path):
+    config = {**HUGGING_FACE, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-5}
+    model = keras_vit.from_checkpoint(_folder(_vit(), tmp_path, "huggingface", config))
+    block = model.get_layer("block_0")
+    assert (block.gelu, block.epsilon) == ("tanh", 1e-5)
+    config = {
+        "architecture": "vit", "global_pool": "avg",
+        "model_args": {"num_heads": 4, "act_layer": "gelu_tanh"},
+    }  # fmt: skip
+    mean = _vit(classifier="gap", class_token=True, norm_after_pooling=True)
+    model = keras_vit.from_checkpoint(_folder(mean, tmp_path, "timm", config))
+    block = model.get_layer("block_0")
+    assert (block.gelu, block.num_heads) == ("tanh", 4)
