@@ -17,6 +17,8 @@ pytestmark = [
 ]
 
 MODES = ("int8", "int4", "float8")
+# Integers take Keras a minute for each of these; one model of each kind is tested every time.
+MINUTES = {("hybrid", "int8"), ("hybrid", "int4"), ("vit", "int4"), ("mixer", "int8")}
 # Dense layers: query, key, value, out and two of the MLP in each of two blocks; two MLPs; the head.
 DENSE = {"vit": 13, "hybrid": 13, "mixer": 9, "bit": 1}
 
@@ -26,8 +28,14 @@ def _dense(model):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has no integer products there")
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "mode"),
+    [
+        pytest.param(family, mode, marks=[pytest.mark.slow] if (family, mode) in MINUTES else [])
+        for family in FAMILIES
+        for mode in MODES
+    ],
+)
 def test_every_dense_kernel_is_quantized_and_saved(family, mode, tmp_path):
     model = build(family)
     before = outputs(model)
