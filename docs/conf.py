@@ -18,7 +18,6 @@ copyright = author
 version = release = re.findall(r'"(.+)"', (ROOT / "keras_vit/version.py").read_text("utf-8"))[0]
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-exclude_patterns = ["_build"]
 suppress_warnings = ["misc.highlighting_failure"]
 
 # Pages in Markdown. Notebooks are shown as they were saved, and need no script of another host.
@@ -40,16 +39,17 @@ default_role = "code"
 
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_vit"
-html_static_path: list[str] = []
+templates_path = ["_templates"]
+html_sidebars = {"**": ["pages.html"]}
 html_show_sourcelink = False
 html_theme_options = {
-    "navbar_align": "left",
+    "navbar_center": [],
     "show_toc_level": 2,
-    "show_nav_level": 1,
-    "navigation_with_keys": False,
     "footer_start": ["copyright"],
     "footer_end": [],
-    "external_links": [{"name": "Source", "url": ABOUT["urls"]["Repository"]}],
+    "icon_links": [
+        {"name": "Source", "url": ABOUT["urls"]["Repository"], "icon": "fa-solid fa-code"}
+    ],
 }
 
 
