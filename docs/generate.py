@@ -242,8 +242,9 @@ def reference() -> dict[Path, str]:
         there = sorted(part for part, value in shown.items() if top.get(part, top) is value)
         text = f"# {name}\n\n```{{eval-rst}}\n.. automodule:: {name}\n   :members:\n"
         if name != "keras_vit" and there:
-            text += f"   :exclude-members: {', '.join(there)}\n```\n\nOn the page of"
-            text += f" [keras_vit](keras_vit.md): {', '.join(f'`{part}`' for part in there)}.\n"
+            links = ", ".join(f"{{py:obj}}`~keras_vit.{part}`" for part in there)
+            text += f"   :exclude-members: {', '.join(there)}\n```\n\n"
+            text += f"On the page of [keras_vit](keras_vit.md): {links}.\n"
         else:
             text += "```\n"
         pages[DOCS / "api" / f"{name}.md"] = text
