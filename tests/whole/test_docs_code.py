@@ -15,6 +15,7 @@ import re
 import runpy
 import shlex
 import shutil
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -138,10 +139,27 @@ def place(tmp_path_factory, small_weights) -> Path:
     return folder
 
 
+@pytest.fixture
+def no_network(monkeypatch):
+    connect = socket.socket.connect
+
+    def connect_here(self, address):
+        if self.family != socket.AF_UNIX and address[0] not in ("127.0.0.1", "::1"):
+            raise OSError(f"There is no network in this test. Received: {address}")
+        return connect(self, address)
+
+    monkeypatch.setattr(socket.socket, "connect", connect_here)
+
+
+def test_there_is_no_network(no_network):
+    with pytest.raises(OSError, match="no network in this test"):
+        socket.create_connection(("192.0.2.1", 80), timeout=1)
+
+
 # Keras warns of its own default; saving for timm warns of the GELU, and the page says why.
 @pytest.mark.filterwarnings("ignore:.*shuffle=True", "ignore:The model .* has .'gelu'")
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
-def test_the_blocks_of_a_page_run(page, place, tmp_path, monkeypatch, capsys):
+def test_the_blocks_of_a_page_run(page, place, no_network, tmp_path, monkeypatch, capsys):
     found = [block for block in blocks(page.read_text("utf-8")) if block.reason is None]
     if not found:
         return
