@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: venv demo architecture test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
+.PHONY: venv demo docs docs-tables test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
 	bench bench-peers web clean
 
 # What is installed is recorded in a file for each extra of pyproject.toml. It is written last: an
@@ -44,9 +44,15 @@ lint: .venv/.test
 	$(RUN) -m ruff format --check .
 	$(RUN) -m pyright --pythonpath $(RUN)
 
-# The tree, the table and the picture of docs/architecture.md, from the code.
-architecture: .venv/.test
-	$(RUN) docs/architecture.py
+# The site, in build/docs: start at index.html. Nothing is fetched, and no notebook runs.
+docs: .venv/.test
+	$(RUN) -m sphinx -W --keep-going --quiet -b html docs build/docs
+	@echo "The site is in build/docs/index.html."
+
+# What the pages repeat of the code: tables, the commands' help, the tree and the picture of the
+# packages, the pages of the reference.
+docs-tables: .venv/.test
+	$(RUN) docs/generate.py
 
 # One test needs keras-cv, whose dependencies do not go with ours; of them it needs only regex.
 .venv/.keras-cv: .venv/.test

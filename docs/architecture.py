@@ -1,13 +1,11 @@
-"""Writes the tree, the table and the picture of docs/architecture.md from the code.
+"""The tree, the table and the picture of docs/architecture.md, from the code.
 
-`make architecture` runs it. With `--check` it writes nothing, says what is out of date, and ends
-with 1 if anything is. What the picture shows is kept in the PNG as text, as pixels differ from
-one matplotlib to the next.
+docs/generate.py writes them. What the picture shows is kept in the PNG as text, as pixels differ
+from one matplotlib to the next.
 """
 
 from __future__ import annotations
 
-import re
 import sys
 import textwrap
 from dataclasses import dataclass
@@ -29,7 +27,8 @@ from support.architecture import (  # noqa: E402
     sources,
 )
 
-PAGE, PICTURE = ROOT / "docs" / "architecture.md", ROOT / "docs" / "architecture.png"
+PICTURE = ROOT / "docs" / "architecture.png"
+PACKAGE = ROOT / "keras_vit"
 
 # Package -> how far to the right it stands in the picture, and the colour of its subject. Its
 # height follows from what it imports.
@@ -61,9 +60,9 @@ PLACES = {
 }
 
 
-def tree_text(tree: dict[str, Source]) -> str:
+def tree_text() -> str:
     """Every package and module, in the order of the table, with the first line of its text."""
-    lines = []
+    tree, lines = sources(PACKAGE), []
     order = ["__init__", *MAY_IMPORT]
     modules = [name for name in tree if not name.endswith(".pyi")]
     for module in sorted(
@@ -73,7 +72,7 @@ def tree_text(tree: dict[str, Source]) -> str:
         depth = module.count(".")
         name = source.path.parent.name + "/" if source.is_face else source.path.name
         lines.append(f"{'  ' * depth + name:30}{first_line(source)}")
-    return "\n".join(["```", *lines, "```"])
+    return "\n".join(["```text", *lines, "```"])
 
 
 def table_text() -> str:
@@ -123,6 +122,8 @@ def floors() -> dict[str, int]:
 
 def shown(tree: dict[str, Source]) -> str:
     """All that the picture says, as text."""
+    if missing := set(MAY_IMPORT) - set(PLACES) - {"cli", *EVERYONE, "__main__", "__init__"}:
+        raise ValueError(f"Give {sorted(missing)} a column and a colour in PLACES.")
     boxes = [f"{package}: {question(tree, package)}" for package in PLACES]
     arrows = [f"{one} > {other}" for one, other in needed_arrows(package_imports(tree))]
     return "\n".join([str(PLACES), str(floors()), *boxes, *arrows])
@@ -138,9 +139,10 @@ PORT, LANE, ROUND = 0.24, 0.1, 0.12
 GREY, INK = "#555b66", "#333333"
 
 
-def draw(tree: dict[str, Source]) -> None:
+def draw() -> None:
     from matplotlib.figure import Figure
 
+    tree = sources(PACKAGE)
     floor, top = floors(), max(floors().values()) + 1
     columns = 1 + max(column for column, _ in PLACES.values())
     across, up = columns * COLUMN, (top + 2) * FLOOR
@@ -268,45 +270,10 @@ def _towards(corner: tuple[float, float], point: tuple[float, float]) -> tuple[f
     return x + part * (to_x - x), y + part * (to_y - y)
 
 
-def with_parts(page: str, parts: dict[str, str]) -> str:
-    """The page with new text between `<!-- name -->` and `<!-- end of name -->`."""
-    for name, text in parts.items():
-        between = re.compile(rf"(?<=<!-- {name} -->\n).*?(?=<!-- end of {name} -->)", re.DOTALL)
-        page, count = between.subn(lambda _, text=text: f"{text}\n", page)
-        if count != 1:
-            raise ValueError(
-                f"{PAGE} must have the lines <!-- {name} --> and <!-- end of {name} -->."
-            )
-    return page
-
-
-def shown_before() -> str:
+def picture_is_stale() -> bool:
     from PIL import Image
 
     if not PICTURE.exists():
-        return ""
+        return True
     with Image.open(PICTURE) as picture:
-        return str(picture.info.get("Description", ""))
-
-
-def main(arguments: list[str]) -> int:
-    tree = sources(ROOT / "keras_vit")
-    if missing := set(MAY_IMPORT) - set(PLACES) - {"cli", *EVERYONE} - {"__main__", "__init__"}:
-        print(f"Give {sorted(missing)} a column and a colour in PLACES of docs/architecture.py.")
-        return 1
-    page = PAGE.read_text("utf-8")
-    fresh = with_parts(page, {"tree": tree_text(tree), "table": table_text()})
-    stale = [PAGE] if fresh != page else []
-    stale += [PICTURE] if shown(tree) != shown_before() else []
-    if "--check" in arguments:
-        for path in stale:
-            print(f"{path.relative_to(ROOT)} is out of date: run `make architecture`.")
-        return len(stale) > 0
-    PAGE.write_text(fresh, "utf-8")
-    if PICTURE in stale:
-        draw(tree)
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+        return picture.info.get("Description") != shown(sources(PACKAGE))

@@ -1,9 +1,11 @@
 """The Vision Transformer for Keras 3, in the manner of `keras.applications`.
 
-`__init__.pyi` lists the public names. Each is there after `import keras_vit`, and its module is
-loaded when the name is first used.
+model = keras_vit.ViT_B16(weights="imagenet")
+scores = model.predict(keras_vit.preprocess_input(images))  # [B, 224, 224, 3] in [0, 255]
+keras_vit.decode_predictions(scores, top=3)
 """
 
+# `__init__.pyi` lists the public names. The module of a name is loaded when it is first used.
 import lazy_loader
 
 from keras_vit.utils.startup import quiet_commands

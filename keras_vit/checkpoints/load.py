@@ -114,7 +114,7 @@ def from_checkpoint(
         _say(
             f"{checkpoint.path.name}: its head of {info.classes} classes"
             f"{' and its pre_logits layer are' if dropped else ' is'} left out; the new head "
-            f"of {classes} classes is zero and wants training."
+            f"of {classes} classes starts at zero: train it before you use its scores."
         )
     return model
 

@@ -64,8 +64,8 @@ class ImageData:
         """Batches like those of `train`, without an end, from any step of a run on.
 
         The order and all that is random are a function of the seed and the step: from step N on
-        come the same batches, to the bit, as a run that was not interrupted gets. Nothing is
-        decoded that was before. They are other batches than those of `train`.
+        the batches are identical to those of a run that was not interrupted. Earlier images are
+        not decoded. They are other batches than those of `train`.
 
         Args:
             start_step: Number of batches to pass over, 0 or more.

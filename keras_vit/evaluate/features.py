@@ -110,7 +110,7 @@ def extract_features(
         progress: Whether to show a progress bar. Default: when the output is a terminal.
 
     Returns:
-        `[N, D]` float32. The same for any batch size, to the last digits of float32.
+        `[N, D]` float32. The same for any batch size, within the rounding of float32.
 
     Raises:
         ValueError: As in `feature_model`, or if there are no images.

@@ -1,4 +1,4 @@
-"""The state of a run on disk: written whole or not at all, read back to the bit.
+"""The state of a run on disk: written whole or not at all, read back bit for bit.
 
 A checkpoint is one file, `step-00000120.npz`, with the weights of the model, the states of its
 random numbers, the variables of the optimiser (momentum, averages, counters) and, as JSON, the

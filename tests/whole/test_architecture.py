@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -33,13 +31,6 @@ def test_the_package_keeps_the_rule(rule, package):
 
 def test_the_tools_are_short():
     fail_on(architecture.long_files(sources(ROOT / "tools")), "Tools are short.")
-
-
-def test_the_page_of_the_architecture_is_up_to_date():
-    command = [sys.executable, ROOT / "docs" / "architecture.py", "--check"]
-    result = subprocess.run(command, capture_output=True, text=True, check=False)
-    if result.returncode:
-        pytest.fail(result.stdout + result.stderr, pytrace=False)
 
 
 def test_every_row_of_the_table_is_a_package_and_names_only_rows_above_it(package):

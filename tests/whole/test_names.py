@@ -16,7 +16,7 @@ FOLDERS = ("keras_vit", "tools", "examples", "benchmarks", "docs")
 ORIGINALS = ("big_vision/", "vit_jax/", "task_adaptation/", "big_transfer/")
 BACKTICKED = re.compile(r"`([\w./-]+\.py)\b")
 OF_OURS = re.compile(rf"(?<![\w./-])((?:{'|'.join((*FOLDERS, 'tests'))})/[\w./-]+\.py)\b")
-DOTTED = re.compile(r"\bkeras_vit(?:\.[A-Za-z]\w*)+")
+DOTTED = re.compile(r"\bkeras_vit(?:\.(?!md\b)[A-Za-z]\w*)+")  # not the name of a page
 IMPORTED = re.compile(r"from (keras_vit[\w.]*) import (\w+(?:, \w+)*)")
 
 # To a file; addresses and headings are left out.

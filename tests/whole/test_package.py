@@ -1,22 +1,17 @@
-"""What a person gets who installs the package: imports, data files, the README's tables."""
+"""What a person gets who installs the package: imports and data files."""
 
 from __future__ import annotations
 
 import ast
-import dataclasses
 import importlib.util
 import inspect
-import re
 import subprocess
 import sys
 
-import keras
 import pytest
 from support.paths import ROOT
 
 import keras_vit
-from keras_vit import planner
-from keras_vit.applications.released_files import RELEASED
 
 PACKAGES = [
     module
@@ -97,27 +92,6 @@ def test_the_installed_package_works_without_the_repository(installed):
     )
     assert str(installed) in result.stdout and "n01440764" in result.stdout
     assert (installed / "keras_vit" / "py.typed").exists()
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-def test_the_tables_of_the_readme_are_those_of_the_code():
-    readme = (ROOT / "README.md").read_text()
-    rows = [re.split(r" *\| *", line.strip("| ")) for line in readme.splitlines() if "|" in line]
-    for name, config in keras_vit.VARIANTS.items():
-        # Width, depth and so on, each family in the order of its fields; then the parameters.
-        fields = dataclasses.asdict(config)
-        facts = [fields[key] for key in fields if key not in ("title", "stem")]
-        if isinstance(config, keras_vit.BiTConfig):
-            facts = [", ".join(map(str, config.block_sizes)), config.width_factor, config.width]
-        expected = [f"`{name}`", config.title, *facts, f"{planner.parameters(config):,}"]
-        assert [str(cell) for cell in expected] in rows, name
-    for file in RELEASED:
-        expected = [
-            f"`{file.variant}`", f"`{file.name}`", file.classes, file.image_size,
-            file.source, "-" if file.top1 is None else file.top1,
-            f"{file.payload_bytes / 2**20:.0f}", f"`{file.path}`",
-        ]  # fmt: skip
-        assert [str(cell) for cell in expected] in rows, (file.variant, file.name)
 
 
 @pytest.mark.parametrize("folder", ["benchmarks", "examples", "tools"])

@@ -8,9 +8,8 @@ model reads 98 % of digits that it has not seen. `photos` is a folder with one
 folder of images per class, or with `train` and `test` folders of such; a
 pretrained ViT-Ti/16 is fine-tuned on it.
 
-A run that ended before its time, whatever ended it, goes on with the same
-command. Exit codes: 0 done, 2 an error that is printed, 75 asked to end
-(SIGTERM) and saved, 130 Ctrl-C.
+To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
+2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -11,9 +11,8 @@ digits. The recipes are for many images: a pretrained model learns a few
 thousand better with `finetune`. --dry-run prints steps, FLOPs and memory
 first.
 
-A run that ended before its time, whatever ended it, goes on with the same
-command. Exit codes: 0 done, 2 an error that is printed, 75 asked to end
-(SIGTERM) and saved, 130 Ctrl-C.
+To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
+2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations

@@ -5,8 +5,8 @@ keras-vit vtab --model ViT_B16 --weights imagenet21k --data-dir tfds --out runs/
 
 The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512, a learning
 rate of .01 for all tasks. Tasks whose data are not there are named and
-skipped; --download lets TFDS fetch what it can. A run that ended before its
-time goes on with the same command. Exit codes: 0 done, 2 an error that is
+skipped; --download lets TFDS fetch what it can. To resume a run that was
+interrupted, repeat the command. Exit codes: 0 done, 2 an error that is
 printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 

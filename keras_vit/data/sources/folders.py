@@ -67,8 +67,8 @@ def from_folder(
         transform: A Keras or KerasCV preprocessing layer, or a function, for batches of training
             images, float32 `[B, rows, columns, 3]` in [0, 255], that keeps their shape. A layer
             that mixes (`MixUp`, `CutMix`) and a function of (images, labels) get one-hot labels
-            as well and give both. It comes after RandAugment and before MixUp. With KerasCV, a run
-            that is taken up in the middle is not to the bit one that was not interrupted.
+            as well and give both. It comes after RandAugment and before MixUp. KerasCV's
+            layers draw different random numbers after a resume.
 
     Returns:
         The data, ready for `keras_vit.training.fine_tune` or `model.fit`.
