@@ -19,8 +19,8 @@ class Limits:
         pixels: Most pixels that the image files of a request may have together.
         body_bytes: Largest request.
         connections: Open connections at a time, of REST and of gRPC; more are refused.
-        timeout: Seconds for the headers of a request to arrive, as many for its body, and as many
-            to wait until it runs.
+        timeout: Seconds for the headers of a request to arrive, as many for its body, as many to
+            wait until it runs, and as many that a connection is kept without a request.
         grace: Seconds that requests get to end when the server ends.
         running: Requests that run at a time, on both interfaces together.
         held: Requests that are in memory at a time, on each interface, those that arrive or wait

@@ -83,10 +83,15 @@ def test_refuses(server, grpc, kind):
 def test_a_deadline_for_all_bytes(server):
     """Not for each: a client that sends them one by one does not get forever."""
     start = time.monotonic()
-    parts = [HEAD, b"Content-Length: 100\r\n\r\n", *[b" "] * 30]
-    assert b" 408 " in raw(server, *parts, pause=0.1)
-    assert b" 408 " in raw(server, HEAD, *[b"a: b\r\n"] * 30, pause=0.1)
-    assert raw(server) == b""  # nothing at all
+    late = (
+        [HEAD, b"Content-Length: 100\r\n\r\n", *[b" "] * 30],
+        [HEAD, *[b"a: b\r\n"] * 30],
+        [],  # nothing at all
+    )
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda parts: raw(server, *parts, pause=0.1), late))
+    assert [b" 408 " in answer for answer in answers] == [True, True, False]
+    assert answers[2] == b""
     assert time.monotonic() - start < 15
 
 

@@ -26,7 +26,10 @@ _LIMITS = {
     "pixels": ("most pixels in all image files of a request together", "N"),
     "body_bytes": ("largest request", "BYTES"),
     "connections": ("open connections, of REST and of gRPC; more are refused", "N"),
-    "timeout": ("for headers to arrive, for a body to arrive, and to wait for a place", "SECONDS"),
+    "timeout": (
+        "for headers to arrive, for a body, to wait, and for an idle connection",
+        "SECONDS",
+    ),
     "grace": ("that requests get to end when the server ends", "SECONDS"),
     "running": ("requests that run at a time", "N"),
     "held": ("requests in memory, those that arrive or wait too; more are refused", "N"),
