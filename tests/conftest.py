@@ -15,6 +15,8 @@ from support.paths import GOLDEN, ROOT, SHARED
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
+# Most of the time of these small models is XLA's compilation, here and in the programs started.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 
 TI16 = (
     "Ti_16-i21k-300ep-lr_0.001-aug_none-wd_0.03-do_0.0-sd_0.0"

@@ -14,7 +14,7 @@ from keras_vit.distribution.hardware import XLA
 from keras_vit.utils.checks import did_you_mean
 
 # In this order `--help` shows them.
-GROUPS = ("model", "data", "training", "hardware", "output")
+GROUPS = ("model", "data", "training", "hardware", "output", "limits")
 
 
 def device_names(text: str) -> int | tuple[str, ...]:

@@ -5,7 +5,8 @@ that clients can be written and tried without it. It is not made for production:
 requests, no encryption, no access control.
 """
 
-from keras_vit.serving.model import Limits, RequestError, ServedModel
+from keras_vit.serving.limits import Limits, RequestError
+from keras_vit.serving.model import ServedModel
 from keras_vit.serving.server import ModelServer
 
 __all__ = ["Limits", "ModelServer", "RequestError", "ServedModel"]

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-import math
+import logging
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from keras_vit.serving.inputs import check_shape
 from keras_vit.serving.json_format import DEFAULT_SIGNATURE
-from keras_vit.serving.model import Limits, RequestError, ServedModel
+from keras_vit.serving.limits import Limits, RequestError
+from keras_vit.serving.model import ServedModel
+from keras_vit.serving.wire import check_fields
+
+_logger = logging.getLogger(__name__)
+# A request without images names a model and little more.
+_SMALL = 2**16
 
 
 def _packages() -> Any:
@@ -25,9 +33,7 @@ def _packages() -> Any:
         from tensorflow_serving.apis import (  # noqa: F401
             get_model_metadata_pb2,
             get_model_status_pb2,
-            model_service_pb2_grpc,
             predict_pb2,
-            prediction_service_pb2_grpc,
         )
     except ImportError as error:
         raise ImportError(
@@ -37,14 +43,13 @@ def _packages() -> Any:
     return grpc, apis
 
 
-def start_grpc(model: ServedModel, host: str, port: int, limits: Limits) -> tuple[Any, int]:
+def start_grpc(model: ServedModel, host: str, port: int) -> tuple[Any, int]:
     """Starts a gRPC server.
 
     Args:
         model: What to serve; it is not closed with the server.
         host: Address to listen at.
         port: 0 takes a free one.
-        limits: Of a request.
 
     Returns:
         The `grpc.Server` and its port.
@@ -54,19 +59,24 @@ def start_grpc(model: ServedModel, host: str, port: int, limits: Limits) -> tupl
         OSError: If the port is taken.
     """
     grpc, apis = _packages()
+    limits = model.limits
+    milliseconds = max(round(limits.timeout * 1000), 1)
     server = grpc.server(
-        ThreadPoolExecutor(limits.running, thread_name_prefix="grpc"),
+        ThreadPoolExecutor(limits.held, thread_name_prefix="grpc"),
         options=[
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
+            # The length above is that of a message as it is sent; it could be compressed.
+            ("grpc.compression_enabled_algorithms_bitset", 1),
+            ("grpc.max_allowed_incoming_connections", limits.connections),
+            ("grpc.server_handshake_timeout_ms", milliseconds),
+            ("grpc.max_connection_idle_ms", milliseconds),
             # Without this two servers can share a port, each with half of the requests.
             ("grpc.so_reuseport", 0),
         ],
         maximum_concurrent_rpcs=limits.held,
     )
-    services = _services(grpc, apis, model, limits)
-    apis.prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(services[0], server)
-    apis.model_service_pb2_grpc.add_ModelServiceServicer_to_server(services[1], server)
+    server.add_generic_rpc_handlers(_handlers(grpc, apis, model))
     try:
         found = server.add_insecure_port(f"{host}:{port}")
     except RuntimeError as error:
@@ -75,63 +85,108 @@ def start_grpc(model: ServedModel, host: str, port: int, limits: Limits) -> tupl
     return server, found
 
 
-def _services(grpc: Any, apis: Any, model: ServedModel, limits: Limits) -> tuple[Any, Any]:
-    def answer(context: Any, function: Any, *arguments: Any) -> Any:
-        try:
-            return function(*arguments)
-        except RequestError as error:
-            context.abort(grpc.StatusCode[error.code], str(error))
+def _handlers(grpc: Any, apis: Any, model: ServedModel) -> list[Any]:
+    """Each method takes the bytes of a request and gives those of the answer."""
+    limits = model.limits
+    readers = ThreadPoolExecutor(limits.held, thread_name_prefix="grpc-read")
 
-    class Prediction(apis.prediction_service_pb2_grpc.PredictionServiceServicer):
-        def Predict(self, request: Any, context: Any) -> Any:
-            return answer(context, _predict, apis, model, limits, request)
+    def handler(function: Callable[[Any, ServedModel, bytes, Any], Any]) -> Any:
+        def answer(messages: Any, context: Any) -> Any:
+            try:
+                data = readers.submit(next, messages, None).result(limits.timeout)
+                if data is None:
+                    raise RequestError("INVALID_ARGUMENT", "The request has no message.")
+                return function(apis, model, data, context)
+            except RequestError as error:
+                code, message = error.code, str(error)
+            except TimeoutError:
+                code, message = "DEADLINE_EXCEEDED", "The request did not arrive in time."
+            except grpc.RpcError:  # the client has gone
+                raise
+            except Exception:
+                _logger.exception("a request failed")
+                code, message = "INTERNAL", "The server failed; its log says why."
+            return context.abort(grpc.StatusCode[code], message)
 
-        def GetModelMetadata(self, request: Any, context: Any) -> Any:
-            return answer(context, _metadata, apis, model, request)
+        # As a stream of one message, since grpc lets the client take forever for a single one.
+        return grpc.stream_unary_rpc_method_handler(answer)
 
-    class Model(apis.model_service_pb2_grpc.ModelServiceServicer):
-        def GetModelStatus(self, request: Any, context: Any) -> Any:
-            return answer(context, _status, apis, model, request)
-
-    return Prediction(), Model()
-
-
-def _check(model: ServedModel, spec: Any) -> None:
-    model.check(spec.name, spec.version.value if spec.HasField("version") else None)
-
-
-def _predict(apis: Any, model: ServedModel, limits: Limits, request: Any) -> Any:
-    _check(model, request.model_spec)
-    signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
-    model.signature(signature)
-    inputs = {
-        name: _array(name, tensor, limits.body_bytes) for name, tensor in request.inputs.items()
+    services = {
+        "PredictionService": {"Predict": _predict, "GetModelMetadata": _metadata},
+        "ModelService": {"GetModelStatus": _status},
     }
-    outputs = model.predict(signature, inputs, tuple(request.output_filter))
-    response = apis.predict_pb2.PredictResponse()
-    for name, value in outputs.items():
-        response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
-    _write_spec(response.model_spec, model, signature)
-    return response
+    return [
+        grpc.method_handlers_generic_handler(
+            f"tensorflow.serving.{service}",
+            {name: handler(function) for name, function in methods.items()},
+        )
+        for service, methods in services.items()
+    ]
 
 
-def _array(name: str, tensor: Any, most: int) -> np.ndarray:
+def _read(message: Any, data: bytes, model: ServedModel, most: int = _SMALL) -> Any:
+    """The request in the bytes; it must be for this model."""
+    if len(data) > most:
+        raise RequestError(
+            "RESOURCE_EXHAUSTED",
+            f"A request of this kind has at most {most} bytes. Received: {len(data)}",
+        )
+    check_fields(data, message.DESCRIPTOR)
     try:
-        # A single value stands for all of a tensor, however large its shape.
-        sides = [side.size for side in tensor.tensor_shape.dim]
-        if tensor.tensor_shape.unknown_rank or min(sides, default=0) < 0:
-            raise ValueError("the shape is not known")
-        if math.prod(sides) * max(tf.dtypes.as_dtype(tensor.dtype).size or 1, 1) > most:
-            raise ValueError(f"the shape {sides} is larger than a request may be")
+        message.ParseFromString(data)
+    except Exception as error:  # protobuf has several kinds
+        raise RequestError(
+            "INVALID_ARGUMENT", f"The request is no valid {message.DESCRIPTOR.name}: {error}"
+        ) from error
+    spec = message.model_spec
+    model.check(spec.name, spec.version.value if spec.HasField("version") else None)
+    return message
+
+
+def _predict(apis: Any, model: ServedModel, data: bytes, context: Any) -> bytes:
+    limits = model.limits
+    with model.places.take(limits.timeout, context.is_active):
+        request = _read(apis.predict_pb2.PredictRequest(), data, model, limits.body_bytes)
+        signature = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        wanted = model.signature(signature).inputs
+        if set(request.inputs) != set(wanted):
+            raise RequestError(
+                "INVALID_ARGUMENT",
+                f"The signature takes {sorted(wanted)}. Received: {sorted(request.inputs)}",
+            )
+        inputs = {
+            name: _array(name, request.inputs[name], info, limits) for name, info in wanted.items()
+        }
+        outputs = model.predict(signature, inputs, tuple(request.output_filter))
+        response = apis.predict_pb2.PredictResponse()
+        for name, value in outputs.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        _write_spec(response.model_spec, model, signature)
+        return response.SerializeToString()
+
+
+def _array(name: str, tensor: Any, info: Any, limits: Limits) -> np.ndarray:
+    wanted = tf.dtypes.as_dtype(info.dtype)
+    if tensor.dtype != info.dtype:
+        kinds = tensor.DESCRIPTOR.fields_by_name["dtype"].enum_type.values_by_number
+        received = kinds[tensor.dtype].name if tensor.dtype in kinds else tensor.dtype
+        raise RequestError(
+            "INVALID_ARGUMENT", f"The input {name!r} must be {wanted.name}. Received: {received}"
+        )
+    if tensor.tensor_shape.unknown_rank:
+        raise RequestError("INVALID_ARGUMENT", f"The shape of the input {name!r} must be known.")
+    # A single value stands for all of a tensor, however large its shape.
+    check_shape(name, [side.size for side in tensor.tensor_shape.dim], info, limits)
+    try:
         return tf.make_ndarray(tensor)
-    except (ValueError, TypeError, KeyError, IndexError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError) as error:
         raise RequestError(
             "INVALID_ARGUMENT", f"The input {name!r} is not valid: {error}"
         ) from error
 
 
-def _metadata(apis: Any, model: ServedModel, request: Any) -> Any:
-    _check(model, request.model_spec)
+def _metadata(apis: Any, model: ServedModel, data: bytes, context: Any) -> bytes:
+    request = _read(apis.get_model_metadata_pb2.GetModelMetadataRequest(), data, model)
     if list(request.metadata_field) != ["signature_def"]:
         raise RequestError("INVALID_ARGUMENT", 'There is one `metadata_field`, "signature_def".')
     signatures = apis.get_model_metadata_pb2.SignatureDefMap()
@@ -140,16 +195,16 @@ def _metadata(apis: Any, model: ServedModel, request: Any) -> Any:
     response = apis.get_model_metadata_pb2.GetModelMetadataResponse()
     response.metadata["signature_def"].Pack(signatures)
     _write_spec(response.model_spec, model)
-    return response
+    return response.SerializeToString()
 
 
-def _status(apis: Any, model: ServedModel, request: Any) -> Any:
-    _check(model, request.model_spec)
+def _status(apis: Any, model: ServedModel, data: bytes, context: Any) -> bytes:
     statuses = apis.get_model_status_pb2
+    _read(statuses.GetModelStatusRequest(), data, model)
     response = statuses.GetModelStatusResponse()
     available = statuses.ModelVersionStatus.AVAILABLE
     response.model_version_status.add(version=model.version, state=available)
-    return response
+    return response.SerializeToString()
 
 
 def _write_spec(spec: Any, model: ServedModel, signature: str = "") -> None:

@@ -11,15 +11,17 @@ output it is.
 from __future__ import annotations
 
 import base64
-import binascii
+import itertools
 import json
+import reprlib
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.serving.model import RequestError
+from keras_vit.serving.inputs import check_shape
+from keras_vit.serving.limits import Limits, RequestError
 
 DEFAULT_SIGNATURE = "serving_default"
 
@@ -47,15 +49,16 @@ def read_request(body: bytes) -> tuple[str, dict[str, Any]]:
     return signature, request
 
 
-def read_inputs(request: dict[str, Any], definition: Any) -> dict[str, np.ndarray]:
+def read_inputs(request: dict[str, Any], definition: Any, limits: Limits) -> dict[str, np.ndarray]:
     """The arrays that the signature takes.
 
     Args:
         request: From `read_request`.
         definition: The `SignatureDef`.
+        limits: Of a request.
 
     Raises:
-        RequestError: If they do not fit the signature.
+        RequestError: If they do not fit the signature or the limits.
     """
     names = list(definition.inputs)
     if "inputs" in request:
@@ -75,7 +78,7 @@ def read_inputs(request: dict[str, Any], definition: Any) -> dict[str, np.ndarra
             values = _name(instances, names)
     if set(values) != set(names):
         raise _invalid(f"The signature takes {sorted(names)}. Received: {sorted(values)}")
-    return {name: _array(name, values[name], definition.inputs[name].dtype) for name in names}
+    return {name: _array(name, values[name], definition.inputs[name], limits) for name in names}
 
 
 def write_response(request: dict[str, Any], outputs: Mapping[str, np.ndarray]) -> bytes:
@@ -103,32 +106,49 @@ def _name(values: Any, names: list[str]) -> dict[str, Any]:
     return {names[0]: values}
 
 
-def _array(name: str, values: Any, dtype: int) -> np.ndarray:
-    wanted = tf.dtypes.as_dtype(dtype)
+def _array(name: str, values: Any, info: Any, limits: Limits) -> np.ndarray:
+    sides, first = [], values
+    while isinstance(first, list):
+        sides.append(len(first))
+        first = first[0] if first else None
+    check_shape(name, sides, info, limits)
+    wanted = tf.dtypes.as_dtype(info.dtype)
     try:
+        flat = _flatten(values, sides)
         if wanted == tf.string:
-            array = np.array(_bytes(values), object)
-            if any(isinstance(item, list) for item in array.flat):
-                raise ValueError("lists of unequal lengths")
-            return array
-        array = np.array(values)
-        kinds = {"u": "iu", "i": "iu", "f": "iuf", "b": "b"}.get(
-            np.dtype(wanted.as_numpy_dtype).kind, ""
-        )
-        if array.dtype.kind not in kinds and array.size:
-            raise ValueError(f"expected numbers of {wanted.name}")
-        converted = array.astype(wanted.as_numpy_dtype)
-        if array.dtype.kind in "iu" and (converted != array).any():
-            raise ValueError(f"numbers out of the range of {wanted.name}")
-        return converted
-    except (ValueError, TypeError, OverflowError, RecursionError, binascii.Error) as error:
+            array = np.empty(len(flat), object)
+            array[:] = [_bytes(item) for item in flat]
+        else:
+            array = _numbers(flat, wanted)
+        return array.reshape(sides)
+    except (ValueError, TypeError, OverflowError) as error:
         raise _invalid(f"The input {name!r} is not valid: {error}") from error
 
 
-def _bytes(value: Any) -> Any:
-    """Strings and `{"b64": ...}` in nested lists to bytes."""
-    if isinstance(value, list):
-        return [_bytes(item) for item in value]
+def _flatten(values: Any, sides: list[int]) -> list[Any]:
+    """Nested lists of these lengths as one list."""
+    flat = [values]
+    for side in sides:
+        if any(not isinstance(item, list) or len(item) != side for item in flat):
+            raise ValueError("lists of unequal lengths")
+        flat = list(itertools.chain.from_iterable(flat))
+    return flat
+
+
+def _numbers(flat: list[Any], wanted: Any) -> np.ndarray:
+    dtype = np.dtype(wanted.as_numpy_dtype)
+    kinds = {"u": {int}, "i": {int}, "f": {int, float}, "b": {bool}}.get(dtype.kind, set())
+    if not set(map(type, flat)) <= kinds:
+        raise ValueError(f"expected numbers of {wanted.name}")
+    if dtype.kind in "iu" and flat:
+        ends = np.iinfo(dtype)
+        if min(flat) < ends.min or max(flat) > ends.max:
+            raise ValueError(f"numbers out of the range of {wanted.name}")
+    return np.array(flat, dtype)
+
+
+def _bytes(value: Any) -> bytes:
+    """A string or `{"b64": ...}`."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, dict) and isinstance(value.get("b64"), str):
@@ -148,8 +168,7 @@ def _json(name: str, value: Any) -> Any:
 
 
 def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) < 80 else f"{text[:80]}..."
+    return reprlib.repr(value)  # `repr` of lists in lists may need more recursion than they did
 
 
 def _invalid(message: str) -> RequestError:

@@ -1,11 +1,8 @@
-"""What both interfaces share: the model in a session, its version, and the errors for clients."""
+"""What both interfaces share: the model in a session, its version, and the places to run it."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,38 +11,9 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.exports.saved_model.session import SessionModel
-
-
-@dataclasses.dataclass(frozen=True)
-class Limits:
-    """What one client may cost the others.
-
-    Attributes:
-        body_bytes: Largest request.
-        timeout: Seconds for a request to arrive, and to wait until it runs.
-        running: Requests that run at a time.
-        held: Requests that are in memory at a time, those that arrive or wait included; more
-            are refused.
-    """
-
-    body_bytes: int = 32 * 2**20
-    timeout: float = 30.0
-    running: int = 4
-    held: int = 64
-
-
-class RequestError(Exception):
-    """A request that cannot be answered.
-
-    Args:
-        code: Name of a gRPC status: `"INVALID_ARGUMENT"`, `"NOT_FOUND"`,
-            `"RESOURCE_EXHAUSTED"`, `"UNAVAILABLE"` or `"INTERNAL"`.
-        message: For the client.
-    """
-
-    def __init__(self, code: str, message: str):
-        super().__init__(message)
-        self.code = code
+from keras_vit.serving.inputs import check_pixels
+from keras_vit.serving.limits import Limits, RequestError
+from keras_vit.serving.places import Places
 
 
 class ServedModel:
@@ -55,12 +23,15 @@ class ServedModel:
         folder: A SavedModel, or a folder with one SavedModel per version, named by numbers, of
             which the highest is taken.
         name: As clients call it. Default: the name of the folder without the version.
-        limits: How many requests run at a time, and how long the others wait.
+        limits: Of a request.
 
     Attributes:
         name: See above.
         version: A positive integer; 1 where the folder says none.
         signatures: Name -> `SignatureDef`.
+        limits: Of a request.
+        places: For the requests that run; one is held from the reading of a request to its
+            answer, since both take memory.
 
     Raises:
         ValueError: If there is no SavedModel in the folder.
@@ -76,8 +47,8 @@ class ServedModel:
         self.name = name or base.name
         self._session = SessionModel(path)
         self.signatures = self._session.signatures
-        self._limits = limits or Limits()
-        self._places = threading.Semaphore(self._limits.running)
+        self.limits = limits or Limits()
+        self.places = Places(self.limits.running)
 
     def check(self, name: str, version: int | None = None) -> None:
         """Raises a `RequestError` unless this is the model that is asked for."""
@@ -101,22 +72,20 @@ class ServedModel:
         self, signature: str, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()
     ) -> dict[str, np.ndarray]:
         """Runs a signature; as `SessionModel.run`, but whatever goes wrong is a `RequestError`."""
-        if not self._places.acquire(timeout=self._limits.timeout):
-            raise RequestError("UNAVAILABLE", "The server is busy. Try again later.")
+        for array in inputs.values():
+            if array.dtype == object:
+                check_pixels(array.flat, self.limits)
         try:
             return self._session.run(inputs, signature, outputs)
         except (ValueError, TypeError) as error:
             raise RequestError("INVALID_ARGUMENT", str(error)) from error
+        except tf.errors.CancelledError as error:
+            raise RequestError("UNAVAILABLE", "The server has ended.") from error
         except (tf.errors.OpError, MemoryError, RuntimeError) as error:
             raise RequestError("INTERNAL", f"{type(error).__name__}: {error}") from error
-        finally:
-            self._places.release()
 
-    def close(self, grace: float = 5.0) -> None:
-        """Frees the memory, when what is running is done or after `grace` seconds."""
-        deadline = time.monotonic() + grace
-        for _ in range(self._limits.running):
-            self._places.acquire(timeout=max(deadline - time.monotonic(), 0))
+    def close(self) -> None:
+        """Frees the memory; what runs is cancelled."""
         self._session.close()
 
 

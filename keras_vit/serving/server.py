@@ -7,7 +7,8 @@ import threading
 from typing import Any
 
 from keras_vit.serving.grpc_service import start_grpc
-from keras_vit.serving.model import Limits, ServedModel
+from keras_vit.serving.limits import Limits
+from keras_vit.serving.model import ServedModel
 from keras_vit.serving.rest import RestServer
 
 
@@ -43,15 +44,15 @@ class ModelServer:
         host: str = "127.0.0.1",
         limits: Limits | None = None,
     ):
-        limits = limits or Limits()
         self._grpc: Any = None
+        self._stopped = False
         self.grpc_port: int | None = None
         self.model = ServedModel(folder, name, limits)
         try:
-            self._rest = RestServer(self.model, (host, rest_port), limits)
+            self._rest = RestServer(self.model, (host, rest_port))
             try:
                 if grpc_port is not None:
-                    self._grpc, self.grpc_port = start_grpc(self.model, host, grpc_port, limits)
+                    self._grpc, self.grpc_port = start_grpc(self.model, host, grpc_port)
             except BaseException:
                 self._rest.server_close()
                 raise
@@ -63,16 +64,20 @@ class ModelServer:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until Ctrl-C."""
-        while self._thread.is_alive():
-            self._thread.join(1)
+        """Until Ctrl-C, or until `stop` is called, from a signal handler for example."""
+        while self._thread.is_alive() and not self._stopped:
+            self._thread.join(0.2)
+
+    def stop(self) -> None:
+        """Ends `wait`."""
+        self._stopped = True
 
     def close(self) -> None:
-        """Stops both and frees the model. Requests that run get a few seconds to end."""
-        self._rest.shutdown()
-        self._rest.server_close()
-        if self._grpc is not None:
-            self._grpc.stop(5).wait()
+        """Takes no more requests, answers those in flight for `limits.grace` seconds, and ends."""
+        ended = None if self._grpc is None else self._grpc.stop(self.model.limits.grace)
+        self._rest.drain()
+        if ended is not None:
+            ended.wait()
         self.model.close()
 
     def __enter__(self) -> ModelServer:

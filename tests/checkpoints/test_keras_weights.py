@@ -83,7 +83,7 @@ def test_what_fits_loads(make, ending, tmp_path):
     """Whatever numbers Keras gave the user's own layers, compiled or not, with dropout or not."""
     keras.layers.Dense(1)  # the next one has another number
     source = _wrapped(make)
-    source.compile("adam", "mse")
+    source.compile("adam", "mse", run_eagerly=keras.backend.backend() == "tensorflow")
     source.fit(np.zeros((1, SIZE, SIZE, 3)), np.ones((1, 4)), verbose=0)
     path = _save(source, tmp_path / f"a{ending}")
     options = {"dropout_rate": 0.1} if make in (_vit, _hybrid) else {}

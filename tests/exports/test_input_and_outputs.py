@@ -110,35 +110,42 @@ def test_the_range_is_told_from_the_graph(family, scaling):
             check_takes_pixels(model)
 
 
-@pytest.mark.parametrize("file", FILES)
+# Every family and every kind of scaling; `test_the_range_is_told_from_the_graph` has all pairs.
 @pytest.mark.parametrize(
     "family, scaling",
     [
-        *(
-            (family, scaling)
-            for family in FAMILIES
-            for scaling in ("rescaling", "preprocess_input")
-        ),
-        *(("vit", scaling) for scaling in ("normalization", "unit", "reversed arithmetic")),
-        ("hybrid", "unit arithmetic"),
+        *((family, "rescaling") for family in FAMILIES),
+        ("vit", "preprocess_input"),
+        ("vit", "normalization"),
+        ("bit", "unit"),
+        ("bit", "unit arithmetic"),
+        ("mixer", "reversed arithmetic"),
         ("mixer", "nothing"),
     ],
 )
-def test_files_take_what_the_model_takes(family, scaling, file, tmp_path):
+def test_files_take_what_the_model_takes(family, scaling, tmp_path):
     model = _around(FAMILIES[family](), scaling)
-    path = keras_vit.export(model, tmp_path / file)
     taken = SCALINGS[scaling][1]
     (expected,) = _expected(model, taken)
-    _same(_outputs(path)["output"], expected)
     other = _expected(model, CENTRED if taken == PIXELS else PIXELS)[0]
     assert np.abs(other - expected).max() > 1e-2 * np.abs(expected).max()  # it would show
-    measured = measure(path, model, PHOTOS, repeats=1)
-    assert measured.difference < 1e-4
-    assert measured.takes == ("uint8 [0, 255]" if file == "1" else f"float32 {taken}")
+    for file in FILES:
+        path = keras_vit.export(model, tmp_path / file)
+        _same(_outputs(path)["output"], expected)
+        measured = measure(path, model, PHOTOS, repeats=1)
+        assert measured.difference < 1e-4
+        assert measured.takes == ("uint8 [0, 255]" if file == "1" else f"float32 {taken}")
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("scaling", ["rescaling", "unit", "nothing", "preprocess_input"])
+@pytest.mark.parametrize(
+    "family, scaling",
+    [
+        *(("vit", scaling) for scaling in ("rescaling", "unit", "nothing", "preprocess_input")),
+        ("hybrid", "rescaling"),
+        ("bit", "nothing"),
+        ("mixer", "unit"),
+    ],
+)
 def test_uint8_input(family, scaling, tmp_path):
     model = _around(FAMILIES[family](), scaling)
     path = keras_vit.export(model, tmp_path / "m.tflite", uint8_input=True)
@@ -147,21 +154,20 @@ def test_uint8_input(family, scaling, tmp_path):
         assert json.loads(archive.read("input.json"))["input_range"] == [0, 255]
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_augmentation_and_models_in_models(file, tmp_path):
+def test_augmentation_and_models_in_models(tmp_path):
     """As the README trains: augmentation, scaling, backbone and head in one Sequential."""
     model = keras.Sequential([keras.Input(SHAPE), *_augmented(_vit())])
     outer = keras.Sequential([model, keras.Sequential([keras.layers.Dense(5)])])
     outer.build((None, *SHAPE))
     randomised(outer)
     assert input_range(outer) == PIXELS
-    path = keras_vit.export(outer, tmp_path / file)
-    _same(_outputs(path)["output"], _expected(outer, PIXELS)[0])
+    (expected,) = _expected(outer, PIXELS)
+    for file in FILES:
+        _same(_outputs(keras_vit.export(outer, tmp_path / file))["output"], expected)
 
 
-@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("family", FAMILIES)
-def test_another_scaling_asks(family, file, tmp_path):
+def test_another_scaling_asks(family, tmp_path):
     imagenet = keras.layers.Normalization(
         mean=[123.7, 116.3, 103.5], variance=[58.4**2, 57.1**2, 57.4**2]
     )
@@ -169,11 +175,13 @@ def test_another_scaling_asks(family, file, tmp_path):
     model = keras.Model(inputs, keras.layers.Dense(5)(FAMILIES[family]()(imagenet(inputs))))
     for weight in model.layers[-1].weights:
         weight.assign(np.random.default_rng(0).normal(size=weight.shape))
-    with pytest.raises(ValueError, match=r"input_range=.*0 and 255 become -2\.1"):
-        keras_vit.export(model, tmp_path / file)
     check_takes_pixels(model)  # it has a scaling, whatever it was trained for
-    path = keras_vit.export(model, tmp_path / file, input_range=(0, 255))
-    _same(_outputs(path)["output"], _expected(model, PIXELS)[0])
+    for file in FILES:
+        with pytest.raises(ValueError, match=r"input_range=.*0 and 255 become -2\.1"):
+            keras_vit.export(model, tmp_path / file)
+    for file in FILES if family == "vit" else FILES[1:2]:
+        path = keras_vit.export(model, tmp_path / file, input_range=(0, 255))
+        _same(_outputs(path)["output"], _expected(model, PIXELS)[0])
 
 
 @pytest.mark.parametrize("given", [(1, 0), (0, float("nan")), 255, "ab", (0, 1, 2)])
@@ -193,8 +201,9 @@ def test_ranges_by_hand():
 
 
 @pytest.mark.parametrize("taken", [(-2, 3), (0, 1)])
-@pytest.mark.parametrize("file", FILES)
-def test_a_range_that_is_given_is_that_of_the_files(taken, file, tmp_path):
+def test_a_range_that_is_given_is_that_of_the_files(taken, tmp_path):
     model = _around(_vit(), "nothing")
-    path = keras_vit.export(model, tmp_path / file, input_range=taken)
-    _same(_outputs(path)["output"], _expected(model, InputRange(*taken))[0])
+    (expected,) = _expected(model, InputRange(*taken))
+    for file in FILES:
+        path = keras_vit.export(model, tmp_path / file, input_range=taken)
+        _same(_outputs(path)["output"], expected)

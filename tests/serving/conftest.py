@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.model_server import LIMITS, RED, b64, post
+from support.model_server import LIMITS, RED, GrpcClient, b64, post
 from support.small_exports import randomised
 
 import keras_vit
@@ -12,7 +12,7 @@ from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.serving import ModelServer
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def folder(tmp_path_factory):
     model = randomised(keras_vit.ViT((32, 48), 16, 24, 1, 2, 40, classes=4))
     folder = tmp_path_factory.mktemp("models") / "flowers"
@@ -21,18 +21,26 @@ def folder(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def session(folder):
     with SessionModel(folder / "7") as session:
         yield session
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(folder):
     pytest.importorskip("grpc")
     pytest.importorskip("tensorflow_serving.apis")
     with ModelServer(folder, rest_port=0, grpc_port=0, limits=LIMITS) as server:
+        post(server, {"instances": [b64(RED)]})  # the first one takes longer
         yield server
+
+
+@pytest.fixture(scope="session")
+def grpc(server):
+    client = GrpcClient(server.grpc_port)
+    with client.channel:
+        yield client
 
 
 @pytest.fixture(autouse=True)

@@ -178,6 +178,12 @@ def _signatures(
             "scores": tf.where(good[:, None], scores, 0.0),
         }
 
+    if classifier.scores == "none":
+        names = named(dict.fromkeys(classifier.output_names))
+        shapes = {k: x.shape[1:] for k, x in zip(names, classifier.outputs, strict=True)}
+    else:
+        shapes = {"scores": (len(classifier.class_names),)}
+
     @tf.function(input_signature=[files], autograph=False)
     def serving_default(image_bytes: Any) -> dict[str, Any]:
         images, status = decode_batch(
@@ -188,14 +194,22 @@ def _signatures(
             message = ["Images of the request are bad (strict), status: ", status]
             with tf.control_dependencies([tf.debugging.Assert(tf.reduce_all(good), message)]):
                 images = tf.identity(images)
-        _, outputs, scores = run(images)
-        if scores is not None:
-            return {**classify(scores, good), "status": status}
-        zeroed = {
-            name: tf.where(tf.reshape(good, (-1, *[1] * (len(x.shape) - 1))), x, 0.0)
-            for name, x in named(outputs).items()
-        }
-        return {**zeroed, "status": status}
+        rows = tf.where(good)  # bad images do not go through the network
+
+        def run_good() -> dict[str, Any]:
+            _, outputs, scores = run(tf.gather_nd(images, rows))
+            return named(outputs) if scores is None else {"scores": scores}
+
+        def run_none() -> dict[str, Any]:  # not every convolution takes a batch of none
+            return {name: tf.zeros((0, *sides)) for name, sides in shapes.items()}
+
+        count = tf.shape(good, tf.int64)
+        made = {}
+        for name, values in tf.cond(tf.size(rows) > 0, run_good, run_none).items():
+            every = tf.scatter_nd(rows, values, tf.concat([count, shapes[name]], 0))
+            made[name] = tf.ensure_shape(every, (None, *shapes[name]))
+        classes = {} if classifier.scores == "none" else classify(made.pop("scores"), good)
+        return {**classes, **made, "status": status}
 
     @tf.function(input_signature=[pixels], autograph=False)
     def predict_pixels(pixels: Any) -> dict[str, Any]:
