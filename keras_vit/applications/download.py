@@ -147,7 +147,7 @@ def _receive(url: str, partial: Path, timeout: float, progress: bool) -> None:
         except _NetworkError as interruption:
             wait = next(waits, None)
             if wait is None or not _passing(interruption.error):
-                raise DownloadError(_explain(url, partial, interruption.error)) from interruption
+                raise DownloadError(_explain(url, partial, interruption.error)) from None
             time.sleep(wait)
 
 
@@ -161,18 +161,18 @@ def _passing(error: Exception) -> bool:
 def _explain(url: str, partial: Path, error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         reason = f"the server answered {error.code} ({error.reason})"
-    elif isinstance(error, urllib.error.URLError):
-        reason = str(error.reason)
     else:
-        reason = str(error) or type(error).__name__
+        cause = getattr(error, "reason", error)
+        reason = str(cause) or type(cause).__name__
+        if isinstance(error, urllib.error.URLError) and not url.lower().startswith("file:"):
+            reason = f"the server cannot be reached, perhaps there is no network ({reason})"
     message = f"Cannot download {url}: {reason}."
     if _read_note(partial, url) is not None:
         message += (
             f" The {partial.stat().st_size} bytes that arrived are kept in {str(partial)!r}; "
             "call again to go on from there."
         )
-    target = str(partial.with_name(partial.name.removesuffix(".partial")))
-    return f"{message} Or bring the file by other means and name it {target!r}."
+    return message
 
 
 def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
