@@ -19,6 +19,7 @@ from support.paths import ROOT
 from keras_vit import runs
 from keras_vit.runs import training_run
 from keras_vit.training.run_checkpoints import Checkpoints
+from keras_vit.utils.locks import one_process
 
 
 @pytest.fixture
@@ -91,6 +92,37 @@ def test_overwrite_starts_anew(colours, tmp_path, monkeypatch):
     runs.run(settings(colours), out, verbose=0)
     assert {path.name for path in tmp_path.iterdir()} == {"colours", "one", "one.old"}
     assert (tmp_path / "one.old" / "mine").exists()
+
+
+def test_a_second_run_is_refused_at_once(colours, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun")
+    )
+    for overwrite in (False, True):
+        with (
+            one_process(tmp_path / "one"),
+            pytest.raises(ValueError, match=rf"writing '.*one': process {os.getpid()} on"),
+        ):
+            runs.run(settings(colours), tmp_path / "one", overwrite=overwrite, verbose=0)
+
+
+def test_a_lower_learning_rate_after_a_divergence(colours, tmp_path, monkeypatch):
+    calls = 0
+    step = keras.Model.train_on_batch
+
+    def diverges(*args, **options):
+        nonlocal calls
+        calls += 1
+        return step(*args, **options) | ({"loss": float("nan")} if calls == 4 else {})
+
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"A lower one goes on"):
+        patch.setattr(keras.Model, "train_on_batch", diverges)
+        runs.run(settings(colours, learning_rate=0.9), tmp_path / "one", verbose=0)
+    summary = runs.run(settings(colours, learning_rate=0.001), tmp_path / "one", verbose=0)
+    assert summary["settings"]["learning_rate"] == 0.001
+    assert summary["settings"]["divergences"] == [{"step": 3, "learning_rate": 0.9}]
+    assert runs.run(settings(colours, learning_rate=0.001), tmp_path / "one", verbose=0) == summary
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "one"]
 
 
 @pytest.mark.slow

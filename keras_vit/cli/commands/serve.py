@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_vit.cli.arguments import Parser
 from keras_vit.serving import ModelServer
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -30,9 +31,9 @@ def run(given: dict[str, Any]) -> int:
         given["folder"], given.get("name"), rest_port=given["rest_port"], grpc_port=grpc_port
     ) as server:
         model = server.model
-        print(f"REST: http://127.0.0.1:{server.rest_port}/v1/models/{model.name}:predict")
+        say(f"REST: http://127.0.0.1:{server.rest_port}/v1/models/{model.name}:predict")
         if server.grpc_port is not None:
-            print(f"gRPC: 127.0.0.1:{server.grpc_port}, model {model.name!r}")
-        print("A development server, on this machine only. Ctrl-C ends it.", flush=True)
+            say(f"gRPC: 127.0.0.1:{server.grpc_port}, model {model.name!r}")
+        say("A development server, on this machine only. Ctrl-C ends it.")
         server.wait()
     return 0
