@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.colour_photos import write_photos
+from support.interruptions import NOT_TRAINED
 
 import keras_vit
 from keras_vit import plots, recipes, runs
@@ -86,7 +87,7 @@ def test_the_readme_in_the_folder_is_right(finished, monkeypatch):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs names of any bytes")
-def test_names_of_any_bytes(tmp_path, capsys):
+def test_names_of_any_bytes(tmp_path, capsys, monkeypatch):
     """Classes, photos and the run itself: learnt, written, read and printed."""
     photos = write_photos(tmp_path / "photos", 2, classes=2)
     names = [os.fsdecode(b"caf\xe9 $^$"), "two\nlines\x1b[31m"]
@@ -95,6 +96,7 @@ def test_names_of_any_bytes(tmp_path, capsys):
         old.rename(photos / new)
     out = tmp_path / os.fsdecode(b"run\xff\n\x1b")
     settings = runs.settings_for(str(photos), model="small", image_size=16, steps=2, batch_size=2)
+    monkeypatch.setattr(training_run.training, "fine_tune", lambda *_, **__: NOT_TRAINED)
     runs.run(settings, out, verbose=0)
     assert set(load_classifier(out).class_names) == set(names)
     assert runs.run(settings, out, verbose=0)["settings"]["steps"] == 2  # it is known as complete

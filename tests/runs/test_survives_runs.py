@@ -13,12 +13,13 @@ from pathlib import Path
 import keras
 import pytest
 from support.colour_photos import write_photos
-from support.interruptions import Killed, assert_same_weights, kill, steps_in
+from support.interruptions import NOT_TRAINED, Killed, assert_same_weights, kill, steps_in
 from support.paths import ROOT
 
 from keras_vit import runs
 from keras_vit.runs import training_run
-from keras_vit.training.run_checkpoints import Checkpoints
+from keras_vit.training.engine import ONE_DEVICE, compiled
+from keras_vit.training.run_checkpoints import Checkpoints, DivergedError
 from keras_vit.utils.locks import one_process
 
 
@@ -106,22 +107,25 @@ def test_a_second_run_is_refused_at_once(colours, tmp_path, monkeypatch):
             runs.run(settings(colours), tmp_path / "one", overwrite=overwrite, verbose=0)
 
 
-def test_a_lower_learning_rate_after_a_divergence(colours, tmp_path, monkeypatch):
-    calls = 0
-    step = keras.Model.train_on_batch
+def test_the_summary_says_that_a_run_diverged(colours, tmp_path, monkeypatch):
+    def diverges(model, data, recipe, *, checkpoints, **_):
+        made = compiled(model, recipe, ONE_DEVICE, 1)
+        facts = {"run": checkpoints.facts, "note": checkpoints.note, "rows": [], "sums": {}}
+        kept = Checkpoints(checkpoints.folder)
+        kept.save(3, made.model, facts | {"seconds": 1.0})
+        kept.note_divergence(3, recipe.learning_rate)
+        raise DivergedError("lower")
 
-    def diverges(*args, **options):
-        nonlocal calls
-        calls += 1
-        return step(*args, **options) | ({"loss": float("nan")} if calls == 4 else {})
+    def start(fine_tune, rate):
+        monkeypatch.setattr(training_run.training, "fine_tune", fine_tune)
+        return runs.run(settings(colours, learning_rate=rate), tmp_path / "one", verbose=0)
 
-    with monkeypatch.context() as patch, pytest.raises(ValueError, match=r"A lower one goes on"):
-        patch.setattr(keras.Model, "train_on_batch", diverges)
-        runs.run(settings(colours, learning_rate=0.9), tmp_path / "one", verbose=0)
-    summary = runs.run(settings(colours, learning_rate=0.001), tmp_path / "one", verbose=0)
+    with pytest.raises(DivergedError):
+        start(diverges, 0.9)
+    summary = start(lambda *_, **__: NOT_TRAINED, 0.001)
     assert summary["settings"]["learning_rate"] == 0.001
     assert summary["settings"]["divergences"] == [{"step": 3, "learning_rate": 0.9}]
-    assert runs.run(settings(colours, learning_rate=0.001), tmp_path / "one", verbose=0) == summary
+    assert start(diverges, 0.001) == summary  # it is complete
     assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "one"]
 
 
