@@ -123,9 +123,9 @@ class Checkpoints:
         """
         try:
             found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
-        except FileNotFoundError:
-            return []
         except OSError as error:
+            if not is_there(self.folder):
+                return []
             raise ValueError(
                 f"Cannot read the folder of checkpoints {str(self.folder)!r}: {error.strerror}. "
                 "Remove it, or choose another name"

@@ -107,7 +107,9 @@ def test_names_of_any_bytes(tmp_path, capsys, monkeypatch):
     assert len(said.splitlines()) == 3 and "\x1b" not in said
     assert r"two\u000alines\u001b[31m" in said and r"\udcff\u000a\u001b.png" in said
     assert csv.is_file()
-    assert main(["evaluate", str(photos), "--model", str(out)]) == 0
+    report = ["--out", str(tmp_path / "report")]
+    assert main(["evaluate", str(photos), "--model", str(out), *report]) == 0
+    assert (tmp_path / "report" / "confusion.png").is_file()
     said = capsys.readouterr()
     assert "\x1b" not in said.out + said.err
 
