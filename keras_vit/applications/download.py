@@ -306,7 +306,7 @@ def _one_process(target: Path, progress: bool) -> Iterator[Path]:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if progress:
-                print(f"Waiting for another process to download {target.name}", file=sys.stderr)
+                print(f"Waiting for another process to download {target.name!r}", file=sys.stderr)
             lock.acquire(poll_interval=0.1)
     except (OSError, NotImplementedError):
         # Some network file systems have no locks. Every process downloads for itself then, and
@@ -326,7 +326,8 @@ class _Received:
         self.start, self.size, self.began = start, size, time.monotonic()
         total = "" if size is None else f" ({size / MIB:.1f} MiB)"
         rest = f", going on at {start / MIB:.1f} MiB" if start else ""
-        print(f"Downloading {name}{total}{rest}", file=sys.stderr)
+        # `repr`, as a name may hold what a terminal obeys.
+        print(f"Downloading {repr(name)[1:-1]}{total}{rest}", file=sys.stderr)
         self.progress: Any = None
         if sys.stderr is not None and sys.stderr.isatty():
             # Here, so that the rest of the module needs the standard library alone.
