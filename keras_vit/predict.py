@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ import numpy as np
 
 from keras_vit.applications import constructors
 from keras_vit.checkpoints import from_checkpoint
+from keras_vit.checkpoints.files.hdf5 import KerasReader
 from keras_vit.data import image_files
+from keras_vit.data.image_ops import RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.models import VARIANTS, variants
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
 from keras_vit.utils import files
-from keras_vit.utils.checks import check_counts, did_you_mean
+from keras_vit.utils.checks import check_choice, check_counts, did_you_mean
+from keras_vit.utils.text import printable, read_labels
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,35 +81,56 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
             "`weights` goes with the name of a constructor; a file or a run folder has its own. "
             f"Received: source={str(source)!r}, weights={weights!r}"
         )
-    elif path.suffix in (".npz", ".safetensors") and path.is_file():
+    elif path.suffix in (".npz", ".safetensors") and os.path.isfile(path):
         model = from_checkpoint(path, **options)
     else:
-        path = path / MODEL_FILE if path.is_dir() else path
-        if path.suffix != ".keras" or not path.is_file():
+        # Not those of `Path`, which raise where a permission is missing.
+        path = path / MODEL_FILE if os.path.isdir(path) else path
+        if path.suffix != ".keras" or not os.path.isfile(path):
             raise ValueError(
                 f"Expected one of {', '.join(VARIANTS)}, a run folder with a {MODEL_FILE}, a "
                 f".keras file, or an .npz or .safetensors checkpoint."
                 f"{did_you_mean(source, VARIANTS)} Received: {str(source)!r}"
             )
-        model = keras.models.load_model(path)
+        model = _keras_model(path)
         check_takes_pixels(model)
     return Classifier(model, *_facts(model, path.parent))
+
+
+def _keras_model(path: Path) -> Any:
+    """The classifier in a `.keras` file that anybody may have written; no code of it is run."""
+    try:
+        KerasReader(path).close()  # which refuses sizes and heaps of strings that have no end
+        model: Any = keras.models.load_model(path, safe_mode=True)
+    except Exception as error:  # Keras raises nearly everything
+        reason = next(iter(str(error).strip().splitlines()), "")[:300]
+        raise ValueError(
+            f"Cannot load {str(path)!r}: {printable(reason) or 'Keras says no reason'} "
+            f"({type(error).__name__}). Expected a whole file of `model.save`, of layers of Keras "
+            "and keras_vit alone; import what defines others before"
+        ) from error
+    shapes = [
+        [tuple(tensor.shape) for tensor in getattr(model, ends, None) or ()]
+        for ends in ("inputs", "outputs")
+    ]
+    if [[len(shape) for shape in ends] for ends in shapes] != [[4], [2]] or not shapes[1][0][1]:
+        raise ValueError(
+            f"The model in {str(path)!r} must take images [B, rows, columns, 3] and give a number "
+            f"for each class, [B, classes]. Received: inputs {shapes[0]}, outputs {shapes[1]}"
+        )
+    return model
 
 
 def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str]:
     """Names of the classes, size of the image and how it gets it; from `folder` if there."""
     rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
     resize = "squash"  # as the original evaluates
-    if folder is not None and (folder / SUMMARY_FILE).is_file():
-        resize = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))["data"]["resize"]
+    if folder is not None and files.is_there(folder / SUMMARY_FILE):
+        summary = files.read_json(folder / SUMMARY_FILE, {"data": {"resize": str}})
+        resize = check_choice(f"resize in {SUMMARY_FILE}", summary["data"]["resize"], RESIZES)
     classes = int(model.output_shape[-1])
-    if folder is not None and (folder / LABELS_FILE).is_file():
-        names = tuple((folder / LABELS_FILE).read_text("utf-8").splitlines())
-        if len(names) != classes:
-            raise ValueError(
-                f"{folder / LABELS_FILE} must have a line for each class of the model, "
-                f"{classes}. Received: {len(names)} lines"
-            )
+    if folder is not None and files.is_there(folder / LABELS_FILE):
+        names = read_labels(folder / LABELS_FILE, classes)
     elif classes in LABELLED_CLASSES:
         names = tuple(name for _, name in labels(classes))
     else:
@@ -130,7 +154,7 @@ def classify(
         one the reason.
 
     Raises:
-        ValueError: If `top` is below 1.
+        ValueError: If `top` is below 1, or the model gives NaN.
     """
     check_counts(1, top=top)
     readable, unreadable = image_files.check_images(
@@ -142,6 +166,11 @@ def classify(
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
     if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
+    if not np.isfinite(scores).all():
+        raise ValueError(
+            f"The model {classifier.model.name!r} gives NaN or infinity: its weights are damaged, "
+            "or its training diverged. Take an earlier one"
+        )
     predictions = []
     for photo, row in zip(readable, scores, strict=True):
         best = np.argsort(-row, kind="stable")[:top]

@@ -22,6 +22,7 @@ from keras_vit.plots import paper_figures
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.files import new_folder
 from keras_vit.utils.progress import Progress
+from keras_vit.utils.text import printable
 
 PAGE_FILE = "index.html"
 MOST_PHOTOS = 128  # as many as the paper averages the attention distance over
@@ -146,7 +147,7 @@ def write_report(
         found = _readable(Path(photos))
         classifier = load_classifier(source, weights)
         inside = look_inside(classifier.model, _pixels(found, classifier))
-        name = Path(source).stem  # a checkpoint's model has no name of its own
+        name = printable(Path(source).stem)  # a checkpoint's model has no name of its own
         names = [photo.path.stem for photo in found[: len(inside.photos)]]
         for file, figure in _figures(inside, name, names).items():
             plots.save(figure, folder / file)

@@ -147,7 +147,7 @@ def _receive(url: str, partial: Path, timeout: float, progress: bool) -> None:
         except _NetworkError as interruption:
             wait = next(waits, None)
             if wait is None or not _passing(interruption.error):
-                raise DownloadError(_explain(url, partial, interruption.error)) from interruption
+                raise DownloadError(_explain(url, partial, interruption.error)) from None
             time.sleep(wait)
 
 
@@ -161,18 +161,18 @@ def _passing(error: Exception) -> bool:
 def _explain(url: str, partial: Path, error: Exception) -> str:
     if isinstance(error, urllib.error.HTTPError):
         reason = f"the server answered {error.code} ({error.reason})"
-    elif isinstance(error, urllib.error.URLError):
-        reason = str(error.reason)
     else:
-        reason = str(error) or type(error).__name__
+        cause = getattr(error, "reason", error)
+        reason = str(cause) or type(cause).__name__
+        if isinstance(error, urllib.error.URLError) and not url.lower().startswith("file:"):
+            reason = f"the server cannot be reached, perhaps there is no network ({reason})"
     message = f"Cannot download {url}: {reason}."
     if _read_note(partial, url) is not None:
         message += (
             f" The {partial.stat().st_size} bytes that arrived are kept in {str(partial)!r}; "
             "call again to go on from there."
         )
-    target = str(partial.with_name(partial.name.removesuffix(".partial")))
-    return f"{message} Or bring the file by other means and name it {target!r}."
+    return message
 
 
 def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
@@ -306,7 +306,7 @@ def _one_process(target: Path, progress: bool) -> Iterator[Path]:
             lock.acquire(timeout=0)
         except filelock.Timeout:
             if progress:
-                print(f"Waiting for another process to download {target.name}", file=sys.stderr)
+                print(f"Waiting for another process to download {target.name!r}", file=sys.stderr)
             lock.acquire(poll_interval=0.1)
     except (OSError, NotImplementedError):
         # Some network file systems have no locks. Every process downloads for itself then, and
@@ -326,7 +326,8 @@ class _Received:
         self.start, self.size, self.began = start, size, time.monotonic()
         total = "" if size is None else f" ({size / MIB:.1f} MiB)"
         rest = f", going on at {start / MIB:.1f} MiB" if start else ""
-        print(f"Downloading {name}{total}{rest}", file=sys.stderr)
+        # `repr`, as a name may hold what a terminal obeys.
+        print(f"Downloading {repr(name)[1:-1]}{total}{rest}", file=sys.stderr)
         self.progress: Any = None
         if sys.stderr is not None and sys.stderr.isatty():
             # Here, so that the rest of the module needs the standard library alone.

@@ -251,12 +251,14 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
             check=lambda path: check_released_file(path, released),
         )
     except DownloadError as error:
-        error.add_note(
-            "The environment variable KERAS_VIT_WEIGHTS_URL names a mirror, KERAS_VIT_CACHE "
-            "another folder. The names of all AugReg files are in "
-            + url_of(ROOT, "augreg/index.csv")
-        )
-        raise
+        raise DownloadError(
+            f"{error}\nThere are three ways out:\n"
+            "  a path: bring the file by other means and say where it is, weights='FILE.npz' "
+            "(--weights FILE.npz)\n"
+            f"  the cache folder: name it {str(target)!r}; KERAS_VIT_CACHE is another folder\n"
+            "  a mirror: set KERAS_VIT_WEIGHTS_URL to https://HOST/ or file:///FOLDER/\n"
+            f"All AugReg files are listed in {url_of(ROOT, 'augreg/index.csv')}"
+        ) from None
 
 
 def download_weights(

@@ -33,6 +33,7 @@ from keras_vit.layers.initializers import weights_follow
 from keras_vit.layers.position_embedding import resample_position_embedding
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair
+from keras_vit.utils.text import say
 
 
 def from_checkpoint(
@@ -121,7 +122,7 @@ def from_checkpoint(
 
 def _say(line: str) -> None:
     if line and keras.config.is_interactive_logging_enabled():
-        print(line)
+        say(line)
 
 
 def _left_out_line(checkpoint: Checkpoint) -> str:

@@ -12,6 +12,7 @@ import keras
 from keras_vit.cli.arguments import Parser, called_as
 from keras_vit.cli.run_command import run_command
 from keras_vit.utils.checks import check_choice
+from keras_vit.utils.text import say
 from keras_vit.version import __version__
 
 # Command -> what it does, the first line of its module in `commands`. A module has a docstring with
@@ -45,10 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(name: str = "--help", *arguments: str) -> int:
     if name in ("--help", "-h"):
-        print(_help())
+        say(_help())
         return 0
     if name == "--version":
-        print(_versions())
+        say(_versions())
         return 0
     check_choice("command", name, (*COMMANDS, "--help", "--version"))
     command = importlib.import_module(f"keras_vit.cli.commands.{name.replace('-', '_')}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from keras_vit.utils.tables import Page
+from keras_vit.utils.text import say
 
 
 def verbosity() -> int:
@@ -19,9 +20,9 @@ def show(*pages: Page) -> None:
     console = Console(highlight=False)
     for i, page in enumerate(pages):
         if i > 0:
-            print()
+            say("")
         for block in page.blocks:
             if isinstance(block, str) or not console.is_terminal:
-                print(block)
+                say(block)
             else:
                 console.print(block)

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_vit.training.run_checkpoints import EXIT_PREEMPTED, PreemptedError
+from keras_vit.utils.text import say
 
 
 def run_command(main: Callable[[], int]) -> int:
@@ -26,15 +27,15 @@ def run_command(main: Callable[[], int]) -> int:
         try:
             return main()
         except (ValueError, ImportError, OSError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}", file=sys.stderr)
             return 2
         except PreemptedError as error:
-            print(error, file=sys.stderr)
+            say(error, file=sys.stderr)
             return EXIT_PREEMPTED
         except KeyboardInterrupt:
-            print("interrupted", file=sys.stderr)
+            say("interrupted", file=sys.stderr)
             return 130
 
 
 def _print_warning(message: Any, category: Any, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}", file=sys.stderr)

@@ -11,6 +11,7 @@ from keras_vit.cli.output import verbosity
 from keras_vit.runs import Settings, run
 from keras_vit.runs.dry_run import describe
 from keras_vit.training.fine_tuning import TRAIN_IMAGES_TO_EVALUATE
+from keras_vit.utils.text import printable, say
 
 
 def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
@@ -32,6 +33,8 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
                default="(none)")  # fmt: skip
     parser.add("--least-crop", "data", "share of an image's area that a random crop has at least",
                "SHARE", float, default="(the papers' .05; digits .8)")  # fmt: skip
+    parser.add("--compare-contents", "data", "when a run goes on, compare every byte of the data "
+               "and not names and sizes alone")  # fmt: skip
     parser.shared("--resize", "--on-error", resize="(squash)", on_error="(raise)")
     parser.add("--recipe", "training", "vit-pretrain, augreg, vit-finetune, bit-hyperrule or none",
                "NAME", or_none, default=recipe)  # fmt: skip
@@ -71,12 +74,12 @@ def run_training(given: dict[str, Any], settings_for: Callable[..., Settings]) -
     dry = given.pop("dry_run", False)
     settings = settings_for(**given)
     if dry:
-        print(describe(settings))
+        say(describe(settings))
         return 0
     folder = Path(out) if out else Path("runs") / Path(settings.data).resolve().name
     summary = run(settings, folder, overwrite=overwrite, verbose=verbosity())
     if folder.exists():  # else another process of this training is writing it
-        print("\n".join(report_lines(summary, folder)))
+        say("\n".join(report_lines(summary, folder)))
     return 0
 
 
@@ -91,7 +94,7 @@ def report_lines(summary: dict[str, Any], folder: Path) -> list[str]:
         lines.append(f"{what} accuracy {100 * accuracy:.1f} % ({seen})")
     return [
         *lines,
-        f"{summary['steps']:,} steps in {summary['seconds']:.0f} s. In {folder}:",
+        f"{summary['steps']:,} steps in {summary['seconds']:.0f} s. In {printable(folder)}:",
         "  " + "  ".join(sorted(path.name for path in folder.iterdir())),
-        f"Try it: {called_as('predict')} PHOTO --model {folder}",
+        f"Try it: {called_as('predict')} PHOTO --model {printable(folder)}",
     ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from keras_vit.data.image_data import ImageData
+from keras_vit.utils.text import printable
 
 # As TensorFlow says it, and as Python does inside a `tf.py_function`.
 _VANISHED = re.compile(
@@ -46,8 +47,8 @@ def data_errors(
             raise
         when, kept = reached()
         raise OSError(
-            f"A data file cannot be read any more{when}: {found[0]} ({found[1]}). Put it back as "
-            f"it was and run the same command again.{kept}"
+            f"A data file cannot be read any more{when}: {printable(found[0])} ({found[1]}). Put "
+            f"it back as it was and run the same command again.{kept}"
         ) from error
 
 

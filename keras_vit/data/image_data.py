@@ -35,6 +35,8 @@ class ImageData:
         make_training: What `training` calls.
         find_damage: Looks at all files anew and gives the first that cannot be read, and why, or
             `None`. For an error in the middle of a run.
+        fingerprint: What tells these data from others of the same name; it takes whether to look
+            at the contents too, or at names and sizes alone.
         train_in_order: The same as `train_as_validation`, in the order of the files; for what
             draws images by their place.
     """
@@ -53,6 +55,7 @@ class ImageData:
     one_hot: bool = False
     make_training: Callable[[int], tf.data.Dataset] | None = None
     find_damage: Callable[[], tuple[str, str] | None] | None = None
+    fingerprint: Callable[[bool], str] | None = None
     train_in_order: tf.data.Dataset | None = None
 
     @property

@@ -25,6 +25,7 @@ from PIL import Image
 
 from keras_vit.data.image_ops import fit_to_size, turn_upright
 from keras_vit.utils.progress import Progress
+from keras_vit.utils.text import printable
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -66,7 +67,7 @@ def find_images(folder: Path) -> list[Path]:
         endings = ", ".join(sorted({path.suffix.lower() for path in left_out}))
         warnings.warn(
             f"{len(left_out)} files in {folder} are left out, as {endings} files are not read. "
-            f"Convert them to JPEG. The first: {left_out[0].name}",
+            f"Convert them to JPEG. The first: {printable(left_out[0].name)}",
             stacklevel=2,
         )
     return [path for path in files if path.suffix.lower() in ENDINGS]
@@ -199,7 +200,7 @@ def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
 def photo_arrays(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tuple[Any, ...]:
     """Arrays `(path, orientation, by_pillow, label)`; what `read_photo` reads, and a label."""
     return (
-        [str(photo.path) for photo in photos],
+        [os.fsencode(photo.path) for photo in photos],  # a name need not be UTF-8
         np.array([photo.orientation for photo in photos], "int32"),
         np.array([photo.by_pillow for photo in photos], bool),
         np.array(labels if labels is not None else [0] * len(photos), "int32"),

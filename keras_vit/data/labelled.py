@@ -24,6 +24,7 @@ class LabelledImages:
         train: The elements to train on; `None` if only others were asked for.
         unreadable: Files left out because they cannot be read, relative to the folder.
         find_damage: As in `ImageData`.
+        fingerprint: As in `ImageData`.
         flip: Whether mirrored images show the same; not so for digits.
         crop_area: Least and largest share of a training image's area that still shows it.
     """
@@ -35,6 +36,7 @@ class LabelledImages:
     train: Source | None = None
     unreadable: tuple[str, ...] = ()
     find_damage: Callable[[], tuple[str, str] | None] | None = None
+    fingerprint: Callable[[bool], str] | None = None
     flip: bool = True
     crop_area: tuple[float, float] = (0.05, 1.0)
 
@@ -69,4 +71,5 @@ class LabelledImages:
             name=self.name,
             unreadable=self.unreadable,
             find_damage=self.find_damage,
+            fingerprint=self.fingerprint,
         )

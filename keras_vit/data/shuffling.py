@@ -57,7 +57,7 @@ def of_stream(dataset: tf.data.Dataset, count: int) -> Source:
     return Source(dataset, count, lambda seed: _shuffle(dataset, count, seed))
 
 
-def of_records(paths: Sequence[str], count: int) -> Source:
+def of_records(paths: Sequence[bytes], count: int) -> Source:
     """Serialized examples of TFRecord files, read side by side; an epoch shuffles the files too."""
     import tensorflow as tf
 

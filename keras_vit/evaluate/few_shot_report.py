@@ -34,6 +34,7 @@ from keras_vit.plots import charts
 from keras_vit.predict import load_classifier
 from keras_vit.utils.files import new_folder, write_csv, write_json
 from keras_vit.utils.tables import Page, Table
+from keras_vit.utils.text import say
 from keras_vit.version import __version__
 
 JSON_FILE, CSV_FILE, PICTURE_FILE = "few_shot.json", "few_shot.csv", "few_shot.png"
@@ -173,7 +174,7 @@ def _features(
         # The original goes back to whole levels before it crops, rounding down.
         return tf.floor(pixels[:, top : top + crop[0], left : left + crop[1]]), labels
 
-    print(f"features of {total} images to {split} on")
+    say(f"features of {total} images to {split} on")
     with data_errors(data):
         return extract_labelled_features(model, batches.map(cut), total=total)
 

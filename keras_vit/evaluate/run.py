@@ -13,6 +13,7 @@ from keras_vit.evaluate.evaluation_data import open_data
 from keras_vit.evaluate.report import Report
 from keras_vit.predict import load_classifier
 from keras_vit.utils.files import new_folder
+from keras_vit.utils.text import read_labels
 
 
 def run(
@@ -97,4 +98,4 @@ def _names(class_names: Sequence[str] | str | Path | None) -> Sequence[str] | No
             "`class_names` must be a file with a line for each output of the model. Received: "
             f"{str(class_names)!r}"
         )
-    return path.read_text("utf-8").splitlines()
+    return read_labels(path)

@@ -17,6 +17,7 @@ from keras_vit.models.flatten import flat
 from keras_vit.models.input_range import input_range as range_of
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
+from keras_vit.utils.text import printable
 
 # What makes scores of outputs.
 _SCORES = {"softmax": ops.softmax, "sigmoid": ops.sigmoid, "none": None}
@@ -241,13 +242,14 @@ def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...]:
     bad = [name for name in names if not isinstance(name, str) or not name or not _one_line(name)]
     if bad:
         raise ValueError(
-            f"`class_names` must be strings of one line, not empty. Received: {bad[0]!r}"
+            "`class_names` must be strings of one line, not empty, without control characters. "
+            f"Received: {bad[0]!r}"
         )
     return names
 
 
 def _one_line(name: str) -> bool:
-    return name.splitlines() == [name]
+    return name.splitlines() == [name] == [printable(name)]
 
 
 def check_backend() -> None:

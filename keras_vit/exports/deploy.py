@@ -13,6 +13,7 @@ from keras_vit.exports.formats import FORMATS, export
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.report import Measured, measure, size_picture
 from keras_vit.utils.checks import check_choice
+from keras_vit.utils.text import say
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,7 +141,7 @@ def deploy(
     wanted.picture.parent.mkdir(parents=True, exist_ok=True)
     measured = []
     for each, path in wanted.files:
-        print(f"writing {path}", flush=True)
+        say(f"writing {path}")
         options: dict[str, Any] = {"class_names": class_names, "overwrite": wanted.overwrite}
         if each.quantize is not None:
             options["quantize"] = each.quantize

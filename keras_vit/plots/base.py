@@ -6,12 +6,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from keras_vit.utils.files import replacing
+from keras_vit.utils.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT, WRONG = "#1a7f37", "#c62828"
 TRAINING, VALIDATION = "#8a8f98", "#1f6feb"
+
+
+def plain(name: str) -> str:
+    """A name as it is: for matplotlib, dollars begin a formula, and a line break is a new line."""
+    return printable(name).replace("$", r"\$")
 
 
 def require_matplotlib() -> None:

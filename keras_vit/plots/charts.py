@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.plots.base import RIGHT, TRAINING, VALIDATION, WRONG, new_figure
+from keras_vit.plots.base import RIGHT, TRAINING, VALIDATION, WRONG, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -165,7 +165,7 @@ def score_bars(
     colours = dict(zip(groups, (NATURAL, RIGHT, VALIDATION), strict=False))
     count = sum(map(len, groups.values()))
     figure = new_figure(max(6.5, 0.42 * (count + len(means)) + 2.5), 4)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=(max(count, 2), len(means)))
     names = [name for tasks in groups.values() for name, _ in tasks]
     start = 0
@@ -223,7 +223,7 @@ def few_shot_curve(
     figure = new_figure(7, 4.4)
     axes = figure.subplots()
     if title:
-        axes.set_title(title, fontsize=10)
+        axes.set_title(plain(title), fontsize=10)
     for (name, level), colour, style in zip(
         references.items(), (RIGHT, WRONG), ("--", ":"), strict=True
     ):

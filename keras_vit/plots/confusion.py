@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.plots.base import RIGHT, WRONG, new_figure
+from keras_vit.plots.base import RIGHT, WRONG, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -45,7 +45,7 @@ def confusion_figure(
         figure = _matrix([_short(name) for name in names], counts)
     else:
         figure = _lists(names, counts, intervals, mistakes)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(plain(title), fontsize=11)
     return figure
 
 
@@ -126,4 +126,4 @@ def _rows(axes: Any, texts: list[str]) -> None:
 
 def _short(name: str) -> str:
     name = name.replace("_", " ")
-    return name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…"
+    return plain(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")

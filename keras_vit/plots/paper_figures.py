@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.plots.base import VALIDATION, new_figure
+from keras_vit.plots.base import VALIDATION, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -133,14 +133,14 @@ def attention_over_photos(
         for axes in panels:
             axes.set_axis_off()
         if len(names):
-            example.suptitle(names[i], fontsize=8.5)
+            example.suptitle(plain(names[i]), fontsize=8.5)
     return figure
 
 
 def _titled(width: float, height: float, title: str) -> Figure:
     figure = new_figure(width, height)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     return figure
 
 

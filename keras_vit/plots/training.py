@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.plots.base import RIGHT, TRAINING, VALIDATION, WRONG, new_figure
+from keras_vit.plots.base import RIGHT, TRAINING, VALIDATION, WRONG, new_figure, plain
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
     """
     figure = new_figure(9, 3.6)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     panels = (("loss", 1, "upper right"), ("accuracy", 100, "lower right"))
     for axes, (name, scale, place) in zip(figure.subplots(1, 2), panels, strict=True):
         for key, label, colour in (
@@ -81,7 +81,7 @@ def predictions_grid(
     per_example = 1 if masks is None else 2
     figure = new_figure(1.75 * per_example * columns + 0.4, 2.3 * rows + 0.5)
     if title:
-        figure.suptitle(title, fontsize=11)
+        figure.suptitle(plain(title), fontsize=11)
     # One pair of panels per example, close together, and some room between examples.
     examples = figure.subfigures(rows, columns, squeeze=False).ravel()
     for i, (example, image, probability, label) in enumerate(
@@ -95,9 +95,9 @@ def predictions_grid(
         for axes in panels:
             axes.set_axis_off()
         best = int(np.argmax(probability))
-        said = f"{class_names[best]} ({100 * probability[best]:.0f} %)"
+        said = f"{plain(class_names[best])} ({100 * probability[best]:.0f} %)"
         # Two lines either way, so that the panels of a row have one size.
-        true = f"true: {class_names[label]} ({100 * probability[label]:.0f} %)"
+        true = f"true: {plain(class_names[int(label)])} ({100 * probability[label]:.0f} %)"
         right = best == label
         text = f"{said}\n{' ' if right else true}"
         example.suptitle(text, fontsize=9.5, color=RIGHT if right else WRONG)

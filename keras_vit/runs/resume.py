@@ -11,8 +11,19 @@ from typing import Any
 
 from keras_vit.predict import SUMMARY_FILE
 from keras_vit.training.run_checkpoints import Checkpoints, check_same_run
-from keras_vit.utils.files import set_aside
+from keras_vit.utils.checks import check_kinds
+from keras_vit.utils.files import is_there, read_json, set_aside
 
+# What is used of a summary, and of what a checkpoint says of its run.
+_SUMMARY = {
+    "train_accuracy": float,
+    "validation_accuracy": float,
+    "steps": int,
+    "seconds": float,
+    "data": {"train_images": int, "validation_images": int},
+    "settings": dict,
+}
+_KINDS = {"run": {"settings": dict}, "note": {"run": str, "replaces": bool}}
 # What may be another when a run is taken up: it changes nothing in the result.
 _FREE = ("save_every", "tensorboard")
 
@@ -45,28 +56,32 @@ def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
         overwrite: Whether to begin anew, whatever there is; checkpoints are set aside.
 
     Raises:
-        ValueError: If there is another run of that name, complete or not.
+        ValueError: If there is another run of that name, complete or not, or what is there is
+            damaged.
     """
     folder = out.with_name(f"{out.name}.training")
     compared = json.loads(json.dumps({k: v for k, v in settings.items() if k not in _FREE}))
     if overwrite:
-        if folder.exists():
+        if is_there(folder):
             set_aside(folder)
         return Begun(folder, compared, uuid.uuid4().hex, True)
     summary = _summary_of(out)
-    found = summary.get("settings", {}) if summary else {}
-    facts = Checkpoints(folder).facts()
+    found = summary["settings"] if summary else {}
+    checkpoints = Checkpoints(folder)
+    facts = checkpoints.facts()
     if facts is not None:
+        check_kinds(f"the newest checkpoint in {str(folder)!r}", facts, _KINDS)
         note = facts["note"]
         if summary is not None and found.get("run") == note["run"]:
             # It was killed after the last of all steps but one: the checkpoints are to go.
             remove(folder)
         else:
-            check_same_run(compared, facts["run"]["settings"], folder)
-            if out.exists() and not note["replaces"]:
+            free = ("learning_rate",) if checkpoints.divergences() else ()
+            check_same_run(compared, facts["run"]["settings"], folder, free)
+            if is_there(out) and not note["replaces"]:
                 _refuse(out)
             return Begun(folder, compared, note["run"], note["replaces"])
-    if out.exists():
+    if is_there(out):
         if summary is None or any(
             found.get(key, value) != value for key, value in compared.items()
         ):
@@ -77,8 +92,8 @@ def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
 
 def _summary_of(out: Path) -> dict[str, Any] | None:
     try:
-        return json.loads((out / SUMMARY_FILE).read_text("utf-8"))
-    except (OSError, ValueError):
+        return read_json(out / SUMMARY_FILE, _SUMMARY)
+    except ValueError:
         return None
 
 

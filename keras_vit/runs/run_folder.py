@@ -18,10 +18,32 @@ from keras_vit.layers import PositionEmbedding
 from keras_vit.predict import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
 from keras_vit.training import TrainingResult
 from keras_vit.utils.files import write_json
+from keras_vit.utils.text import labels_text
 from keras_vit.version import __version__
 
 CURVES_FILE, PREDICTIONS_FILE = "curves.png", "predictions.png"
 EXAMPLES = 12
+README_FILE = "README.txt"
+README = f"""\
+A model for photos, trained with keras_vit {__version__}.
+
+In Python:
+
+    import keras
+    import keras_vit  # first: it says to Keras what the layers of the model are
+
+    model = keras.models.load_model("{MODEL_FILE}")
+    probabilities = model.predict(photos)  # [B, rows, columns, 3], pixels in [0, 255]
+
+Without `import keras_vit` Keras stops with "Could not locate class 'PatchEmbed'", or another of its
+layers. From a shell, with the name of this folder:
+
+    keras-vit predict photo.jpg --model FOLDER
+
+{LABELS_FILE} has the names of the classes, a line for each output of the model. Where a name has a
+line break or another character that cannot be seen, that stands there as its code: \\u000a
+{SUMMARY_FILE} says what the model was trained on, how, and how often it is right.
+"""
 
 
 def write(
@@ -47,7 +69,8 @@ def write(
     plain = type(model).from_config(model.get_config())
     plain.set_weights(model.get_weights())
     plain.save(folder / MODEL_FILE)
-    (folder / LABELS_FILE).write_text("".join(f"{name}\n" for name in data.class_names), "utf-8")
+    (folder / LABELS_FILE).write_text(labels_text(data.class_names), "utf-8")
+    (folder / README_FILE).write_text(README, "utf-8")
     summary = summarise(model, data, result, settings)
     write_json(folder / SUMMARY_FILE, summary)
 

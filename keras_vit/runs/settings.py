@@ -47,6 +47,8 @@ class Settings:
             what there is.
         devices: As for `keras_vit.distribution.strategy`.
         save_every: Batches between checkpoints.
+        compare_contents: Whether a run that is taken up is refused where a byte of its data has
+            changed; else where a file's name or size has.
         tensorboard: Whether to write logs for TensorBoard.
     """
 
@@ -71,6 +73,7 @@ class Settings:
     strategy: str = "auto"
     devices: int | tuple[str, ...] | None = None
     save_every: int = 500
+    compare_contents: bool = False
     tensorboard: bool = False
 
     @property

@@ -139,6 +139,7 @@ def _completed(
         every = -(-every // engine.batches_per_call)
     facts = {
         "data": data.name,
+        "data_files": data.fingerprint and data.fingerprint(checkpoints.contents),
         "class_names": data.class_names,
         "train_images": data.num_train,
         "validation_images": data.num_validation,
@@ -152,7 +153,7 @@ def _completed(
     }
     # As they are when they have been written and read: tuples become lists.
     facts, note = json.loads(json.dumps([facts, checkpoints.note]))
-    return Checkpointing(Path(checkpoints.folder), every, facts, note)
+    return Checkpointing(Path(checkpoints.folder), every, facts, note, checkpoints.contents)
 
 
 def _check_fit(model: keras.Model, data: ImageData) -> None:

@@ -44,12 +44,15 @@ class Checkpointing:
         facts: What the checkpoints say besides, for JSON; they are refused by a run where it is
             something else.
         note: The same, but not compared.
+        contents: Whether the data must be the same to the byte when a run is taken up; else their
+            names and sizes are compared.
     """
 
     folder: str | Path
     every: int | None = None
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
     note: dict[str, Any] = dataclasses.field(default_factory=dict)
+    contents: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,7 +139,7 @@ class _Run:
         plan, model = self.plan, self.model
         self._resume()
         model.stop_training = False
-        with self._sigterm_asks(), self.progress:
+        with self._sigterm_asks(), self.progress, self._divergence_is_noted():
             self.callbacks.on_train_begin()
             while self.step < plan.batches and not model.stop_training:
                 if self._evaluation_is_due():
@@ -154,13 +157,20 @@ class _Run:
     def _resume(self) -> None:
         with self.engine.hardware.scope():
             facts = None if self.checkpoints is None else self.checkpoints.restore(self.model)
-        if facts is None or self.keep is None:
+        if facts is None or self.keep is None or self.checkpoints is None:
             return
-        check_same_run(self.keep.facts, facts["run"], self.keep.folder)
-        self.step = self.saved = int(facts["step"])
+        rate = self.checkpoints.lower_rate(self.keep.facts, facts["run"])
+        free = () if rate is None else ("learning_rate",)
+        check_same_run(self.keep.facts, facts["run"], self.keep.folder, free)
+        if not 0 <= facts["step"] <= self.plan.batches:
+            raise ValueError(
+                f"The checkpoint of step {facts['step']} in {self.keep.folder} is none of a run of "
+                f"{self.plan.batches} steps"
+            )
+        self.step = self.saved = facts["step"]
         self.rows, self.sums = facts["rows"], facts["sums"]
         self.earlier_seconds = facts["seconds"]
-        self.progress.resumed(self.step)
+        self.progress.resumed(self.step, "" if rate is None else f" at the learning rate {rate:g}")
 
     def _evaluation_is_due(self) -> bool:
         return bool(self.sums) and self.step % self.plan.evaluate_every == 0
@@ -202,14 +212,14 @@ class _Run:
             rate = learning_rate_at(self.model.optimizer, self.step)
             raise DivergedError(
                 f"The loss became {loss} at step {self.step + 1}: the training diverged. Try a "
-                f"lower learning rate.{self._kept()} Received: learning_rate={rate:.3g} at that "
-                "step"
+                f"lower learning rate.{self._kept(' A lower one goes on from there.')} Received: "
+                f"learning_rate={rate:.3g} at that step"
             )
 
-    def _kept(self) -> str:
+    def _kept(self, more: str = "") -> str:
         if self.checkpoints is None or self.saved < 0:
             return ""
-        return f" The checkpoint of step {self.saved} is in {self.checkpoints.folder}."
+        return f" The checkpoint of step {self.saved} is in {self.checkpoints.folder}.{more}"
 
     def _save(self) -> None:
         """Writes a checkpoint, if there is a folder; ends the run if it was asked to."""
@@ -257,6 +267,15 @@ class _Run:
 
     def _seconds(self) -> float:
         return self.earlier_seconds + time.perf_counter() - self.start
+
+    @contextlib.contextmanager
+    def _divergence_is_noted(self) -> Iterator[None]:
+        try:
+            yield
+        except DivergedError:
+            if self.checkpoints is not None and self.keep is not None and self.engine.writes:
+                self.checkpoints.note_divergence(self.step, self.keep.facts["learning_rate"])
+            raise
 
     @contextlib.contextmanager
     def _sigterm_asks(self) -> Iterator[None]:

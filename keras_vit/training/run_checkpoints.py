@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -24,27 +26,52 @@ import ml_dtypes
 import numpy as np
 
 from keras_vit.checkpoints.files.npz import NpzReader
-from keras_vit.utils.checks import check_counts
-from keras_vit.utils.files import replacing
+from keras_vit.utils.checks import check_counts, check_kinds
+from keras_vit.utils.files import (
+    MOST_BYTES,
+    is_there,
+    parsed_json,
+    read_json,
+    replacing,
+    write_json,
+)
 
 
-def check_same_run(wanted: dict[str, Any], found: dict[str, Any], folder: Any) -> None:
+def check_same_run(
+    wanted: dict[str, Any], found: dict[str, Any], folder: Any, free: Collection[str] = ()
+) -> None:
     """Refuses to go on with the checkpoints of a run that was another.
+
+    Args:
+        wanted: What this run is.
+        found: What the other was.
+        folder: Where it is.
+        free: What may differ.
 
     Raises:
         ValueError: It names what differs.
     """
+    here, there = _flat(wanted), _flat(found)
     differing = [
-        f"{name}: {found.get(name)!r} there, {wanted.get(name)!r} here"
-        for name in sorted(wanted.keys() | found.keys())
-        if wanted.get(name) != found.get(name)
+        f"{name}: {there.get(name)!r} there, {here.get(name)!r} here"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name) and name.rpartition(".")[2] not in free
     ]
     if differing:
         raise ValueError(
-            f"{folder} holds an unfinished run with other settings ({'; '.join(differing)}). "
-            "Repeat its command to go on with it; or choose another name, or start anew with "
-            "--overwrite (overwrite=True)"
+            f"{folder} holds an unfinished run with other settings or data "
+            f"({'; '.join(differing)}). Repeat its command on its data to go on with it; or choose "
+            "another name, or start anew with --overwrite (overwrite=True)"
         )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Without dictionaries inside: `settings.batch_size`."""
+    flat = {}
+    for key, value in content.items():
+        inside = isinstance(value, dict) and value
+        flat |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return flat
 
 
 # For a process that was asked to end (SIGTERM), has saved its state and wants to be started again:
@@ -53,6 +80,17 @@ EXIT_PREEMPTED = 75
 _FACTS = "facts"
 _FORMAT = 1
 _PARTIAL = "writing.partial"
+_DIVERGED = "diverged.json"
+# What the facts hold besides what the caller adds.
+_KINDS = {
+    "step": int,
+    "bfloat16": [str],
+    "run": dict,
+    "note": dict,
+    "rows": [{str: Real}],
+    "sums": {str: Real},
+    "seconds": float,
+}
 _NAME = re.compile(r"step-(\d{8,})\.npz")
 
 
@@ -78,11 +116,20 @@ class Checkpoints:
         self.keep = keep
 
     def paths(self) -> list[Path]:
-        """The checkpoints that there are, the newest first."""
+        """The checkpoints that there are, the newest first.
+
+        Raises:
+            ValueError: If the folder is none, or cannot be read.
+        """
         try:
             found = [path for path in self.folder.iterdir() if _NAME.fullmatch(path.name)]
-        except FileNotFoundError:
-            return []
+        except OSError as error:
+            if not is_there(self.folder):
+                return []
+            raise ValueError(
+                f"Cannot read the folder of checkpoints {str(self.folder)!r}: {error.strerror}. "
+                "Remove it, or choose another name"
+            ) from error
         return sorted(found, key=_step_of, reverse=True)
 
     def save(self, step: int, model: keras.Model, facts: dict[str, Any]) -> Path:
@@ -116,6 +163,31 @@ class Checkpoints:
             with contextlib.suppress(OSError):  # it stays; that is no reason to end a training
                 older.unlink(missing_ok=True)
         return path
+
+    def note_divergence(self, step: int, learning_rate: float) -> None:
+        """Notes that the run came to NaN, so that it may go on at a lower learning rate."""
+        if self.paths():
+            noted = [*self.divergences(), {"step": step, "learning_rate": learning_rate}]
+            write_json(self.folder / _DIVERGED, {"divergences": noted})
+
+    def divergences(self) -> list[dict[str, Any]]:
+        """Where the run came to NaN so far: `step`, and the highest `learning_rate` it had.
+
+        Raises:
+            ValueError: If the note of them is damaged.
+        """
+        path = self.folder / _DIVERGED
+        if not is_there(path):
+            return []
+        kinds = {"divergences": [{"step": int, "learning_rate": float}]}
+        return read_json(path, kinds)["divergences"]
+
+    def lower_rate(self, wanted: dict[str, Any], found: dict[str, Any]) -> float | None:
+        """The learning rate at which a run goes on that diverged at the higher one it had."""
+        rate: Any = wanted.get("learning_rate")
+        before: Any = found.get("learning_rate")
+        known = isinstance(rate, float | int) and isinstance(before, float | int)
+        return rate if known and rate < before and self.divergences() else None
 
     def facts(self) -> dict[str, Any] | None:
         """The facts of the newest checkpoint whose facts can be read, `None` if there is none.
@@ -155,7 +227,7 @@ class Checkpoints:
                 return read(path)
             except _OtherModelError as error:
                 raise ValueError(str(error)) from error
-            except (ValueError, OSError, KeyError) as error:
+            except (ValueError, OSError) as error:
                 errors.append(str(error))
                 warnings.warn(
                     f"The checkpoint {path} is damaged; the one before it is taken. ({error})",
@@ -217,12 +289,18 @@ def _add(archive: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
 
 def _read_facts(path: Path) -> dict[str, Any]:
     with NpzReader(path) as reader:
-        facts = json.loads(reader[_FACTS].tobytes())
-    if facts.get("format") != _FORMAT:
+        if math.prod(reader.shapes.get(_FACTS, (MOST_BYTES,))) >= MOST_BYTES:
+            raise ValueError(f"{str(path)!r} has no facts of a run")
+        where = f"the facts in {str(path)!r}"
+        facts = parsed_json(reader[_FACTS].tobytes(), {"format": int}, where)
+    if facts["format"] != _FORMAT:
         raise ValueError(
-            f"{path} has the format {facts.get('format')!r}, this version of keras_vit reads "
-            f"{_FORMAT}"
+            f"{path} has the format {facts['format']!r}, this version of keras_vit reads {_FORMAT}"
         )
+    check_kinds(where, facts, _KINDS)
+    kinds_of_rows = {tuple(row) for row in facts["rows"]}
+    if facts["step"] != _step_of(path) or len(kinds_of_rows) > 1:
+        raise ValueError(f"{where} do not fit each other")
     return facts
 
 
@@ -244,6 +322,13 @@ def _assign(path: Path, model: keras.Model, facts: dict[str, Any]) -> None:
                     f"the shape {reader.shapes[name]} there and {tuple(variable.shape)} here"
                 )
         half = set(facts["bfloat16"])
+        for name, variable in variables.items():
+            wanted = "uint16" if name in half else keras.backend.standardize_dtype(variable.dtype)
+            if str(reader.dtypes[name]) != wanted:
+                raise _OtherModelError(
+                    f"The checkpoint {path} is of another model: {name} ({variable.path}) is "
+                    f"{reader.dtypes[name]} there and {wanted} here"
+                )
         for name, variable in variables.items():
             array = reader[name]
             variable.assign(array.view(ml_dtypes.bfloat16) if name in half else array)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
+import reprlib
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
@@ -132,3 +134,48 @@ def check_class_names(names: Sequence[str], classes: int) -> list[str]:
             f"model. Received: {len(names)} names"
         )
     return [str(name) for name in names]
+
+
+# How people call what JSON holds.
+_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    bool: "true or false",
+    int: "an integer",
+    float: "a finite number",
+    Real: "a number",
+}
+
+
+def check_kinds(where: str, content: Any, kinds: Any) -> None:
+    """Checks what was read from a JSON file.
+
+        check_kinds("summary.json", content, {"steps": int, "data": {"resize": str}})
+
+    Args:
+        where: What the content is called in a message.
+        content: What was read.
+        kinds: `float` for a finite number, `Real` for any, `int`, `str`, `bool`, `list`, `dict`; a
+            dictionary for an object with at least these entries; `{str: kind}` and `[kind]` for an
+            object and a list that hold nothing else.
+
+    Raises:
+        ValueError: If something is missing or of another kind.
+    """
+    kind: Any = type(kinds) if isinstance(kinds, (dict, list)) else kinds
+    is_number = kind in (int, float)
+    fits = isinstance(content, Real if kind is float else kind)
+    # In JSON there is NaN; in Python a bool is an int.
+    if not fits or (is_number and (isinstance(content, bool) or not abs(content) < math.inf)):
+        raise ValueError(f"{where} must be {_KINDS[kind]}. Received: {reprlib.repr(content)}")
+    inside: dict[Any, Any] = {}
+    if isinstance(kinds, list):
+        inside = dict.fromkeys(range(len(content)), kinds[0])
+    elif isinstance(kinds, dict):
+        inside = dict.fromkeys(content, kinds[str]) if str in kinds else kinds
+        missing = [key for key in inside if key not in content]
+        if missing:
+            raise ValueError(f"{where} must have {missing[0]!r}. Received: {reprlib.repr(content)}")
+    for key, of_key in inside.items():
+        check_kinds(f"{key!r} in {where}", content[key], of_key)

@@ -16,6 +16,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_vit.utils.checks import check_kinds
+
+MOST_BYTES = 2**24  # of a text that is read at once
+
 
 @contextlib.contextmanager
 def replacing(path: Path, place: Path | None = None, sync: bool = False) -> Iterator[Path]:
@@ -66,7 +70,7 @@ def new_folder(
         ValueError: If `path` exists and `overwrite` is false, or it is no place for a folder.
     """
     path = Path(path)
-    if path.exists() and not overwrite:
+    if is_there(path) and not overwrite:
         raise ValueError(
             f"{path} exists already. Choose another name, or pass overwrite=True (--overwrite): "
             f"it is then kept as {_free_name(path, 'old').name}"
@@ -84,7 +88,7 @@ def new_folder(
             if place is None and any(folder.iterdir()):
                 folder.rename(_free_name(path, "unfinished"))
             raise
-        if path.exists():
+        if is_there(path):
             _exchange(folder, path)
         else:
             folder.rename(path)
@@ -143,7 +147,7 @@ def set_aside(path: Path) -> Path:
 def _free_name(path: Path, ending: str) -> Path:
     """`path.ending`, or with a number the first that is free."""
     candidate, number = path.with_name(f"{path.name}.{ending}"), 1
-    while candidate.exists():
+    while is_there(candidate):
         number += 1
         candidate = path.with_name(f"{path.name}.{ending}-{number}")
     return candidate
@@ -153,13 +157,67 @@ def write_json(path: Path, content: Any) -> None:
     """Writes what JSON can hold, indented, in place of a file that is there."""
     text = json.dumps(content, indent=1, ensure_ascii=False)
     with replacing(path) as temporary:
-        temporary.write_text(text + "\n", "utf-8")
+        # A name that is no UTF-8 has surrogates; their codes are what JSON writes for them.
+        temporary.write_text(text + "\n", "utf-8", "backslashreplace")
 
 
 def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Writes a table, its heads in the first row, in place of a file that is there."""
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        replacing(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
+    ):
         csv.writer(file).writerows(rows)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is anything of that name, a link that leads nowhere too."""
+    return os.path.lexists(path)
+
+
+def read_text(path: Path) -> str:
+    """The text of a small file that anybody may have written.
+
+    Raises:
+        ValueError: If it is no file, is larger than 16 MiB, is no UTF-8 or cannot be read.
+    """
+    try:
+        if not path.is_file():
+            raise ValueError("it is no file" if is_there(path) else "there is no such file")
+        size = path.stat().st_size
+        if size > MOST_BYTES:
+            raise ValueError(f"it has {size:,} bytes, more than {MOST_BYTES:,}")
+        return path.read_bytes().decode("utf-8")
+    except UnicodeError:
+        what = "it is no UTF-8"
+    except (OSError, ValueError) as error:
+        what = getattr(error, "strerror", None) or error
+    raise ValueError(f"Cannot read {str(path)!r}: {what}")
+
+
+def read_json(path: Path, kinds: dict[str, Any]) -> dict[str, Any]:
+    """The object in a JSON file that anybody may have written.
+
+    Args:
+        path: The file.
+        kinds: What must be in it, as for `check_kinds`; there may be more.
+
+    Raises:
+        ValueError: As in `read_text`, or if it is no such object.
+    """
+    return parsed_json(read_text(path), kinds, repr(str(path)))
+
+
+def parsed_json(text: str | bytes, kinds: dict[str, Any], where: str) -> dict[str, Any]:
+    """As `read_json`, of a text that stands in `where`."""
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"Cannot read {where}: its JSON is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(f"Cannot read {where}: it is no JSON ({error})") from None
+    check_kinds(where, content, kinds)
+    return content
 
 
 def check_writable(folder: Path) -> None:

@@ -7,6 +7,7 @@ import time
 from typing import IO, Any
 
 from keras_vit.utils.numbers import readable
+from keras_vit.utils.text import printable
 
 # How often the line is written anew, and over how long the speed is taken.
 SECONDS_BETWEEN_LINES = 0.2
@@ -49,10 +50,10 @@ class Progress:
     def __exit__(self, *_: Any) -> None:
         self.end()
 
-    def resumed(self, step: int) -> None:
-        """The run goes on from a step."""
+    def resumed(self, step: int, how: str = "") -> None:
+        """The run goes on from a step; `how` says what is other than before."""
         if self.verbose:
-            self._print(f"goes on from step {step} of {self.batches}")
+            self._print(f"goes on from step {step} of {self.batches}{how}")
 
     def show(self, step: int, logs: dict[str, Any] | None = None) -> None:
         """After a batch."""
@@ -95,10 +96,11 @@ class Progress:
             self.bar = Bar(*columns, console=self.console, auto_refresh=False, transient=True)
             self.bar.start()
             self.bar.add_task("", total=self.batches, facts="")
-        self.bar.update(0, description=self._count(step), completed=step, facts=facts, refresh=True)
+        said = {"description": self._count(step), "facts": printable(facts)}
+        self.bar.update(0, completed=step, refresh=True, **said)
 
     def _print(self, text: str) -> None:
-        self.console.print(text, soft_wrap=True)
+        self.console.print(printable(text), soft_wrap=True)
 
     def _count(self, step: int) -> str:
         return f"{self.unit} {step:,}" + ("" if self.batches is None else f"/{self.batches:,}")

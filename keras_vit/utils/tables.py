@@ -7,6 +7,8 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from keras_vit.utils.text import printable
+
 SHORT = 24  # characters of a cell that is not broken into lines
 
 
@@ -59,7 +61,7 @@ class Table:
             )
         for row in self.rows:
             # Not plain strings: in these, rich takes brackets for markup.
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
 

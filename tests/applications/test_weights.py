@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import socket
+import traceback
+import urllib.error
 from pathlib import Path
 
 import numpy as np
 import pytest
+from support.colour_photos import write_photos
 from support.local_server import LocalServer
 
+import keras_vit
 from keras_vit.applications import download as download_module
 from keras_vit.applications import download_weights
 from keras_vit.applications.download import DownloadError
 from keras_vit.applications.manifest import manifest
 from keras_vit.applications.released_files import ReleasedFile
 from keras_vit.applications.weights import cache_folder, fetch, find
+from keras_vit.cli.main import main
 from keras_vit.models import VARIANTS, BiTConfig, MixerConfig, ViTConfig
 
 B16 = "B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0"
@@ -135,7 +141,46 @@ def test_fetch_says_how_to_go_on_without_a_server(tiny, mirror):
     mirror.files.clear()
     with pytest.raises(DownloadError, match="404") as error:
         fetch(tiny[0])
-    assert "KERAS_VIT_WEIGHTS_URL" in error.value.__notes__[-1]
+    assert "KERAS_VIT_WEIGHTS_URL" in str(error.value)
+
+
+@pytest.fixture
+def no_network(monkeypatch, tmp_path):
+    def unreachable(*args, **options):
+        raise urllib.error.URLError(socket.gaierror(-2, "Name or service not known"))
+
+    monkeypatch.setattr(download_module.urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(download_module, "WAITS", ())
+    monkeypatch.setenv("KERAS_VIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.delenv("KERAS_VIT_WEIGHTS_URL", raising=False)
+
+
+def assert_says_what_to_do(text: str, path: str) -> None:
+    assert len(text.splitlines()) <= 8
+    assert "perhaps there is no network" in text and "Name or service not known" in text
+    for way in ("a path: ", "the cache folder: ", path, "a mirror: set KERAS_VIT_WEIGHTS_URL"):
+        assert way in text
+
+
+@pytest.mark.parametrize("variant", ["ViT_Ti16", "R50_ViT_B16", "BiT_R50x1", "Mixer_B16"])
+def test_without_a_network(no_network, tmp_path, variant):
+    """The message is all that Python shows: no error behind it, no error while handling one."""
+    with pytest.raises(DownloadError) as error:
+        getattr(keras_vit, variant)(weights="imagenet21k")
+    assert_says_what_to_do(str(error.value), str(tmp_path / "cache"))
+    shown = "".join(traceback.format_exception(error.value))
+    assert shown.count("Traceback") == 1
+
+
+def test_the_commands_without_a_network(no_network, tmp_path, capsys):
+    photos = write_photos(tmp_path / "photos", 1)
+    out = str(tmp_path / "out")
+    for arguments in (
+        ["predict", str(photos / "red" / "0.png"), "--model", "ViT_Ti16"],
+        ["visualize", "ViT_Ti16", "--photos", str(photos), "--out", out],
+    ):
+        assert main(arguments) == 2
+        assert_says_what_to_do(capsys.readouterr().err, str(tmp_path / "cache"))
 
 
 def test_download_weights(ti16_path: Path, tmp_path, monkeypatch):

@@ -31,7 +31,7 @@ def test_finetune_trains_and_says_where_to_look(tool, colour_photos, tmp_path, m
     assert "validation accuracy 100.0 % (6 images)" in out
     assert "40 steps in" in out
     assert f"Try it: python {ROOT / 'tools/predict.py'} PHOTO --model runs/colours\n" in out
-    assert "curves.png  labels.txt  log.csv  model.keras  predictions.png  summary.json" in out
+    assert "  README.txt  curves.png  labels.txt  log.csv  model.keras  predictions.png  " in out
     settings = json.loads((tmp_path / "runs/colours/summary.json").read_text("utf-8"))["settings"]
     assert settings["learning_rate"] == 0.004
     assert (settings["warmup_steps"], settings["batch_size"]) == (2, 8)

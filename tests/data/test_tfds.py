@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import traceback
+
 import pytest
 from support.tiny_pets import grey_levels, levels_of, tfds
 
@@ -76,3 +78,38 @@ def test_the_split_to_evaluate_on_is_said_or_clear(tmp_path):
     assert (some.count, some.name) == (5, "tiny_pets, train[:5]")
     assert len(list(some.dataset)) == 5
     assert open_data("tiny_grey_pets", 8, data_dir=tmp_path).count == 40
+
+
+def test_without_a_network(tmp_path, monkeypatch):
+    """A sentence and three ways out, with nothing behind it; an error of the disk stays."""
+    disk = OSError(28, "No space left on device")
+    reset, no_host = ConnectionResetError(104, "reset"), OSError("HTTPSConnectionPool: no\x1b host")
+    errors = iter([reset, reset, no_host, no_host, disk])
+
+    def fails(*_, **__):
+        raise next(errors)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fails)
+    for find in (from_tfds, open_data, from_tfds, open_data):
+        with pytest.raises(OSError, match="'tiny_pets', perhaps there is no network") as raised:
+            find("tiny_pets", 8, data_dir=tmp_path)
+        text = str(raised.value)
+        assert len(text.splitlines()) == 5 and "\x1b" not in text
+        assert "".join(traceback.format_exception(raised.value)).count("Traceback") == 1
+    with pytest.raises(OSError, match="No space") as raised:
+        from_tfds("tiny_pets", 8, data_dir=tmp_path)
+    assert raised.value is disk
+
+
+def test_the_files_are_compared_when_a_run_is_taken_up(tmp_path):
+    data = from_tfds("tiny_pets", 8, 4, data_dir=tmp_path)
+    assert data.fingerprint is not None
+    before = data.fingerprint(False), data.fingerprint(True)
+    again = from_tfds("tiny_pets", 8, 4, data_dir=tmp_path)
+    assert again.fingerprint is not None
+    assert (again.fingerprint(False), again.fingerprint(True)) == before
+    path = next(tmp_path.rglob("*train*.tfrecord*"))
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    assert again.fingerprint(False) == before[0] and again.fingerprint(True) != before[1]

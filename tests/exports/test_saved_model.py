@@ -325,6 +325,8 @@ def test_a_wrong_result_is_not_kept(model, tmp_path, monkeypatch):
     [
         ({"class_names": ["a"]}, "each of the 3 classes.*1 names"),
         ({"class_names": ["a", "b\nc", "d"]}, "one line"),
+        ({"class_names": ["a", "b\x1b", "d"]}, "control characters"),
+        ({"class_names": ["a", "b\udcff", "d"]}, "control characters"),
         ({"class_names": ["a", "", "d"]}, "not empty"),
         ({"top_k": 0}, "`top_k`"),
         ({"resize": "stretch"}, "`resize`"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
+import textwrap
 from pathlib import Path
 
 import keras
@@ -12,10 +14,13 @@ import numpy as np
 import pytest
 from PIL import Image
 from support.colour_photos import write_photos
+from support.interruptions import NOT_TRAINED
 
 import keras_vit
 from keras_vit import plots, recipes, runs
+from keras_vit.cli.main import main
 from keras_vit.data import from_folder
+from keras_vit.predict import load_classifier
 from keras_vit.runs import from_settings, run_folder, settings, training_run
 from keras_vit.training import TrainingResult
 
@@ -51,6 +56,7 @@ def finished(tmp_path_factory) -> tuple[Path, dict]:
 def test_run_folder_has_everything(finished):
     folder, summary = finished
     assert sorted(path.name for path in folder.iterdir()) == [
+        "README.txt",
         "curves.png",
         "labels.txt",
         "log.csv",
@@ -64,6 +70,48 @@ def test_run_folder_has_everything(finished):
         with Image.open(folder / name) as image:
             assert image.width > 500
             assert len(image.convert("RGB").resize((100, 100)).getcolors(10_000)) > 100
+
+
+def test_the_readme_in_the_folder_is_right(finished, monkeypatch):
+    """What it says about Python works as it stands there."""
+    folder, _ = finished
+    lines = (folder / "README.txt").read_text("utf-8").splitlines()
+    program = textwrap.dedent("\n".join(x for x in lines if x.startswith("    ") and "$" not in x))
+    assert "import keras_vit" in program.partition("load_model")[0]
+    program, shell = program.split("keras-vit ")
+    assert shell.startswith("predict photo.jpg --model FOLDER")
+    monkeypatch.chdir(folder)
+    names = {"photos": np.zeros((2, 16, 16, 3), "uint8")}
+    exec(program, names)
+    np.testing.assert_allclose(names["probabilities"].sum(axis=-1), 1, atol=1e-5)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs names of any bytes")
+def test_names_of_any_bytes(tmp_path, capsys, monkeypatch):
+    """Classes, photos and the run itself: learnt, written, read and printed."""
+    photos = write_photos(tmp_path / "photos", 2, classes=2)
+    names = [os.fsdecode(b"caf\xe9 $^$"), "two\nlines\x1b[31m"]
+    for old, new in zip(sorted(photos.iterdir()), names, strict=True):
+        (old / "0.png").rename(old / os.fsdecode(b"\xff\n\x1b.png"))
+        old.rename(photos / new)
+    out = tmp_path / os.fsdecode(b"run\xff\n\x1b")
+    settings = runs.settings_for(str(photos), model="small", image_size=16, steps=2, batch_size=2)
+    monkeypatch.setattr(training_run.training, "fine_tune", lambda *_, **__: NOT_TRAINED)
+    runs.run(settings, out, verbose=0)
+    assert set(load_classifier(out).class_names) == set(names)
+    assert runs.run(settings, out, verbose=0)["settings"]["steps"] == 2  # it is known as complete
+    photo = photos / names[1] / os.fsdecode(b"\xff\n\x1b.png")
+    csv = tmp_path / "predictions.csv"
+    assert main(["predict", str(photo), "--model", str(out), "--csv", str(csv)]) == 0
+    said = capsys.readouterr().out
+    assert len(said.splitlines()) == 3 and "\x1b" not in said
+    assert r"two\u000alines\u001b[31m" in said and r"\udcff\u000a\u001b.png" in said
+    assert csv.is_file()
+    report = ["--out", str(tmp_path / "report")]
+    assert main(["evaluate", str(photos), "--model", str(out), *report]) == 0
+    assert (tmp_path / "report" / "confusion.png").is_file()
+    said = capsys.readouterr()
+    assert "\x1b" not in said.out + said.err
 
 
 def test_summary_says_what_was_done(finished):

@@ -13,12 +13,14 @@ from pathlib import Path
 import keras
 import pytest
 from support.colour_photos import write_photos
-from support.interruptions import Killed, assert_same_weights, kill, steps_in
+from support.interruptions import NOT_TRAINED, Killed, assert_same_weights, kill, steps_in
 from support.paths import ROOT
 
 from keras_vit import runs
 from keras_vit.runs import training_run
-from keras_vit.training.run_checkpoints import Checkpoints
+from keras_vit.training.engine import ONE_DEVICE, compiled
+from keras_vit.training.run_checkpoints import Checkpoints, DivergedError
+from keras_vit.utils.locks import one_process
 
 
 @pytest.fixture
@@ -91,6 +93,40 @@ def test_overwrite_starts_anew(colours, tmp_path, monkeypatch):
     runs.run(settings(colours), out, verbose=0)
     assert {path.name for path in tmp_path.iterdir()} == {"colours", "one", "one.old"}
     assert (tmp_path / "one.old" / "mine").exists()
+
+
+def test_a_second_run_is_refused_at_once(colours, tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        training_run, "data_for", lambda *_, **__: pytest.fail("the work was begun")
+    )
+    for overwrite in (False, True):
+        with (
+            one_process(tmp_path / "one"),
+            pytest.raises(ValueError, match=rf"writing '.*one': process {os.getpid()} on"),
+        ):
+            runs.run(settings(colours), tmp_path / "one", overwrite=overwrite, verbose=0)
+
+
+def test_the_summary_says_that_a_run_diverged(colours, tmp_path, monkeypatch):
+    def diverges(model, data, recipe, *, checkpoints, **_):
+        made = compiled(model, recipe, ONE_DEVICE, 1)
+        facts = {"run": checkpoints.facts, "note": checkpoints.note, "rows": [], "sums": {}}
+        kept = Checkpoints(checkpoints.folder)
+        kept.save(3, made.model, facts | {"seconds": 1.0})
+        kept.note_divergence(3, recipe.learning_rate)
+        raise DivergedError("lower")
+
+    def start(fine_tune, rate):
+        monkeypatch.setattr(training_run.training, "fine_tune", fine_tune)
+        return runs.run(settings(colours, learning_rate=rate), tmp_path / "one", verbose=0)
+
+    with pytest.raises(DivergedError):
+        start(diverges, 0.9)
+    summary = start(lambda *_, **__: NOT_TRAINED, 0.001)
+    assert summary["settings"]["learning_rate"] == 0.001
+    assert summary["settings"]["divergences"] == [{"step": 3, "learning_rate": 0.9}]
+    assert start(diverges, 0.001) == summary  # it is complete
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colours", "one"]
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from keras_vit.utils.checks import (
     check_choice,
     check_class_names,
     check_counts,
+    check_kinds,
     check_numbers,
 )
 
@@ -78,3 +80,37 @@ def test_class_names():
     for names in (["cat"], "no", ["a", "b", "c"]):
         with pytest.raises(ValueError, match="a name for each of the 2 outputs"):
             check_class_names(names, 2)
+
+
+KINDS = {"n": int, "x": float, "s": str, "in": {"l": [int], "m": {str: Real}, "b": bool}}
+FITS = {"n": 1, "x": 2, "s": "", "in": {"l": [], "m": {"a": math.inf}, "b": True, "more": None}}
+
+
+def test_kinds():
+    check_kinds("it", FITS, KINDS)
+    check_kinds("it", FITS | {"n": 10**400, "x": -1.5, "in": FITS["in"] | {"l": [1, 2]}}, KINDS)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], r"^it must be an object\. Received: \[\]"),
+        ({}, "^it must have 'n'"),
+        (FITS | {"n": True}, "^'n' in it must be an integer. Received: True"),
+        (FITS | {"n": 1.0}, "^'n' in it must be an integer"),
+        (FITS | {"x": math.nan}, "^'x' in it must be a finite number. Received: nan"),
+        (FITS | {"x": math.inf}, "^'x' in it must be a finite number"),
+        (FITS | {"x": "1"}, "^'x' in it must be a finite number"),
+        (FITS | {"s": "x" * 10**6, "in": None}, "^'in' in it must be an object. Received: None"),
+        (
+            FITS | {"in": FITS["in"] | {"l": [1, "x" * 999]}},
+            "^1 in 'l' in 'in' in it must be an int",
+        ),
+        (FITS | {"in": FITS["in"] | {"m": {"a": 1, "b": []}}}, "^'b' in 'm' in 'in' in it must be"),
+        (FITS | {"in": FITS["in"] | {"b": 1}}, "^'b' in 'in' in it must be true or false"),
+    ],
+)
+def test_what_is_of_another_kind(content, message):
+    with pytest.raises(ValueError, match=message) as error:
+        check_kinds("it", content, KINDS)
+    assert len(str(error.value)) < 200

@@ -17,6 +17,7 @@ from keras_vit.checkpoints.convert import convert, moves_page
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
 from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -41,11 +42,11 @@ def run(given: dict[str, Any]) -> int:
         given["image_size"] = tuple(size) if size[1:] else size[0]
     done = convert(source, target, **given)
     rows, columns = done.image_size
-    print(f"{source}: {done.model} ({done.source_format})")
-    print(f"{target}: {done.target_format}, {done.num_parameters:,} parameters, "
+    say(f"{source}: {done.model} ({done.source_format})")
+    say(f"{target}: {done.target_format}, {done.num_parameters:,} parameters, "
           f"{rows}x{columns} pixels")  # fmt: skip
     show(moves_page(done.moves, every_block))
-    print(
+    say(
         f"Both models on {done.photo.name}: outputs differ by {done.difference:.1e} of the largest."
     )
     return 0

@@ -16,6 +16,7 @@ from typing import Any
 from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
 from keras_vit.evaluate.run import run as evaluate_run
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -41,5 +42,5 @@ def run(given: dict[str, Any]) -> int:
     report = evaluate_run(**given)
     show(report.page())
     if "out" in given:
-        print(f"wrote {given['out']}")
+        say(f"wrote {given['out']}")
     return 0

@@ -16,6 +16,7 @@ from keras_vit.exports.deploy import deploy, deployment
 from keras_vit.exports.report import table
 from keras_vit.exports.tflite.quantize import QUANTIZATIONS
 from keras_vit.predict import load_classifier
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -46,5 +47,5 @@ def run(given: dict[str, Any]) -> int:
     )
     classifier = load_classifier(given["model"], given.get("weights"))
     show(table(deploy(wanted, classifier.model, classifier.class_names, given.get("check"))))
-    print(f"wrote {wanted.picture}")
+    say(f"wrote {wanted.picture}")
     return 0

@@ -16,6 +16,7 @@ from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
 from keras_vit.evaluate.few_shot import L2, SEEDS, SHOTS
 from keras_vit.evaluate.few_shot_report import write_report
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -34,5 +35,5 @@ def add_arguments(parser: Parser) -> None:
 def run(given: dict[str, Any]) -> int:
     model, data, out = (given.pop(name) for name in ("model", "data", "out"))
     show(write_report(model, data, out, **given).page())
-    print(f"wrote few_shot.json, few_shot.csv and few_shot.png in {out}")
+    say(f"wrote few_shot.json, few_shot.csv and few_shot.png in {out}")
     return 0

@@ -11,6 +11,7 @@ from typing import Any
 
 from keras_vit.cli.arguments import Parser
 from keras_vit.predict import classify, load_classifier, write_csv
+from keras_vit.utils.text import printable, say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -24,11 +25,11 @@ def run(given: dict[str, Any]) -> int:
     classifier = load_classifier(given["model"], given.get("weights"))
     predictions, unreadable = classify(classifier, given["photo"], given["top"])
     for prediction in predictions:
-        print(prediction.path)
+        say(printable(prediction.path))
         for name, probability in prediction.top:
-            print(f"  {100 * probability:5.1f} %  {name}")
+            say(f"  {100 * probability:5.1f} %  {printable(name)}")
     if "csv" in given:
         write_csv(given["csv"], predictions)
     for path, reason in unreadable.items():
-        print(f"error: {path} cannot be read: {reason}", file=sys.stderr)
+        say(f"error: {printable(path)} cannot be read: {reason}", file=sys.stderr)
     return 2 if unreadable else 0

@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_vit.cli.arguments import Parser
 from keras_vit.serving import Limits, ModelServer
+from keras_vit.utils.text import say
 
 # The fields of `Limits`, and what the help says of each.
 _LIMITS = {
@@ -58,10 +59,10 @@ def run(given: dict[str, Any]) -> int:
         limits=Limits(**{name: given[name] for name in _LIMITS}),
     ) as server:
         model = server.model
-        print(f"REST: http://127.0.0.1:{server.rest_port}/v1/models/{model.name}:predict")
+        say(f"REST: http://127.0.0.1:{server.rest_port}/v1/models/{model.name}:predict")
         if server.grpc_port is not None:
-            print(f"gRPC: 127.0.0.1:{server.grpc_port}, model {model.name!r}")
-        print("A development server, on this machine only. Ctrl-C ends it.", flush=True)
+            say(f"gRPC: 127.0.0.1:{server.grpc_port}, model {model.name!r}")
+        say("A development server, on this machine only. Ctrl-C ends it.")
         with _stopped_by_sigterm(server):
             server.wait()
     return 0

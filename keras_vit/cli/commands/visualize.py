@@ -12,6 +12,7 @@ from typing import Any
 
 from keras_vit.analysis.page import write_report
 from keras_vit.cli.arguments import Parser
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -29,5 +30,5 @@ def run(given: dict[str, Any]) -> int:
         given.get("weights"),
         given.get("overwrite", False),
     )
-    print(f"wrote {page} and the pictures beside it")
+    say(f"wrote {page} and the pictures beside it")
     return 0

@@ -17,6 +17,7 @@ from typing import Any
 from keras_vit.cli.arguments import Parser, or_none
 from keras_vit.cli.output import show, verbosity
 from keras_vit.experiments import vtab
+from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
@@ -49,5 +50,5 @@ def run(given: dict[str, Any]) -> int:
     settings = vtab.Settings(**given)
     summary = vtab.run(settings, out, tasks=names, data_dir=data_dir, verbose=verbosity(), **flags)
     show(vtab.report_page(summary))
-    print(f"In {out}: summary.json, a file for each task" + ", vtab.png" * bool(summary["results"]))
+    say(f"In {out}: summary.json, a file for each task" + ", vtab.png" * bool(summary["results"]))
     return 0

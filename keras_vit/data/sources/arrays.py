@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_vit.data import shuffling
+from keras_vit.data import fingerprint, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
@@ -65,16 +65,18 @@ def find_arrays(
 ) -> LabelledImages:
     """Arrays as a source; see `from_arrays`."""
     classes = len(class_names)
-    train_source, validation_source = (
-        shuffling.of_arrays(_checked_arrays(what, *pair, classes))
+    checked = [
+        _checked_arrays(what, *pair, classes)
         for what, pair in (("train", train), ("validation", validation))
-    )
+    ]
+    train_source, validation_source = map(shuffling.of_arrays, checked)
     return LabelledImages(
         validation_source,
         lambda image, label: (image, label, 0),
         tuple(class_names),
         name,
         train_source,
+        fingerprint=fingerprint.of_arrays(*checked[0], *checked[1]),
     )
 
 

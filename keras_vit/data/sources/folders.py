@@ -10,13 +10,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vit.data import image_files, shuffling
+from keras_vit.data import fingerprint, image_files, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.image_files import ENDINGS, Photo, check_images, find_images
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
 from keras_vit.utils.checks import check_choice, check_numbers
+from keras_vit.utils.text import printable
 
 # What to do about files that cannot be read.
 ON_ERROR = ("raise", "skip")
@@ -115,6 +116,9 @@ def find_folder(
         lambda: image_files.first_damaged(
             [photo for photo, _ in (*photos.train, *photos.validation)]
         ),
+        fingerprint.of_files(
+            folder, [photo.path for photo, _ in (*photos.train, *photos.validation)]
+        ),
     )
 
 
@@ -192,7 +196,9 @@ def find_photos(
 
 
 def report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) -> None:
-    names = "".join(f"\n  {p.relative_to(folder)}: {why}" for p, why in unreadable.items())
+    names = "".join(
+        f"\n  {printable(path.relative_to(folder))}: {why}" for path, why in unreadable.items()
+    )
     if on_error == "raise":
         raise ValueError(
             f"{len(unreadable)} images in {folder} cannot be read. Mend or remove them, or pass "

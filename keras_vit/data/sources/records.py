@@ -6,15 +6,15 @@ end are much faster.
 
 from __future__ import annotations
 
-import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_vit.data import image_files, image_ops, shuffling
+from keras_vit.data import fingerprint, image_files, image_ops, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
@@ -22,7 +22,7 @@ from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.sources.folders import find_photos
 from keras_vit.utils.checks import check_counts
-from keras_vit.utils.files import new_folder, write_json
+from keras_vit.utils.files import new_folder, read_json, write_json
 
 INFO_FILE = "info.json"
 IMAGE_KEY, LABEL_KEY = "image/encoded", "image/class/label"
@@ -108,7 +108,7 @@ def find_records(
                 f"`validation` and `class_names`. Received: validation={validation!r}, "
                 f"class_names={class_names!r}"
             )
-        names = tuple(json.loads((folder / INFO_FILE).read_text("utf-8"))["class_names"])
+        names = tuple(read_json(folder / INFO_FILE, {"class_names": [str]})["class_names"])
         patterns = [str(folder / f"{split}-*") for split in SPLITS]
     elif validation is None or class_names is None:
         raise ValueError(
@@ -123,7 +123,9 @@ def find_records(
     read = _reader(image_key, label_key, first_label, len(names))
     counts = {path: count_records(path) for paths in found for path in paths}
     train_source, validation_source = (
-        shuffling.of_records([str(path) for path in paths], sum(counts[path] for path in paths))
+        shuffling.of_records(
+            [os.fsencode(path) for path in paths], sum(counts[path] for path in paths)
+        )
         for paths in found
     )
     for source, pattern in zip((train_source, validation_source), patterns, strict=True):
@@ -137,6 +139,7 @@ def find_records(
         name,
         train_source,
         find_damage=lambda: _first_damaged(counts, read),
+        fingerprint=fingerprint.of_files(min(counts).parent, counts),
     )
 
 
@@ -190,7 +193,7 @@ def _first_damaged(counts: dict[Path, int], read: Any) -> tuple[str, str] | None
             return str(path), str(error.strerror)
         if found != count or not whole:
             return str(path), f"it ends after {found} of its {count} records"
-        failure = first_failure(shuffling.of_records([str(path)], count).dataset, read)
+        failure = first_failure(shuffling.of_records([os.fsencode(path)], count).dataset, read)
         if failure is not None:
             number, reason = failure
             return str(path), f"record {number} of {count}: {reason}"
@@ -284,10 +287,10 @@ def _write(folder: Path, split: str, examples: Iterable[bytes], shards: int) -> 
     """The examples in turn to each of the files."""
     import tensorflow as tf
 
-    writers = [
-        tf.io.TFRecordWriter(str(folder / f"{split}-{i:05}-of-{shards:05}.tfrecord"))
-        for i in range(shards)
+    paths: Any = [
+        os.fsencode(folder / f"{split}-{i:05}-of-{shards:05}.tfrecord") for i in range(shards)
     ]
+    writers = [tf.io.TFRecordWriter(path) for path in paths]
     try:
         for i, example in enumerate(examples):
             writers[i % shards].write(example)

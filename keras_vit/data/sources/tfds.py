@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from keras_vit.data import fingerprint
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
@@ -14,6 +15,7 @@ from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
 from keras_vit.data.sources.tfds_reading import Reading, is_by_index, open_splits, require_tfds
 from keras_vit.utils.checks import check_choice
+from keras_vit.utils.text import printable
 
 
 def from_tfds(
@@ -92,7 +94,7 @@ def find_tfds(
     """
     builder = open_builder(name, data_dir, file_format)
     reading = reading or _as_it_says(name, builder.info)
-    builder.download_and_prepare()
+    _prepare(builder, name)
     return _found(builder, reading, name, *_splits(builder.info, train_split, validation_split))
 
 
@@ -108,7 +110,7 @@ def find_split(
     """
     builder = open_builder(name, data_dir)
     reading = _as_it_says(name, builder.info)
-    builder.download_and_prepare()
+    _prepare(builder, name)
     present = sorted(builder.info.splits)
     chosen = split or _held_out(present)
     if chosen is None and len(present) == 1:
@@ -144,7 +146,37 @@ def _found(
         name,
         None if train is None else sources[1],
         find_damage=find_damage,
+        fingerprint=_fingerprint(Path(builder.data_dir)),
     )
+
+
+def _fingerprint(folder: Path) -> fingerprint.Fingerprint | None:
+    """Of the files of examples; what TFDS writes about them changes with its version."""
+    if not folder.is_dir():
+        return None
+    files = [path for path in folder.iterdir() if path.is_file() and path.suffix != ".json"]
+    return fingerprint.of_files(folder, files)
+
+
+def _prepare(builder: Any, name: str) -> None:
+    """Downloads a data set, unless it is there.
+
+    Raises:
+        OSError: If that fails; without a network it says what to do.
+    """
+    try:
+        builder.download_and_prepare()
+    except OSError as error:
+        if error.errno is not None and not isinstance(error, ConnectionError | TimeoutError):
+            raise  # of the disk
+        reason = printable(str(error).partition("\n")[0][:200])
+        raise OSError(
+            f"Cannot download the data set {name!r}, perhaps there is no network ({reason}).\n"
+            "There are three ways out:\n"
+            "  a path: give a folder of class folders instead of a name\n"
+            f"  the cache folder: prepare it on another machine, copy it to {builder.data_dir}\n"
+            "  a mirror: set HTTPS_PROXY to a proxy that reaches the server"
+        ) from None
 
 
 def open_builder(name: str, data_dir: str | Path | None = None, file_format: Any = None) -> Any:
