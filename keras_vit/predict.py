@@ -31,12 +31,14 @@ class Classifier:
         class_names: Names of its classes.
         image_size: (rows, columns) in pixels.
         resize: How a photo gets this size: `"squash"` or `"crop"`.
+        interpolation: How it is resampled for that: `"bilinear"` or `"bicubic"`.
     """
 
     model: keras.Model
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     resize: str = "squash"
+    interpolation: str = "bilinear"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,13 +55,33 @@ class Prediction:
 
 
 def load_classifier(source: str | Path, weights: str | None = None) -> Classifier:
-    """Loads a model to classify photos with.
+    """Loads a model to classify photos with; arguments and errors as for `load_model`.
+
+    Raises:
+        ValueError: Also if the model is no classifier, or takes no pixels in [0, 255].
+    """
+    found = load_model(source, weights)
+    if not found.class_names:
+        raise ValueError(
+            "A classifier has one output, `[B, classes]`. Received: "
+            f"{str(source)!r}, a model with the outputs {_output_shapes(found.model)}"
+        )
+    check_takes_pixels(found.model)
+    return found
+
+
+def load_model(source: str | Path, weights: str | None = None) -> Classifier:
+    """Loads any model and what is known of it, a classifier or not.
 
     Args:
         source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file of a
             model for pixels in [0, 255], or a checkpoint, `.npz` or `.safetensors`. Where a
             file `labels.txt` lies beside the model its lines are the names of the classes.
         weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
+
+    Returns:
+        Without names of classes where the model has other outputs than `[B, classes]`; a model of
+        a `.keras` file takes what its user feeds it.
 
     Raises:
         ValueError: If `source` is none of these, or its parts do not fit.
@@ -89,17 +111,24 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
                 f"{did_you_mean(source, VARIANTS)} Received: {str(source)!r}"
             )
         model = keras.models.load_model(path)
-        check_takes_pixels(model)
     return Classifier(model, *_facts(model, path.parent))
 
 
-def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str]:
+def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
+    return [tuple(x.shape) for x in keras.tree.flatten(model.output)]
+
+
+def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str, str]:
     """Names of the classes, size of the image and how it gets it; from `folder` if there."""
     rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
-    resize = "squash"  # as the original evaluates
+    resize, interpolation = "squash", "bilinear"  # as the original evaluates
     if folder is not None and (folder / SUMMARY_FILE).is_file():
-        resize = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))["data"]["resize"]
-    classes = int(model.output_shape[-1])
+        data = json.loads((folder / SUMMARY_FILE).read_text("utf-8"))["data"]
+        resize, interpolation = data["resize"], data.get("interpolation", interpolation)
+    outputs = _output_shapes(model)
+    if len(outputs) != 1 or len(outputs[0]) != 2:
+        return (), (rows, columns), resize, interpolation
+    classes = int(outputs[0][-1] or 0)
     if folder is not None and (folder / LABELS_FILE).is_file():
         names = tuple((folder / LABELS_FILE).read_text("utf-8").splitlines())
         if len(names) != classes:
@@ -111,7 +140,7 @@ def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int,
         names = tuple(name for _, name in labels(classes))
     else:
         names = tuple(f"class {i}" for i in range(classes))
-    return names, (rows, columns), resize
+    return names, (rows, columns), resize, interpolation
 
 
 def classify(
@@ -138,7 +167,9 @@ def classify(
     )
     if not readable:
         return [], unreadable
-    dataset = image_files.fitted_photos(readable, classifier.image_size, classifier.resize)
+    dataset = image_files.fitted_photos(
+        readable, classifier.image_size, classifier.resize, classifier.interpolation
+    )
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
     if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))

@@ -32,7 +32,8 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
                default="(none)")  # fmt: skip
     parser.add("--least-crop", "data", "share of an image's area that a random crop has at least",
                "SHARE", float, default="(the papers' .05; digits .8)")  # fmt: skip
-    parser.shared("--resize", "--on-error", resize="(squash)", on_error="(raise)")
+    parser.shared("--resize", "--interpolation", "--on-error", resize="(squash)",
+                  interpolation="(bilinear)", on_error="(raise)")  # fmt: skip
     parser.add("--recipe", "training", "vit-pretrain, augreg, vit-finetune, bit-hyperrule or none",
                "NAME", or_none, default=recipe)  # fmt: skip
     parser.shared(

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import io
+
+import numpy as np
 import pytest
+from PIL import Image
 from support.tiny_pets import grey_levels, levels_of, tfds
 
 from keras_vit import runs
@@ -76,3 +80,14 @@ def test_the_split_to_evaluate_on_is_said_or_clear(tmp_path):
     assert (some.count, some.name) == (5, "tiny_pets, train[:5]")
     assert len(list(some.dataset)) == 5
     assert open_data("tiny_grey_pets", 8, data_dir=tmp_path).count == 40
+
+
+def test_jpegs_are_decoded_as_pillow_does(tmp_path):
+    builder = tfds.builder("tiny_photos", data_dir=tmp_path)
+    builder.download_and_prepare()
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    files = builder.as_dataset(split="test", decoders=decoders, shuffle_files=False)
+    found = open_data("tiny_photos", (24, 32), data_dir=tmp_path).dataset
+    for example, (image, _, _) in zip(files, found, strict=True):
+        with Image.open(io.BytesIO(example["image"].numpy())) as photo:
+            np.testing.assert_array_equal(image, np.asarray(photo.convert("RGB")))
