@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import keras
 
 
@@ -15,20 +17,30 @@ def check_loss_is_scaled(layer: keras.Layer) -> None:
         layer: Of whose policy it depends; nothing happens in another than float16.
 
     Raises:
-        ValueError: If the loss is not scaled. (With JAX's `fit` a layer does not see the model.)
+        ValueError: If the loss is not scaled.
     """
     if layer.compute_dtype != "float16":
         return
-    context = layer._get_call_context()
-    optimizer = getattr(context.entry_layer, "optimizer", None)
+    model = _model_in_training(layer)
+    optimizer = getattr(model, "optimizer", None)
     scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if optimizer is not None and not scaled and context.get_value("training"):
+    if optimizer is not None and not scaled and layer._get_call_context().get_value("training"):
         name = type(optimizer).__name__
         raise ValueError(
             "In float16 the small gradients become zero unless the loss is scaled, and Keras does "
             "not do it for a model inside another one. Compile with "
             f"`optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.{name}(...))`, or "
             f'build the model with dtype="mixed_bfloat16". Received: '
-            f"model={context.entry_layer.name!r}, optimizer={name}, and the layer {layer.name!r} "
-            "in float16"
+            f"model={model.name!r}, optimizer={name}, and the layer {layer.name!r} in float16"
         )
+
+
+def _model_in_training(layer: keras.Layer) -> keras.Layer:
+    """The outermost model that calls the layer."""
+    # JAX's `fit` calls the layers of a model one by one: only its own function knows the model.
+    frame = sys._getframe() if keras.backend.backend() == "jax" else None
+    while frame is not None:
+        if frame.f_code.co_name == "compute_loss_and_updates":
+            return frame.f_locals["self"]
+        frame = frame.f_back
+    return layer._get_call_context().entry_layer
