@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import keras
 
@@ -23,24 +24,31 @@ def check_loss_is_scaled(layer: keras.Layer) -> None:
         return
     model = _model_in_training(layer)
     optimizer = getattr(model, "optimizer", None)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if optimizer is not None and not scaled and layer._get_call_context().get_value("training"):
+    if optimizer is not None and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         name = type(optimizer).__name__
         raise ValueError(
             "In float16 the small gradients become zero unless the loss is scaled, and Keras does "
-            "not do it for a model inside another one. Compile with "
+            "not do it for a model inside another one or from a file. Compile with "
             f"`optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.{name}(...))`, or "
             f'build the model with dtype="mixed_bfloat16". Received: '
             f"model={model.name!r}, optimizer={name}, and the layer {layer.name!r} in float16"
         )
 
 
-def _model_in_training(layer: keras.Layer) -> keras.Layer:
-    """The outermost model that calls the layer."""
-    # JAX's `fit` calls the layers of a model one by one: only its own function knows the model.
-    frame = sys._getframe() if keras.backend.backend() == "jax" else None
+def _model_in_training(layer: keras.Layer) -> Any:
+    """The outermost model that calls the layer, if that is for a training step."""
+    if keras.backend.backend() != "jax":
+        context = layer._get_call_context()
+        return context.entry_layer if context.get_value("training") else None
+    # JAX's `fit` calls the layers of a model one by one: only its own functions know the model. An
+    # error in its step costs the weights, so that we look when it builds what is missing before.
+    frame, building = sys._getframe(), False
     while frame is not None:
-        if frame.f_code.co_name == "compute_loss_and_updates":
-            return frame.f_locals["self"]
+        name, values = frame.f_code.co_name, frame.f_locals
+        if name == "compute_loss_and_updates":
+            return values["self"] if values["training"] else None
+        if name == "fit" and building:
+            return values["self"]
+        building = building or name == "_symbolic_build"
         frame = frame.f_back
-    return layer._get_call_context().entry_layer
+    return None
