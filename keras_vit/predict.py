@@ -115,7 +115,7 @@ def load_model(source: str | Path, weights: str | None = None) -> Classifier:
 
 
 def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
-    return [tuple(x.shape) for x in keras.tree.flatten(model.output)]
+    return [tuple(x.shape) for x in model.outputs]
 
 
 def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str, str]:

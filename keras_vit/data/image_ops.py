@@ -19,7 +19,7 @@ def decode(file: Any) -> Any:
 
     Grey, transparent, palette and CMYK images become RGB; of an animation comes the first frame.
     A JPEG is decoded exactly, as Pillow and torchvision do. TensorFlow's default, and all that
-    `tf.io.decode_image` knows, is a faster transform that is up to 4 levels off.
+    `tf.io.decode_image` knows, is a faster transform that is up to 9 levels off.
 
     Args:
         file: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.

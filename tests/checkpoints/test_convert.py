@@ -132,7 +132,7 @@ def test_memory_of_a_conversion(tmp_path):
     assert extra < 2.2 * (tmp_path / "a.npz").stat().st_size
 
 
-@pytest.mark.filterwarnings("default::UserWarning")
+@pytest.mark.filterwarnings("ignore:The model 'vit' has {'gelu':UserWarning")
 def test_what_a_file_leaves_open_is_said_to_the_command(tool, tmp_path, monkeypatch):
     """A GELU that timm's files do not name, and how positions are resampled."""
     monkeypatch.chdir(tmp_path)
@@ -141,7 +141,7 @@ def test_what_a_file_leaves_open_is_said_to_the_command(tool, tmp_path, monkeypa
     for variable in model.weights:
         variable.assign(random.normal(0, 0.3, variable.shape))
     keras_vit.save_weights(model, "timm.safetensors", format="timm")
-    given = ("--gelu", "tanh", "--classifier", "gap", "--interpolation", "bicubic")
+    given = ("--gelu", "tanh", "--classifier", "gap", "--position-interpolation", "bicubic")
     code, _, err = tool("convert", "timm.safetensors", "a.keras", *given, "--image-size", 48)
     assert code == 0, err
     expected = keras_vit.from_checkpoint(

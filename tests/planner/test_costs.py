@@ -91,7 +91,7 @@ def test_dry_run_counts_models_that_are_no_vits(model):
     settings = runs.settings_for("digits", model=model, weights=None, image_size=224, steps=1)
     macs = planner.forward_macs(model, 224, 10)
     text = dry_run.describe(settings)
-    assert f"{6 * macs * 64:,} (forward {2 * macs:,} per image)" in text
+    assert f"{6 * macs * settings.batch_size:,} (forward {2 * macs:,} per image)" in text
 
 
 @pytest.mark.parametrize("recipe", [None, "augreg", "vit-finetune", "vit-pretrain"])

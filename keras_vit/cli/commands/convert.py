@@ -19,22 +19,18 @@ from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 
-# Of a ViT, where the file or its library does not say it.
-MODEL_OPTIONS = {
-    "--classifier": "token or gap: what the head reads",
-    "--gelu": "tanh or exact",
-    "--interpolation": "of positions, for another size: " + ", ".join(INTERPOLATIONS),
-}
-
 
 def add_arguments(parser: Parser) -> None:
     parser.positional("SRC", "an .npz, .safetensors, .weights.h5 or .keras file")
     parser.positional("DST", "what to write; its ending says which kind of file")
     parser.shared("--model", help="stop if the file holds another model than ViT_B16, for example")
     parser.add("--num-heads", "model", "where the file does not say it", "N", int)
-    for flag, help in MODEL_OPTIONS.items():
-        parser.add(flag, "model", help, "NAME", default="(the file's)")
+    parser.add("--classifier", "model", "of a ViT, what the head reads: token or gap", "NAME",
+               default="(the file's)")  # fmt: skip
+    parser.add("--gelu", "model", "tanh or exact", "NAME", default="(that of its library)")
     parser.add("--patch-size", "model", "pixels, where an error asks for it", "N", int)
+    parser.add("--position-interpolation", "model", f"at another size: {', '.join(INTERPOLATIONS)}",
+               "NAME", dest="interpolation", default="(that of its library)")  # fmt: skip
     parser.shared("--image-size", help="pixels, one number or two", nargs="+",
                   image_size="(the file's)")  # fmt: skip
     parser.add("--photo", "data", "to check with", "FILE",
