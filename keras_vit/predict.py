@@ -15,7 +15,7 @@ from keras_vit.applications import constructors
 from keras_vit.checkpoints import from_checkpoint
 from keras_vit.checkpoints.files.hdf5 import KerasReader
 from keras_vit.data import image_files
-from keras_vit.data.image_ops import RESIZES
+from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.models import VARIANTS, variants
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
@@ -34,12 +34,14 @@ class Classifier:
         class_names: Names of its classes.
         image_size: (rows, columns) in pixels.
         resize: How a photo gets this size: `"squash"` or `"crop"`.
+        interpolation: How it is resampled for that: `"bilinear"` or `"bicubic"`.
     """
 
     model: keras.Model
     class_names: tuple[str, ...]
     image_size: tuple[int, int]
     resize: str = "squash"
+    interpolation: str = "bilinear"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,13 +58,33 @@ class Prediction:
 
 
 def load_classifier(source: str | Path, weights: str | None = None) -> Classifier:
-    """Loads a model to classify photos with.
+    """Loads a model to classify photos with; arguments and errors as for `load_model`.
+
+    Raises:
+        ValueError: Also if the model is no classifier, or takes no pixels in [0, 255].
+    """
+    found = load_model(source, weights)
+    if not found.class_names:
+        raise ValueError(
+            "A classifier has one output, `[B, classes]`. Received: "
+            f"{str(source)!r}, a model with the outputs {_output_shapes(found.model)}"
+        )
+    check_takes_pixels(found.model)
+    return found
+
+
+def load_model(source: str | Path, weights: str | None = None) -> Classifier:
+    """Loads any model and what is known of it, a classifier or not.
 
     Args:
         source: The name of a constructor (`"ViT_Ti16"`), a run folder, a `.keras` file of a
             model for pixels in [0, 255], or a checkpoint, `.npz` or `.safetensors`. Where a
             file `labels.txt` lies beside the model its lines are the names of the classes.
         weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
+
+    Returns:
+        Without names of classes where the model has other outputs than `[B, classes]`; a model of
+        a `.keras` file takes what its user feeds it.
 
     Raises:
         ValueError: If `source` is none of these, or its parts do not fit.
@@ -93,12 +115,11 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
                 f"{did_you_mean(source, VARIANTS)} Received: {str(source)!r}"
             )
         model = _keras_model(path)
-        check_takes_pixels(model)
     return Classifier(model, *_facts(model, path.parent))
 
 
 def _keras_model(path: Path) -> Any:
-    """The classifier in a `.keras` file that anybody may have written; no code of it is run."""
+    """The model in a `.keras` file that anybody may have written; no code of it is run."""
     try:
         KerasReader(path).close()  # which refuses sizes and heaps of strings that have no end
         model: Any = keras.models.load_model(path, safe_mode=True)
@@ -109,33 +130,40 @@ def _keras_model(path: Path) -> Any:
             f"({type(error).__name__}). Expected a whole file of `model.save`, of layers of Keras "
             "and keras_vit alone; import what defines others before"
         ) from error
-    shapes = [
-        [tuple(tensor.shape) for tensor in getattr(model, ends, None) or ()]
-        for ends in ("inputs", "outputs")
-    ]
-    if [[len(shape) for shape in ends] for ends in shapes] != [[4], [2]] or not shapes[1][0][1]:
+    inputs = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
+    if [len(shape) for shape in inputs] != [4]:
         raise ValueError(
-            f"The model in {str(path)!r} must take images [B, rows, columns, 3] and give a number "
-            f"for each class, [B, classes]. Received: inputs {shapes[0]}, outputs {shapes[1]}"
+            f"The model in {str(path)!r} must take images, [B, rows, columns, 3]. Received: "
+            f"inputs {inputs}"
         )
     return model
 
 
-def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str]:
+def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
+    return [tuple(x.shape) for x in model.outputs]
+
+
+def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str, str]:
     """Names of the classes, size of the image and how it gets it; from `folder` if there."""
     rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
-    resize = "squash"  # as the original evaluates
+    found = {"resize": "squash", "interpolation": "bilinear"}  # as the original evaluates
     if folder is not None and files.is_there(folder / SUMMARY_FILE):
         summary = files.read_json(folder / SUMMARY_FILE, {"data": {"resize": str}})
-        resize = check_choice(f"resize in {SUMMARY_FILE}", summary["data"]["resize"], RESIZES)
-    classes = int(model.output_shape[-1])
+        found |= {name: summary["data"].get(name, found[name]) for name in found}
+        for name, choices in (("resize", RESIZES), ("interpolation", INTERPOLATIONS)):
+            check_choice(f"{name} in {SUMMARY_FILE}", found[name], choices)
+    how = (rows, columns), found["resize"], found["interpolation"]
+    outputs = _output_shapes(model)
+    if len(outputs) != 1 or len(outputs[0]) != 2:
+        return (), *how
+    classes = int(outputs[0][-1] or 0)
     if folder is not None and files.is_there(folder / LABELS_FILE):
         names = read_labels(folder / LABELS_FILE, classes)
     elif classes in LABELLED_CLASSES:
         names = tuple(name for _, name in labels(classes))
     else:
         names = tuple(f"class {i}" for i in range(classes))
-    return names, (rows, columns), resize
+    return names, *how
 
 
 def classify(
@@ -162,7 +190,9 @@ def classify(
     )
     if not readable:
         return [], unreadable
-    dataset = image_files.fitted_photos(readable, classifier.image_size, classifier.resize)
+    dataset = image_files.fitted_photos(
+        readable, classifier.image_size, classifier.resize, classifier.interpolation
+    )
     scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
     if not ends_in_probabilities(classifier.model):
         scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))

@@ -103,7 +103,8 @@ def colour_run(colour_photos: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
     folder = tmp_path_factory.mktemp("runs") / "colours"
     settings = runs.settings_for(
-        str(colour_photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop"
-    )
+        str(colour_photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop",
+        interpolation="bicubic",
+    )  # fmt: skip
     runs.run(settings, folder, verbose=0)
     return folder

@@ -180,7 +180,9 @@ def _spread(paths: list[Path], most: int) -> list[Path]:
 
 
 def _pixels(photos: list[image_files.Photo], classifier: Classifier) -> np.ndarray:
-    dataset = image_files.fitted_photos(photos, classifier.image_size, classifier.resize)
+    dataset = image_files.fitted_photos(
+        photos, classifier.image_size, classifier.resize, classifier.interpolation
+    )
     return np.stack(list(dataset.as_numpy_iterator()))
 
 

@@ -42,6 +42,7 @@ def _vit(
     stochastic_depth_rate: float = 0.0,
     rematerialise: bool = False,
     gelu: str | None = None,
+    patch_size: int | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
     dtype: Any = None,
@@ -82,6 +83,8 @@ def _vit(
         rematerialise: Whether training computes the inside of blocks again and does not keep it.
         gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; `"tanh"`, as
             Google's, without.
+        patch_size: Of the constructor's name, said where a file leaves it open and an error asks
+            for it; no other is taken.
         border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.

@@ -41,6 +41,7 @@ def build(
     include_top: bool,
     input_tensor: Any,
     input_shape: Any,
+    patch_size: int | None = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a variant and loads what `weights` means.
@@ -53,9 +54,16 @@ def build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
+        patch_size: Of a file that leaves it open, or `None`.
         **options: The other arguments of the constructor.
     """
     config = VARIANTS[variant]
+    if patch_size not in (None, getattr(config, "patch_size", None)):
+        raise ValueError(
+            f"`patch_size` must be that of a {config.title}, or left out; "
+            "`keras_vit.ViT` builds any other. "
+            f"Received: patch_size={patch_size!r}"
+        )
     count = int(classes) if isinstance(classes, _DefaultClasses) else classes
     if include_top:
         options["pooling"] = None  # as in keras.applications, it only counts without the head
@@ -96,7 +104,11 @@ def build(
     if include_top and not new_head:
         _check_classes(weights, classes, info.classes)
     return from_checkpoint(
-        path, classes=count if new_head else None, num_heads=num_heads, **settings
+        path,
+        classes=count if new_head else None,
+        num_heads=num_heads,
+        patch_size=patch_size,
+        **settings,
     )
 
 

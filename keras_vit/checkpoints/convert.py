@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import dataclasses
 import importlib.util
+import inspect
 import os
 import re
 from collections.abc import Iterator
@@ -81,6 +82,10 @@ def convert(
     model: str | None = None,
     image_size: int | tuple[int, int] | None = None,
     num_heads: int | None = None,
+    patch_size: int | None = None,
+    classifier: str | None = None,
+    gelu: str | None = None,
+    interpolation: str | None = None,
     photo: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Conversion:
@@ -97,6 +102,11 @@ def convert(
         model: Name of a constructor; an error if the file holds another model.
         image_size: Pixels of the target, one number or (rows, columns). Default: the source's.
         num_heads: As in `from_checkpoint`.
+        patch_size: As in `from_checkpoint`.
+        classifier: As in `keras_vit.ViT`, like the next two, for what a file leaves open. Default:
+            what the file or its library says.
+        gelu: Which of the two.
+        interpolation: How positions are resampled.
         photo: A photo. Default: one that comes with scikit-learn or matplotlib.
         overwrite: Whether a file at `target` may be replaced.
 
@@ -122,7 +132,14 @@ def convert(
         source_shapes, source_format = checkpoint.arrays, checkpoint.format.title
         family = checkpoint.format.family.name
     pair = None if image_size is None else as_pair(image_size, "image_size")
-    converted = from_checkpoint(source, pair, num_heads=num_heads)
+    given = {"classifier": classifier, "gelu": gelu, "interpolation": interpolation}
+    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    for option in options.keys() - inspect.signature(info.config.build).parameters:
+        raise ValueError(
+            f"`{option}` goes with a ViT. Received: {option}={options[option]!r}, and "
+            f"{str(source)!r}, which holds a {family}"
+        )
+    converted = from_checkpoint(source, pair, num_heads=num_heads, patch_size=patch_size, **options)
     rows, columns = (int(n) for n in converted.input_shape[1:3])
     pixels = _pixels(photo, (rows, columns), int(converted.input_shape[3]))
     expected = _outputs(converted, pixels)

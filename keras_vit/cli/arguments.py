@@ -52,6 +52,7 @@ OPTIONS = {
     "--weights": Option("model", "of a named model: imagenet, imagenet21k or a file", "WEIGHTS"),
     "--image-size": Option("data", "pixels", "N", int),
     "--resize": Option("data", "how an image gets its size: squash or crop", "HOW"),
+    "--interpolation": Option("data", "how it is resampled: bilinear, or bicubic as timm's", "HOW"),
     "--on-error": Option("data", "what to do with images that cannot be read: raise or skip", "DO"),
     "--data-dir": Option("data", "where TFDS keeps its files", "FOLDER"),
     "--batch-size": Option("training", "images of a step, on all devices together", "N", int),
@@ -68,6 +69,11 @@ OPTIONS = {
     "--xla": Option("hardware", f"compile with XLA: {', '.join(XLA)}", "WHEN", const="on"),
     "--out": Option("output", "the folder to write", "FOLDER"),
     "--overwrite": Option("output", "write it again; a folder is kept as FOLDER.old"),
+}
+# What holds without these options, for the help of commands that take a model.
+AS_THE_RUN = {
+    "resize": "(squash; of a run folder what it was evaluated with)",
+    "interpolation": "(bilinear; of a run folder its own)",
 }
 
 

@@ -35,7 +35,8 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
                "SHARE", float, default="(the papers' .05; digits .8)")  # fmt: skip
     parser.add("--compare-contents", "data", "when a run goes on, compare every byte of the data "
                "and not names and sizes alone")  # fmt: skip
-    parser.shared("--resize", "--on-error", resize="(squash)", on_error="(raise)")
+    parser.shared("--resize", "--interpolation", "--on-error", resize="(squash)",
+                  interpolation="(bilinear)", on_error="(raise)")  # fmt: skip
     parser.add("--recipe", "training", "vit-pretrain, augreg, vit-finetune, bit-hyperrule or none",
                "NAME", or_none, default=recipe)  # fmt: skip
     parser.shared(

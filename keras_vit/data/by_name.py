@@ -41,7 +41,7 @@ def _digits(name: str) -> LabelledImages:
 
 # A name is of the first kind that it fits.
 KINDS = (
-    Kind("the digits", lambda name, _: name == "digits", _digits, _digits),
+    Kind("scikit-learn's digits", lambda name, _: name == "digits", _digits, _digits),
     Kind(
         "a folder of TFRecords",
         lambda _, path: (path / INFO_FILE).is_file(),
@@ -115,7 +115,7 @@ def open(
             purpose = "to train on" if to_evaluate else "to evaluate on"
             raise ValueError(
                 f"`{option}` goes with {' or '.join(others) or f'images {purpose}'}. Received: "
-                f"data={str(name)!r}, which is {kind.title}, and {option}={str(value)!r}"
+                f"data={str(name)!r}, {kind.title}, and {option}={str(value)!r}"
             )
     always = {"seed": seed, "progress": progress}
     options |= {option: value for option, value in always.items() if _takes(find, option)}

@@ -30,6 +30,7 @@ class ImageData:
         batch_size: Images per batch.
         name: Where the data come from, for people to read.
         resize: How `validation` brings an image to its size: `"squash"` or `"crop"`.
+        interpolation: How images are resampled for that: `"bilinear"` or `"bicubic"`.
         unreadable: Files left out because they cannot be read, relative to the folder.
         one_hot: Whether labels are `[B, classes]` float32.
         make_training: What `training` calls.
@@ -51,6 +52,7 @@ class ImageData:
     batch_size: int
     name: str
     resize: str = "squash"
+    interpolation: str = "bilinear"
     unreadable: tuple[str, ...] = ()
     one_hot: bool = False
     make_training: Callable[[int], tf.data.Dataset] | None = None

@@ -23,7 +23,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from keras_vit.data.image_ops import fit_to_size, turn_upright
+from keras_vit.data.image_ops import (
+    INTERPOLATIONS,
+    RESIZES,
+    decode,
+    fit_to_size,
+    turn_upright,
+)
+from keras_vit.utils.checks import check_choice
 from keras_vit.utils.progress import Progress
 from keras_vit.utils.text import printable
 
@@ -140,7 +147,7 @@ def _check(path: Path) -> Photo | str:
     orientation, palette_bmp = _look_at_header(path)
     if not palette_bmp:
         try:
-            _decode_by_tensorflow(path.read_bytes())
+            decode(path.read_bytes())
             return Photo(path, orientation)
         except (tf.errors.OpError, OSError):
             pass
@@ -168,13 +175,6 @@ def _look_at_header(path: Path) -> tuple[int, bool]:
     return (orientation if orientation in range(1, 9) else 1), palette_bmp
 
 
-def _decode_by_tensorflow(data: Any) -> Any:
-    import tensorflow as tf
-
-    # One, two and four channels, palettes and CMYK become RGB; of an animation, the first frame.
-    return tf.io.decode_image(data, channels=3, expand_animations=False)
-
-
 def decode_by_pillow(path: str | bytes) -> np.ndarray:
     with Image.open(os.fsdecode(path)) as image:
         return np.asarray(image.convert("RGB"))
@@ -191,7 +191,7 @@ def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
     image = tf.cond(
         by_pillow,
         lambda: tf.numpy_function(decode_by_pillow, [path], tf.uint8),
-        lambda: _decode_by_tensorflow(tf.io.read_file(path)),
+        lambda: decode(tf.io.read_file(path)),
     )
     image.set_shape((None, None, 3))
     return turn_upright(image, orientation)
@@ -215,11 +215,19 @@ def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) 
 
 
 def fitted_photos(
-    photos: Sequence[Photo], image_size: tuple[int, int], resize: str = "squash"
+    photos: Sequence[Photo],
+    image_size: tuple[int, int],
+    resize: str = "squash",
+    interpolation: str = "bilinear",
 ) -> tf.data.Dataset:
     """Photos read and brought to the model's size, one by one; see `fit_to_size`."""
+    check_choice("resize", resize, RESIZES)
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
     return photo_dataset(photos).map(
         lambda path, orientation, by_pillow, _: fit_to_size(
-            read_photo(path, orientation, by_pillow), image_size, resize
+            read_photo(path, orientation, by_pillow),
+            image_size,
+            resize,
+            interpolation=interpolation,
         )
     )

@@ -1,4 +1,4 @@
-"""Turns, resizes and crops the tensor of one image."""
+"""Decodes, turns, resizes and crops the tensor of one image."""
 
 from __future__ import annotations
 
@@ -9,8 +9,33 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 RESIZES = ("squash", "crop")
+INTERPOLATIONS = ("bilinear", "bicubic")
 # Of the short side, what a centre crop keeps: 224 of 256 pixels.
 CENTRE_FRACTION = 0.875
+
+
+def decode(file: Any) -> Any:
+    """Decodes an image file; in a graph too.
+
+    Grey, transparent, palette and CMYK images become RGB; of an animation comes the first frame.
+    A JPEG is decoded exactly, as Pillow and torchvision do. TensorFlow's default, and all that
+    `tf.io.decode_image` knows, is a faster transform that is up to 9 levels off.
+
+    Args:
+        file: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    import tensorflow as tf
+
+    image = tf.cond(
+        tf.io.is_jpeg(file),
+        lambda: tf.io.decode_jpeg(file, channels=3, dct_method="INTEGER_ACCURATE"),
+        lambda: tf.io.decode_image(file, channels=3, expand_animations=False),
+    )
+    image.set_shape((None, None, 3))
+    return image
 
 
 def turn_upright(image: Any, orientation: Any) -> Any:
@@ -34,11 +59,12 @@ def fit_to_size(
     image_size: tuple[int, int],
     resize: str = "squash",
     centre: float = CENTRE_FRACTION,
+    interpolation: str = "bilinear",
 ) -> tf.Tensor:
     """Brings an image to the model's size, to predict.
 
-    Bilinear, with antialiasing: the original resizes without, which for a photo many times
-    larger than the model's input picks single pixels. Where nothing shrinks both agree.
+    With antialiasing: the original resizes without, which for a photo many times larger than the
+    model's input picks single pixels. Where nothing shrinks both agree.
 
     Args:
         image: `[H, W, 3]` in [0, 255].
@@ -46,6 +72,8 @@ def fit_to_size(
         resize: `"squash"` ignores the proportions, as the original evaluation does; `"crop"`
             keeps them and cuts out the middle.
         centre: Of the short side, what the latter keeps, in (0, 1]: 224 of 256 pixels.
+        interpolation: `"bilinear"`, as in Google's code, or `"bicubic"`, with which most of timm's
+            and some of Hugging Face's models were trained and evaluated; as Pillow computes them.
 
     Returns:
         float32 `[rows, columns, 3]` in [0, 255].
@@ -60,7 +88,7 @@ def fit_to_size(
         window = tf.cast(tf.maximum(tf.round(scale * [float(rows), float(columns)]), 1), "int32")
         top, left = tf.unstack((tf.shape(image)[:2] - window) // 2)
         image = tf.slice(image, tf.stack([top, left, 0]), tf.stack([window[0], window[1], 3]))
-    return _resize(image, image_size)
+    return _resize(image, image_size, interpolation)
 
 
 def random_crop(
@@ -69,6 +97,7 @@ def random_crop(
     image_size: tuple[int, int],
     crop_area: tuple[float, float] = (0.05, 1.0),
     flip: bool = True,
+    interpolation: str = "bilinear",
 ) -> tf.Tensor:
     """The training crop of the paper: a random part of the image ("inception crop"), mirrored
     half of the time.
@@ -80,6 +109,7 @@ def random_crop(
         crop_area: Least and largest share of the image's area; (.05, 1) in the original. Its
             proportions are stretched by 3/4 to 4/3.
         flip: Whether to mirror left and right.
+        interpolation: As in `fit_to_size`.
 
     Returns:
         float32 `[rows, columns, 3]` in [0, 255].
@@ -95,13 +125,15 @@ def random_crop(
         area_range=crop_area,
         use_image_if_no_bounding_boxes=True,
     )
-    image = _resize(tf.slice(image, begin, size), image_size)
+    image = _resize(tf.slice(image, begin, size), image_size, interpolation)
     return tf.image.stateless_random_flip_left_right(image, seed + 1) if flip else image
 
 
-def _resize(image: Any, image_size: tuple[int, int]) -> tf.Tensor:
+def _resize(image: Any, image_size: tuple[int, int], interpolation: str) -> tf.Tensor:
     import tensorflow as tf
 
-    image = tf.image.resize(image, image_size, method="bilinear", antialias=True)
+    image = tf.image.resize(image, image_size, method=interpolation, antialias=True)
+    if interpolation == "bicubic":  # it overshoots at edges
+        image = tf.clip_by_value(image, 0.0, 255.0)
     image.set_shape((*image_size, 3))
     return image

@@ -42,10 +42,12 @@ class Pipeline:
     seed: int = 0
     augmentation: Any = None
     transform: Any = None
+    interpolation: str = "bilinear"
 
     def __post_init__(self) -> None:
         check_counts(1, batch_size=self.batch_size)
         check_choice("resize", self.resize, image_ops.RESIZES)
+        check_choice("interpolation", self.interpolation, image_ops.INTERPOLATIONS)
         takes_labels(self.transform)  # refuses what cannot be called
         area = self.crop_area
         self._set(
@@ -110,7 +112,9 @@ class Pipeline:
         def prepare(element: Any, number: Any) -> Any:
             image, label = read(*element)[:2]
             seed = self._seed(number)
-            image = image_ops.random_crop(image, seed, self.image_size, self.crop_area, self.flip)
+            image = image_ops.random_crop(
+                image, seed, self.image_size, self.crop_area, self.flip, self.interpolation
+            )
             if row.distorts:
                 image = tf.saturate_cast(tf.round(image), tf.uint8)
                 image = randaugment(image, fold(seed, 2), row.layers, row.magnitude)
@@ -149,7 +153,10 @@ class Pipeline:
             image, label = read(*element)[:2]
             if self.one_hot:
                 label = tf.one_hot(label, classes)
-            return image_ops.fit_to_size(image, self.image_size, self.resize), label
+            image = image_ops.fit_to_size(
+                image, self.image_size, self.resize, interpolation=self.interpolation
+            )
+            return image, label
 
         batches = source.map(fit, tf.data.AUTOTUNE).batch(self.batch_size)
         return batches.prefetch(tf.data.AUTOTUNE)
@@ -182,6 +189,7 @@ class Pipeline:
             image_size=self.image_size,
             batch_size=self.batch_size,
             resize=self.resize,
+            interpolation=self.interpolation,
             one_hot=self.one_hot,
             train_in_order=self.validation(train.dataset, read, classes),
             make_training=lambda step: self.steps_from(step, train, read, classes),

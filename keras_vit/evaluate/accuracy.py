@@ -32,6 +32,7 @@ def accuracy(
     class_names: Sequence[str] | None = None,
     batch_size: int = 32,
     resize: str | None = None,
+    interpolation: str | None = None,
     restrict: bool = False,
     strategy: Any = None,
     jit_compile: bool = False,
@@ -55,6 +56,7 @@ def accuracy(
         batch_size: Images of a batch, on all devices together.
         resize: `"squash"` or `"crop"`; goes with a folder or name. Default: as the `Classifier`
             was evaluated in its training, else `"squash"`.
+        interpolation: `"bilinear"` or `"bicubic"`; likewise, else `"bilinear"`.
         restrict: Whether only the outputs that are classes of the data count, as for ImageNet-A
             and ImageNet-R with a head of 1,000; else the model may name any class it has.
         strategy: Of `keras_vit.distribution.strategy`, in whose scope the model was made.
@@ -71,10 +73,11 @@ def accuracy(
     """
     if isinstance(model, Classifier):
         class_names, resize = class_names or model.class_names, resize or model.resize
+        interpolation = interpolation or model.interpolation
         model = model.model
     _check(model, batch_size)
     head = Head.of(class_names, int(model.output_shape[-1]))
-    data = _as_data(data, image_size_of(model), resize, progress)
+    data = _as_data(data, image_size_of(model), resize, interpolation, progress)
     _check_size(model, data)
     mapping = (
         np.arange(len(head.names)) if data.class_names is None else head.find(data.class_names)
@@ -131,10 +134,20 @@ def _check(model: Any, batch_size: Any) -> None:
 
 
 def _as_data(
-    data: Any, image_size: tuple[int, int], resize: str | None, progress: bool | None
+    data: Any,
+    image_size: tuple[int, int],
+    resize: str | None,
+    interpolation: str | None,
+    progress: bool | None,
 ) -> EvaluationData:
     if isinstance(data, (str, Path)):
-        return open_data(data, image_size, resize=resize or image_ops.RESIZES[0], progress=progress)
+        return open_data(
+            data,
+            image_size,
+            resize=resize or image_ops.RESIZES[0],
+            interpolation=interpolation or image_ops.INTERPOLATIONS[0],
+            progress=progress,
+        )
     if isinstance(data, EvaluationData):
         return data
     return of_image_data(data) if isinstance(data, ImageData) else of_batches(data)

@@ -33,6 +33,7 @@ class EvaluationData:
         image_size: (rows, columns) in pixels.
         name: Where the images come from, for people to read.
         resize: How they got their size: `"squash"` or `"crop"`.
+        interpolation: How they were resampled for that: `"bilinear"` or `"bicubic"`.
         unreadable: Files left out because they cannot be read.
         find_damage: As in `keras_vit.data.ImageData`.
     """
@@ -43,6 +44,7 @@ class EvaluationData:
     image_size: tuple[int, int]
     name: str
     resize: str = "squash"
+    interpolation: str = "bilinear"
     unreadable: tuple[str, ...] = ()
     find_damage: Callable[[], tuple[str, str] | None] | None = None
 
@@ -53,6 +55,7 @@ def open_data(
     *,
     resize: str = "squash",
     centre: float = image_ops.CENTRE_FRACTION,
+    interpolation: str = "bilinear",
     split: str | None = None,
     truth: str | Path | None = None,
     on_error: str | None = None,
@@ -69,6 +72,7 @@ def open_data(
         image_size: Pixels, one number or (rows, columns).
         resize: `"squash"` to the size, as the original evaluates, or `"crop"` the middle.
         centre: With `"crop"`: of the short side, what is kept, in (0, 1]; 224 of 256 pixels.
+        interpolation: `"bilinear"`, as Google evaluates, or `"bicubic"`, as timm does most models.
         split: Of a TensorFlow data set, `"test[:1000]"` for example. Default: `"validation"`, else
             `"test"`.
         truth: For a flat folder, a file that says the class of each image. Default: what lies
@@ -86,6 +90,7 @@ def open_data(
     """
     size = as_pair(image_size, "image_size")
     check_choice("resize", resize, image_ops.RESIZES)
+    check_choice("interpolation", interpolation, image_ops.INTERPOLATIONS)
     check_numbers("(0, 1]", centre=centre)
     found = data_by_name.open(
         data,
@@ -99,7 +104,8 @@ def open_data(
 
     def prepare(*element: Any) -> Any:
         image, label, number = found.read(*element)
-        return image_ops.fit_to_size(image, size, resize, centre), label, number
+        image = image_ops.fit_to_size(image, size, resize, centre, interpolation)
+        return image, label, number
 
     import tensorflow as tf
 
@@ -110,6 +116,7 @@ def open_data(
         size,
         found.name,
         resize,
+        interpolation,
         found.unreadable,
         found.find_damage,
     )
@@ -124,6 +131,7 @@ def of_image_data(data: ImageData) -> EvaluationData:
         data.image_size,
         data.name,
         data.resize,
+        data.interpolation,
         data.unreadable,
         data.find_damage,
     )

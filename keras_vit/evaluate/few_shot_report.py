@@ -138,7 +138,9 @@ def write_report(
         classifier = load_classifier(source, weights)
         crop = classifier.image_size
         rows, columns = (round(side / CENTRE_FRACTION) for side in crop)
-        images = open_data(data, on_error=on_error).prepare((rows, columns), batch_size)
+        images = open_data(data, on_error=on_error).prepare(
+            (rows, columns), batch_size, interpolation=classifier.interpolation
+        )
         model = feature_model(classifier.model)
         train, train_labels = _features(model, images, "train", crop)
         check_shots(train_labels, shots[-1], len(images.class_names), images.class_names)

@@ -58,6 +58,7 @@ class Report:
         data: Name of the data.
         image_size: (rows, columns) in pixels.
         resize: How images got this size: `"squash"` or `"crop"`.
+        interpolation: How images were resampled for that: `"bilinear"` or `"bicubic"`.
         images: How many were looked at.
         chosen_among: Between how many classes the model chose.
         top1: How many images are right; `None` if the class of none is known.
@@ -80,6 +81,7 @@ class Report:
     data: str
     image_size: tuple[int, int]
     resize: str
+    interpolation: str
     images: int
     chosen_among: int
     top1: Proportion | None
@@ -117,6 +119,7 @@ class Report:
             "data": self.data,
             "image_size": list(self.image_size),
             "resize": self.resize,
+            "interpolation": self.interpolation,
             "images": self.images,
             "classes": len(self.per_class),
             "chosen_among": self.chosen_among,
@@ -226,6 +229,7 @@ def report_of(
         data=data.name,
         image_size=data.image_size,
         resize=data.resize,
+        interpolation=data.interpolation,
         images=len(scores.labels),
         chosen_among=chosen_among,
         top1=_up_to(1, scores.ranks[known]) if any_known else None,
@@ -292,7 +296,7 @@ def _blocks(report: Report) -> Iterator[str | Table]:
     speed = readable(report.images / max(report.seconds, 1e-3))
     yield (
         f"{report.model} on {report.data}: {report.images:,} images, {classes}{rows}x{columns} "
-        f"({report.resize}), {speed} images/s"
+        f"({report.resize}, {report.interpolation}), {speed} images/s"
     )
     if report.top1 is not None and report.top5 is not None:
         yield f"top-1  {report.top1}"

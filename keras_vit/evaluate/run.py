@@ -26,6 +26,7 @@ def run(
     overwrite: bool = False,
     batch_size: int = 32,
     resize: str | None = None,
+    interpolation: str | None = None,
     restrict: bool = False,
     strategy: str = "auto",
     devices: Any = None,
@@ -46,6 +47,8 @@ def run(
         overwrite: Whether it may be there.
         batch_size: Images of a batch, on all devices together.
         resize: `"squash"` or `"crop"`. Default: as the run folder says, else `"squash"`.
+        interpolation: `"bilinear"` or `"bicubic"`. Default: as the run folder says, else
+            `"bilinear"`.
         restrict: As in `accuracy`.
         strategy: One of `keras_vit.distribution.STRATEGIES`.
         devices: As in `keras_vit.distribution.strategy`.
@@ -70,6 +73,7 @@ def run(
             data,
             image_size_of(classifier.model),
             resize=resize or classifier.resize,
+            interpolation=interpolation or classifier.interpolation,
             progress=progress,
             **options,
         )

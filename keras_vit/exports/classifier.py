@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.model_variables import model_family
+from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.exports.float32 import as_float32
 from keras_vit.layers import PositionEmbedding
@@ -39,6 +40,8 @@ class PixelClassifier:
         scores: How the outputs become scores: `"softmax"`, `"sigmoid"`, or `"none"` for numbers
             that are no classes. Default: the activation that the model ends in; for logits
             `"softmax"`; `"none"` for a single number, features, and several outputs.
+        resize: How a photo gets the size of the image, `"squash"` or `"crop"`.
+        interpolation: How it is resampled for that, `"bilinear"` or `"bicubic"`.
 
     Attributes:
         model: The Keras model, float32 and of a fixed size unless it needs none.
@@ -47,7 +50,7 @@ class PixelClassifier:
         class_names: As many as the model has classes; none with scores of `"none"`.
         channels_first: Whether the model, though not this, takes `[B, channels, rows, columns]`.
         input_range: What the model takes as black and white.
-        scores: As above.
+        scores, resize, interpolation: As above.
         output_names: Of the outputs, in their order; `("output",)` where there is one.
         features: What the head sees, a Keras tensor of `model`; `None` where there is no head.
         outputs: Of `model`, Keras tensors in the order of their names.
@@ -63,7 +66,11 @@ class PixelClassifier:
         class_names: Sequence[str] | None = None,
         input_range: tuple[float, float] | None = None,
         scores: str | None = None,
+        resize: str = "squash",
+        interpolation: str = "bilinear",
     ):
+        self.resize = check_choice("resize", resize, RESIZES)
+        self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
         original, model = model, flat(model)
         model_family(model)  # raises for what keras_vit did not build
         if len(model.inputs) != 1:

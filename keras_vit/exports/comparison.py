@@ -62,6 +62,8 @@ def facts(classifier: PixelClassifier) -> dict[str, Any]:
         "input_range": list(classifier.input_range),
         "outputs": list(classifier.output_names),
         "scores": classifier.scores,
+        "resize": classifier.resize,
+        "interpolation": classifier.interpolation,
     }
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from keras_vit.checkpoints.convert import find_photo
+from keras_vit.exports.classifier import PixelClassifier
 from keras_vit.exports.formats import FORMATS, export
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.report import Measured, measure, size_picture
@@ -38,14 +39,23 @@ class Planned:
         return f"{stem}{'' if self.quantize is None else f'_{self.quantize}'}{suffix}"
 
 
-def planned(formats: Sequence[str], quantize: Sequence[str] = ()) -> list[Planned]:
+def planned(
+    formats: Sequence[str], quantize: Sequence[str] = (), options: Iterable[str] = ()
+) -> list[Planned]:
     """What to make for a choice of formats, and of quantizations of those that have them.
 
     Raises:
-        ValueError: If a name is unknown, or none of the formats has a quantization.
+        ValueError: If a name is unknown, or none of the formats has a quantization or an option.
     """
     for name in formats:
         check_choice("format", name, FORMATS)
+    for option in options:
+        able = [name for name, row in FORMATS.items() if option in row.options]
+        if able and not set(able) & set(formats):
+            raise ValueError(
+                f"`{option}` goes with {' or '.join(able)}; add it to the formats, or leave the "
+                f"option out. Received: format={','.join(formats)}"
+            )
     known = [each for row in FORMATS.values() for each in row.quantizations]
     for each in quantize:
         check_choice("quantize", each, known)
@@ -71,12 +81,14 @@ class Deployment:
         picture: Where their sizes are drawn.
         calibration: A folder of photos for those that need some, or `None`.
         overwrite: Whether they may be there.
+        options: Of the writers, see `exports.formats.export`.
     """
 
     files: tuple[tuple[Planned, Path], ...]
     picture: Path
     calibration: str | os.PathLike[str] | None = None
     overwrite: bool = False
+    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def deployment(
@@ -86,6 +98,7 @@ def deployment(
     quantize: Sequence[str] = (),
     calibration: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
+    **options: Any,
 ) -> Deployment:
     """Finds out what is wrong with a choice of files, before anything takes long.
 
@@ -95,12 +108,14 @@ def deployment(
         formats, quantize: As for `planned`.
         calibration: A folder of photos like those that the model will see.
         overwrite: Whether files may be replaced.
+        **options: Of the writers: `input_range`, `scores`, `resize`, `interpolation`; `opset`,
+            which the ONNX file alone has.
 
     Raises:
         ValueError: As for `planned`, or if photos are needed and not given.
         FileExistsError: If one of the files is there, and not `overwrite`.
     """
-    files = planned(formats, quantize)
+    files = planned(formats, quantize, options)
     if calibration is None and any(each.needs_photos for each in files):
         raise ValueError(
             f"`quantize` {', '.join(quantize)} needs photos like those that the model will see: "
@@ -115,39 +130,50 @@ def deployment(
             f"{taken[0]} is there already. Choose another folder (--out), or say that it may be "
             "replaced (--overwrite)."
         )
-    return Deployment(placed, picture, calibration, overwrite)
+    return Deployment(placed, picture, calibration, overwrite, options)
 
 
 def deploy(
     wanted: Deployment,
     model: Any,
-    class_names: Sequence[str],
+    class_names: Sequence[str] = (),
     check: str | os.PathLike[str] | None = None,
 ) -> list[Measured]:
     """Writes the files, measures each against the model, and draws their sizes.
 
     Args:
         wanted: Of `deployment`.
-        model: A classifier.
-        class_names: A name for each of its outputs.
+        model: What `exports.formats.export` takes; it need not be a classifier.
+        class_names: Of a classifier, a name for each of its outputs. Default: as in
+            `export_saved_model`.
         check: A folder of photos to measure with. Default: those that come with scikit-learn.
 
     Returns:
-        What was measured, in the order of the files.
+        What was measured, in the order of the files. The picture is that of a classifier.
     """
-    rows, columns = model.input_shape[1:3]
+    special = {option for row in FORMATS.values() for option in row.options}
+    of_all = {key: value for key, value in wanted.options.items() if key not in special}
+    # It refuses what does not fit before anything is written.
+    classifier = PixelClassifier(model, **of_all)
+    classifies = classifier.scores != "none"
+    names = (class_names or classifier.class_names) if classifies else ()
     photos = check or find_photo(None).parent
-    pixels, classes = photos_of(photos, (rows, columns), class_names)
+    how = (classifier.resize, classifier.interpolation)
+    pixels, classes = photos_of(photos, classifier.image_size, names, *how)
     wanted.picture.parent.mkdir(parents=True, exist_ok=True)
     measured = []
     for each, path in wanted.files:
         say(f"writing {path}")
-        options: dict[str, Any] = {"class_names": class_names, "overwrite": wanted.overwrite}
+        taken_here = of_all.keys() | FORMATS[each.format].options
+        options = {key: value for key, value in wanted.options.items() if key in taken_here}
+        options |= {"class_names": names or None, "overwrite": wanted.overwrite}
         if each.quantize is not None:
             options["quantize"] = each.quantize
         if each.needs_photos:
             options["calibration"] = wanted.calibration
         export(model, path, format=each.format, **options)
-        measured.append(measure(path, model, pixels, classes))
-    size_picture(measured, wanted.picture)
+        levels = wanted.options.get("input_range")
+        measured.append(measure(path, model, pixels, classes, taken=levels, classifies=classifies))
+    if classifies:
+        size_picture(measured, wanted.picture)
     return measured

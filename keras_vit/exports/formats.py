@@ -24,12 +24,14 @@ class Format:
             as each format needs packages of its own.
         quantizations: What `quantize=` of the writer may be.
         need_photos: Those of the quantizations that need `calibration=`.
+        options: Further arguments that no other writer takes.
     """
 
     suffix: str
     load: Callable[[], tuple[Callable[..., Path], Callable[[Path], Runner]]]
     quantizations: tuple[str, ...] = ()
     need_photos: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
 
 def _saved_model() -> Any:
@@ -53,7 +55,7 @@ def _onnx() -> Any:
 FORMATS = {
     "savedmodel": Format("", _saved_model),
     "tflite": Format(".tflite", _tflite, QUANTIZATIONS, NEED_PHOTOS),
-    "onnx": Format(".onnx", _onnx),
+    "onnx": Format(".onnx", _onnx, options=("opset",)),
 }
 
 
@@ -78,7 +80,8 @@ def export(
         format: `"savedmodel"`, `"tflite"` or `"onnx"`. Default: what the ending of `path` says.
         **options: Those of the format, see `exports.saved_model.export.export_saved_model`,
             `exports.tflite.export.export_tflite` and `exports.onnx.export.export_onnx`:
-            `class_names`, `input_range`, `scores`, `overwrite`, `quantize`, ...
+            `class_names`, `input_range`, `scores`, `resize`, `interpolation`, `overwrite`,
+            `quantize`, ...
 
     Returns:
         `path`.

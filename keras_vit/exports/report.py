@@ -32,7 +32,8 @@ class Measured:
         takes: What the file takes: `"uint8 [0, 255]"`, `"float32 [-1, 1]"`.
         photos: How many it was measured on.
         difference: The largest difference to the model's outputs, as a part of their range.
-        agreement: Share of the photos whose first class is the model's.
+        agreement: Share of the photos whose first class is the model's, or `None` where the
+            outputs are no classes.
         top1: Share of the photos that are right, or `None` where their classes are not known.
         milliseconds: Median of one photo at a time.
         model_milliseconds: That of the Keras model, measured by turns with it.
@@ -43,7 +44,7 @@ class Measured:
     takes: str
     photos: int
     difference: float
-    agreement: float
+    agreement: float | None
     top1: float | None
     milliseconds: float
     model_milliseconds: float
@@ -66,6 +67,7 @@ def measure(
     classes: np.ndarray | None = None,
     repeats: int = 20,
     taken: tuple[float, float] | None = None,
+    classifies: bool = True,
 ) -> Measured:
     """Runs an exported file and the model it was made of on the same photos.
 
@@ -76,6 +78,7 @@ def measure(
         classes: int `[N]`, or `None`.
         repeats: Photos for the time, one at a time and by turns.
         taken: What the model takes as black and white. Default: told from the model.
+        classifies: Whether the first output is one of classes; else there is no agreement.
     """
     path = Path(path)
     _, runner = FORMATS[format_of(path)].load()
@@ -102,7 +105,7 @@ def measure(
         f"{run.dtype} {run.taken}",
         len(pixels),
         max(map(difference, found, expected)),
-        float((guesses == expected[0].argmax(-1)).mean()),
+        float((guesses == expected[0].argmax(-1)).mean()) if classifies else None,
         None if classes is None else float((guesses == classes).mean()),
         1e3 * statistics.median(times[run]),
         1e3 * statistics.median(times[reference]),
@@ -113,7 +116,7 @@ def size_picture(rows: Sequence[Measured], path: str | os.PathLike[str]) -> Path
     """Draws size against accuracy (against agreement, where the classes are not known).
 
     Args:
-        rows: What was measured.
+        rows: What was measured, of a classifier.
         path: Of the PNG.
 
     Raises:
@@ -125,7 +128,7 @@ def size_picture(rows: Sequence[Measured], path: str | os.PathLike[str]) -> Path
     known = all(row.top1 is not None for row in rows)
     figure = charts.size_against_accuracy(
         [row.size / 2**20 for row in rows],
-        [100 * (row.agreement if not known or row.top1 is None else row.top1) for row in rows],
+        [100 * ((row.top1 if known else row.agreement) or 0.0) for row in rows],
         [row.path.name for row in rows],
         "top-1 in %" if known else "same answer as the Keras model in %",
     )
@@ -148,7 +151,7 @@ def table(rows: Sequence[Measured]) -> Page:
             row.path.name,
             readable(row.size / 2**20),
             f"{row.difference:.1e}",
-            f"{100 * row.agreement:.1f}%",
+            "-" if row.agreement is None else f"{100 * row.agreement:.1f}%",
             "-" if row.top1 is None else f"{100 * row.top1:.1f}%",
             str(row.photos),
             readable(row.milliseconds),

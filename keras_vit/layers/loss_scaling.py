@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from typing import Any
+
 import keras
 
 
@@ -15,20 +18,37 @@ def check_loss_is_scaled(layer: keras.Layer) -> None:
         layer: Of whose policy it depends; nothing happens in another than float16.
 
     Raises:
-        ValueError: If the loss is not scaled. (With JAX's `fit` a layer does not see the model.)
+        ValueError: If the loss is not scaled.
     """
     if layer.compute_dtype != "float16":
         return
-    context = layer._get_call_context()
-    optimizer = getattr(context.entry_layer, "optimizer", None)
-    scaled = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    if optimizer is not None and not scaled and context.get_value("training"):
+    model = _model_in_training(layer)
+    optimizer = getattr(model, "optimizer", None)
+    if optimizer is not None and not isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         name = type(optimizer).__name__
         raise ValueError(
             "In float16 the small gradients become zero unless the loss is scaled, and Keras does "
-            "not do it for a model inside another one. Compile with "
+            "not do it for a model inside another one or from a file. Compile with "
             f"`optimizer=keras.optimizers.LossScaleOptimizer(keras.optimizers.{name}(...))`, or "
             f'build the model with dtype="mixed_bfloat16". Received: '
-            f"model={context.entry_layer.name!r}, optimizer={name}, and the layer {layer.name!r} "
-            "in float16"
+            f"model={model.name!r}, optimizer={name}, and the layer {layer.name!r} in float16"
         )
+
+
+def _model_in_training(layer: keras.Layer) -> Any:
+    """The outermost model that calls the layer, if that is for a training step."""
+    if keras.backend.backend() != "jax":
+        context = layer._get_call_context()
+        return context.entry_layer if context.get_value("training") else None
+    # JAX's `fit` calls the layers of a model one by one: only its own functions know the model. An
+    # error in its step costs the weights, so that we look when it builds what is missing before.
+    frame, building = sys._getframe(), False
+    while frame is not None:
+        name, values = frame.f_code.co_name, frame.f_locals
+        if name == "compute_loss_and_updates":
+            return values["self"] if values["training"] else None
+        if name == "fit" and building:
+            return values["self"]
+        building = building or name == "_symbolic_build"
+        frame = frame.f_back
+    return None

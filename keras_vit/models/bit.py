@@ -65,7 +65,7 @@ def BiT(
         ValueError: If an argument is out of its range.
     """
     check_counts(1, **{f"block_sizes[{i}]": size for i, size in enumerate(block_sizes)})
-    check_choice("pooling", pooling, (None, *POOLINGS))
+    check_choice("pooling", pooling, (None, *POOLINGS), "A ResNet has no class token.")
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}

@@ -86,7 +86,7 @@ def Mixer(
     if include_top:
         check_counts(1, classes=classes)
     check_numbers("[0, 1)", stochastic_depth_rate=stochastic_depth_rate)
-    check_choice("pooling", pooling, (None, *POOLINGS))
+    check_choice("pooling", pooling, (None, *POOLINGS), "A Mixer has no class token.")
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     common: dict[str, Any] = {"dtype": policy}
     inputs, x = image_input(

@@ -10,6 +10,7 @@ from keras_vit.models import VARIANTS
 from keras_vit.planner import costs
 from keras_vit.runs.from_settings import data_for, hardware_for, model_for, recipe_for
 from keras_vit.runs.settings import Settings
+from keras_vit.utils.numbers import readable
 
 
 def describe(settings: Settings) -> str:
@@ -49,7 +50,7 @@ def describe(settings: Settings) -> str:
         "parameters": f"{parameters:,}",
         "FLOPs per step": "not known for this model"
         if macs is None
-        else f"{6 * macs * images:.4g} (forward {2 * macs:,} per image)",
+        else f"{readable(6 * macs * images)} (forward {2 * macs:,} per image)",
         "memory, estimated": f"{memory['total'] / 2**20:.0f} MiB at the peak: "
         + ", ".join(f"{name} {n / 2**20:.0f}" for name, n in memory.items() if name != "total"),
     }

@@ -46,6 +46,7 @@ def data_for(settings: Settings, progress: bool | None = None) -> ImageData:
         resize=settings.resize,
         seed=settings.seed,
         augmentation=settings.augmentation,
+        interpolation=settings.interpolation,
     )
     found = data.open(
         settings.data,

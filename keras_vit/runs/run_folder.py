@@ -102,6 +102,7 @@ def summarise(
             "validation_images": data.num_validation,
             "unreadable": list(data.unreadable),
             "resize": data.resize,
+            "interpolation": data.interpolation,
         },
         "settings": settings,
         "history": result.history,

@@ -30,6 +30,7 @@ class Settings:
         least_crop: Share of a training image's area that the random crop has at least, in (0, 1].
             Default: the papers' .05; digits .8.
         resize: How validation images get their size: `"squash"` or `"crop"`.
+        interpolation: How images are resampled, to train too: `"bilinear"` or `"bicubic"`.
         on_error: `"raise"` or `"skip"` images that cannot be read.
         dtype: Dtype policy of the model. Default: `keras_vit.distribution.default_precision`,
             which is `"mixed_bfloat16"` where the hardware has it; float32 for the small model,
@@ -63,6 +64,7 @@ class Settings:
     validation_share: float = 0.2
     least_crop: float | None = None
     resize: str = "squash"
+    interpolation: str = "bilinear"
     on_error: str = "raise"
     dtype: str = "auto"
     seed: int = 0

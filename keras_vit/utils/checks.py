@@ -52,8 +52,14 @@ def check_numbers(interval: str, **numbers: Any) -> None:
             raise ValueError(f"`{name}` must be {kind}. Received: {name}={number!r}")
 
 
-def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
+def check_choice(argument: str, value: Any, choices: Iterable[Any], hint: str = "") -> Any:
     """The value, if it is one of the choices.
+
+    Args:
+        argument: Its name.
+        value: What was received.
+        choices: What is possible.
+        hint: A sentence that says why others are not.
 
     Raises:
         ValueError: If it is none of them; it names those that look like the value.
@@ -62,7 +68,7 @@ def check_choice(argument: str, value: Any, choices: Iterable[Any]) -> Any:
     if value not in choices:
         raise ValueError(
             f"`{argument}` must be one of {', '.join(map(str, choices))}."
-            f"{did_you_mean(value, choices)} Received: {argument}={value!r}"
+            f"{hint and f' {hint}'}{did_you_mean(value, choices)} Received: {argument}={value!r}"
         )
     return value
 

@@ -84,7 +84,7 @@ def test_signature_is_that_of_keras_applications(name):
         (
             VITS,
             "classifier representation_size registers dropout_rate attention_dropout_rate "
-            "stochastic_depth_rate rematerialise gelu border",
+            "stochastic_depth_rate rematerialise gelu patch_size border",
         ),
         (BITS, ""),
         (MIXERS, "stochastic_depth_rate rematerialise gelu border"),

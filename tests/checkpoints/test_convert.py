@@ -130,3 +130,33 @@ def test_memory_of_a_conversion(tmp_path):
     """
     (extra,) = printed_bytes(script, tmp_path)
     assert extra < 2.2 * (tmp_path / "a.npz").stat().st_size
+
+
+@pytest.mark.filterwarnings("ignore:The model 'vit' has {'gelu':UserWarning")
+def test_what_a_file_leaves_open_is_said_to_the_command(tool, tmp_path, monkeypatch):
+    """A GELU that timm's files do not name, and how positions are resampled."""
+    monkeypatch.chdir(tmp_path)
+    model = keras_vit.ViT(32, 8, 64, 1, 1, 48, classes=5, gelu="tanh", classifier="gap")
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.normal(0, 0.3, variable.shape))
+    keras_vit.save_weights(model, "timm.safetensors", format="timm")
+    given = ("--gelu", "tanh", "--classifier", "gap", "--position-interpolation", "bicubic")
+    code, _, err = tool("convert", "timm.safetensors", "a.keras", *given, "--image-size", 48)
+    assert code == 0, err
+    expected = keras_vit.from_checkpoint(
+        "timm.safetensors", 48, gelu="tanh", classifier="gap", interpolation="bicubic"
+    )
+    images = random.uniform(-1, 1, (2, 48, 48, 3)).astype("float32")
+    converted = keras.models.load_model("a.keras")
+    np.testing.assert_allclose(converted(images), expected(images), atol=1e-5)
+    other = keras_vit.from_checkpoint("timm.safetensors", 48)
+    assert np.abs(np.asarray(other(images)) - np.asarray(expected(images))).max() > 1e-3
+    code, _, err = tool("convert", "timm.safetensors", "b.npz", "--patch-size", 16)
+    assert code == 2
+    assert "patches of 8 pixels" in err
+
+    keras_vit.save_weights(keras_vit.BiT(32, (1,), 0.5, classes=5), "bit.npz")
+    code, _, err = tool("convert", "bit.npz", "bit.keras", "--gelu", "tanh")
+    assert code == 2
+    assert "`gelu` goes with a ViT. Received: gelu='tanh'" in err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import keras
@@ -13,6 +14,7 @@ import keras_vit
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.model_info import describe
+from keras_vit.models import VARIANTS
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The model .* has {"),
@@ -144,8 +146,8 @@ def test_either_gelu_is_asked_about(size, tmp_path):
     _doubts(tmp_path, model, (1152, 26, 4304))
 
 
-def test_the_kernel_of_flexivit_is_asked_about(tmp_path):
-    model = _vit(224, patch_size=32, gelu="tanh")
+def test_the_kernel_of_flexivit_is_asked_about(tmp_path, monkeypatch):
+    model = _vit(224, patch_size=32, depth=2, mlp_dim=64, gelu="tanh")
     keras_vit.save_weights(model, tmp_path / "a.npz", format="big_vision")
     with pytest.raises(ValueError, match=r"patch_size=: .*FlexiViT"):
         keras_vit.from_checkpoint(tmp_path / "a.npz")
@@ -153,6 +155,18 @@ def test_the_kernel_of_flexivit_is_asked_about(tmp_path):
         keras_vit.from_checkpoint(tmp_path / "a.npz", patch_size=16)
     again = keras_vit.from_checkpoint(tmp_path / "a.npz", patch_size=32)
     assert tuple(again.input_shape) == (None, 224, 224, 3)
+    # The constructors hand it on.
+    config = dataclasses.replace(VARIANTS["ViT_S32"], width=64, depth=2, num_heads=1, mlp_dim=64)
+    monkeypatch.setitem(VARIANTS, "ViT_S32", config)
+    options = {"weights": tmp_path / "a.npz", "classifier_activation": None}
+    with pytest.raises(ValueError, match="patch_size=: "):
+        keras_vit.ViT_S32(**options)
+    same = keras_vit.ViT_S32(**options, patch_size=32)
+    images = np.random.default_rng(0).uniform(-1, 1, (1, 224, 224, 3)).astype("float32")
+    np.testing.assert_array_equal(same(images), again(images))
+    for weights in (options["weights"], None):
+        with pytest.raises(ValueError, match=r"that of a ViT-S/32.* Received: patch_size=16"):
+            keras_vit.ViT_S32(weights=weights, patch_size=16)
 
 
 def test_a_norm_after_each_branch_is_refused(tmp_path):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
+import json
 import shutil
 import zipfile
 from pathlib import Path
@@ -144,8 +146,56 @@ def imagenet_photos(shared, tmp_path) -> Path:
     return tmp_path / "photos"
 
 
-def test_classifier_knows_how_the_run_resized(colour_run):
-    assert predict.load_classifier(colour_run).resize == "crop"
+def test_classifier_knows_how_the_run_resized(colour_run, tmp_path):
+    found = predict.load_classifier(colour_run)
+    assert (found.resize, found.interpolation) == ("crop", "bicubic")
+    summary = json.loads((colour_run / "summary.json").read_text("utf-8"))
+    assert summary["settings"]["interpolation"] == "bicubic"
+    del summary["data"]["interpolation"]  # as version 0.1 wrote it
+    shutil.copy(colour_run / "model.keras", tmp_path)
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    found = predict.load_classifier(tmp_path)
+    assert (found.resize, found.interpolation) == ("crop", "bilinear")
+
+
+def test_photos_are_resampled_as_asked(tool, colour_run, colour_photos, tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (40, 40, 3), "uint8")
+    keras.utils.save_img(tmp_path / "noise.png", noise)
+    found = predict.load_classifier(colour_run)
+    shares = set()
+    for resize in ("squash", "crop"):
+        for interpolation in ("bilinear", "bicubic"):
+            how = dataclasses.replace(found, resize=resize, interpolation=interpolation)
+            (answer,), _ = predict.classify(how, [tmp_path / "noise.png"], 3)
+            code, _, err = tool(
+                "predict", tmp_path / "noise.png", "--model", colour_run, "--resize", resize,
+                "--interpolation", interpolation, "--top", 3, "--csv", tmp_path / "a.csv",
+            )  # fmt: skip
+            assert code == 0, err
+            rows = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
+            assert [(row[2], float(row[3])) for row in rows] == [
+                (name, pytest.approx(share, abs=1e-6)) for name, share in answer.top
+            ]
+            shares.add(answer.top)
+    assert len(shares) == 4
+    for option in ("--resize", "--interpolation"):
+        code, _, err = tool(
+            "predict", tmp_path / "noise.png", "--model", colour_run, option, "lanczos"
+        )
+        assert (code, "must be one of" in err) == (2, True)
+
+
+def test_a_model_that_is_no_classifier_is_refused(tool, colour_photos, tmp_path):
+    base = keras_vit.ViT(16, 8, 16, 1, 2, 16, include_preprocessing=True, include_top=False)
+    base.save(tmp_path / "map.keras")
+    heads = {name: keras.layers.Dense(2)(base.output) for name in ("a", "b")}
+    keras.Model(base.input, heads).save(tmp_path / "two.keras")
+    for name in ("map", "two"):
+        code, _, err = tool(
+            "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / f"{name}.keras"
+        )
+        assert code == 2
+        assert "A classifier has one output, `[B, classes]`" in err
 
 
 @pytest.mark.parametrize(

@@ -191,7 +191,7 @@ def test_evaluate_prints_and_writes(tool, colour_run, colour_photos, tmp_path):
         "evaluate", colour_photos, "--model", colour_run, "--out", tmp_path / "one"
     )
     assert (code, err) == (0, "")
-    assert "24 images, 3 classes, 16x16 (crop)" in out  # as the run folder was evaluated
+    assert "24 images, 3 classes, 16x16 (crop, bicubic)" in out  # as the run folder was evaluated
     assert "top-1  100.0 % (95 %: 86.2 to 100.0)" in out
     assert out.endswith(f"wrote {tmp_path / 'one'}\n")
     files = {"confusion.png", "mistakes.csv", "per_class.csv", "report.json"}

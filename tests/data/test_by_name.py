@@ -55,7 +55,12 @@ def test_to_evaluate_needs_no_images_to_train_on(photos):
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("digits", {"validation_share": 0.1}, "goes with a folder of images. Received: .*digits"),
+        (
+            "digits",
+            {"validation_share": 0.1},
+            "goes with a folder of images. Received: "
+            "data='digits', scikit-learn's digits, and validation_share='0.1'$",
+        ),
         ("digits", {"split": "test"}, "`split` goes with images to evaluate on"),
         ("photos", {"data_dir": "x"}, "`data_dir` goes with the name of a TensorFlow data set"),
         ("photos", {"to_evaluate": True, "validation_share": 0.1}, "goes with images to train on"),

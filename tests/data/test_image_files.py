@@ -6,9 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from PIL import Image, ImageOps, features
 
-from keras_vit.data import image_files, image_ops
+from keras_vit import data
+from keras_vit.data import image_files, image_ops, write_records
+from keras_vit.exports.saved_model.decoding import decode_batch
 
 
 def read(path: Path) -> np.ndarray:
@@ -44,7 +47,35 @@ def test_every_mode_becomes_rgb(tmp_path, mode, ending):
         expected = np.asarray(saved.convert("RGB"))
     assert result.dtype == np.uint8
     assert result.shape == (16, 24, 3)
-    np.testing.assert_allclose(result.astype(int), expected, atol=4)
+    # All but WebP, whose decoders differ, are exact.
+    np.testing.assert_allclose(result.astype(int), expected, atol=4 if ending == "webp" else 0)
+
+
+def test_jpegs_are_decoded_as_pillow_does(tmp_path):
+    """From a folder, TFRecords and an exported graph: TensorFlow's fast transform is levels off."""
+    levels = np.random.default_rng(0).integers(0, 256, (9, 11, 3), "uint8")
+    photo = Image.fromarray(levels).resize((64, 48), Image.Resampling.BICUBIC)
+    paths = []
+    for name, mode in (("colour", "RGB"), ("grey", "L")):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for subsampling in range(3):  # 4:4:4, 4:2:2, 4:2:0
+            paths.append(tmp_path / "photos" / name / f"{subsampling}.jpg")
+            photo.convert(mode).save(paths[-1], quality=75, subsampling=subsampling)
+    expected = []
+    for path in paths:
+        with Image.open(path) as saved:
+            expected.append(np.asarray(saved.convert("RGB")))
+        fast = tf.io.decode_image(path.read_bytes(), channels=3).numpy()
+        assert np.abs(fast.astype(int) - expected[-1]).max() >= 2
+        np.testing.assert_array_equal(read(path), expected[-1])
+    pixels, _ = decode_batch(tf.constant([path.read_bytes() for path in paths]), (48, 64))
+    np.testing.assert_array_equal(pixels, expected)
+    records = write_records(tmp_path / "photos", tmp_path / "records", progress=False)
+    found = data.open(records).prepare((48, 64))
+    images = [*found.validation.unbatch(), *found.train_in_order.unbatch()]
+    assert {x.numpy().astype("uint8").tobytes() for x, _ in images} == {
+        x.tobytes() for x in expected
+    }
 
 
 def test_sixteen_bits_become_eight(tmp_path):
@@ -82,14 +113,41 @@ def coordinates(rows: int, columns: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("size", [(20, 30), (90, 70)])
-def test_squash_is_bilinear_and_antialiased(size):
+@pytest.mark.parametrize("interpolation", image_ops.INTERPOLATIONS)
+def test_squash_is_antialiased_as_pillow_does(interpolation, size):
     image = np.random.default_rng(0).uniform(0, 255, (47, 61, 3)).astype("float32")
-    result = image_ops.fit_to_size(image, size, "squash").numpy()
+    result = image_ops.fit_to_size(image, size, interpolation=interpolation).numpy()
     for channel in range(3):
         expected = Image.fromarray(image[..., channel]).resize(
-            size[::-1], Image.Resampling.BILINEAR
-        )
-        np.testing.assert_allclose(result[..., channel], expected, atol=1e-2)
+            size[::-1], Image.Resampling[interpolation.upper()]
+        )  # of floats, which may leave [0, 255]
+        np.testing.assert_allclose(result[..., channel], np.clip(expected, 0, 255), atol=1e-2)
+
+
+def test_bicubic_by_hand():
+    """Keys' cubic with a = -1/2: a step, twice as large, sampled at 1/4 and 3/4."""
+    step = np.repeat(np.array([0, 0, 0, 0, 200, 200, 200, 200], "float32"), 3).reshape(1, 8, 3)
+    result = image_ops.fit_to_size(step, (1, 16), interpolation="bicubic").numpy()[0, :, 0]
+
+    def cubic(x):
+        x = abs(x)
+        return 1.5 * x**3 - 2.5 * x**2 + 1 if x < 1 else -0.5 * x**3 + 2.5 * x**2 - 4 * x + 2
+
+    # Output 7 lies at 3.25: of its neighbours 2, 3, 4, 5 the last two are 200.
+    assert result[7] == pytest.approx(200 * (cubic(0.75) + cubic(1.75)), abs=1e-2)
+    assert result[8] == pytest.approx(200 * (cubic(0.25) + cubic(1.25)), abs=1e-2)
+    assert result[6] == 0  # 200 * cubic(1.25) is negative
+    assert result[9] == pytest.approx(min(200 * (1 - cubic(1.25)), 255), abs=1e-2)
+
+
+@pytest.mark.parametrize("interpolation", image_ops.INTERPOLATIONS)
+def test_a_crop_of_the_whole_is_resampled_alike(interpolation):
+    image = np.random.default_rng(0).uniform(0, 255, (40, 40, 3)).astype("float32")
+    crop = image_ops.random_crop(
+        image, np.array([0, 1]), (15, 15), (1.0, 1.0), False, interpolation
+    )
+    expected = image_ops.fit_to_size(image, (15, 15), interpolation=interpolation)
+    np.testing.assert_allclose(crop, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("rows_columns", [(64, 128), (128, 64), (64, 64)])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import traceback
 
+import numpy as np
 import pytest
+from PIL import Image
 from support.tiny_pets import grey_levels, levels_of, tfds
 
 from keras_vit import runs
@@ -113,3 +116,14 @@ def test_the_files_are_compared_when_a_run_is_taken_up(tmp_path):
     content[-1] ^= 1
     path.write_bytes(content)
     assert again.fingerprint(False) == before[0] and again.fingerprint(True) != before[1]
+
+
+def test_jpegs_are_decoded_as_pillow_does(tmp_path):
+    builder = tfds.builder("tiny_photos", data_dir=tmp_path)
+    builder.download_and_prepare()
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    files = builder.as_dataset(split="test", decoders=decoders, shuffle_files=False)
+    found = open_data("tiny_photos", (24, 32), data_dir=tmp_path).dataset
+    for example, (image, _, _) in zip(files, found, strict=True):
+        with Image.open(io.BytesIO(example["image"].numpy())) as photo:
+            np.testing.assert_array_equal(image, np.asarray(photo.convert("RGB")))

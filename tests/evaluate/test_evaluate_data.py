@@ -9,10 +9,11 @@ import pytest
 from PIL import Image
 from support.colour_photos import write_photos
 
-from keras_vit import evaluate
+from keras_vit import data, evaluate
 from keras_vit.data import write_records
 from keras_vit.data.preprocessing import labels
 from keras_vit.data.sources.imagenet import find_labelled, image_number
+from keras_vit.evaluate.evaluation_data import of_image_data
 
 WORDNET_IDS = [wordnet_id for wordnet_id, _ in labels(1000)]
 # Images 1, 2 and 3 of the validation set: their true classes.
@@ -225,9 +226,55 @@ def test_a_crop_keeps_what_it_is_told(tmp_path):
     np.testing.assert_allclose(spans, [200, 175, 100], atol=5)
 
 
+@pytest.mark.parametrize("source", ["records", "digits"])
+@pytest.mark.parametrize("centre", [0.4, 0.7, 1.0])
+def test_a_crop_of_records_and_digits_keeps_what_it_is_told(tmp_path, source, centre):
+    """A window of whole pixels that is not resized: the very levels of the middle."""
+    if source == "digits":
+        elements = data.open("digits", to_evaluate=True)
+        whole = [np.asarray(image) for image, _ in elements.validation.dataset.take(2)]
+    else:
+        random = np.random.default_rng(0)
+        image = Image.fromarray(random.integers(0, 256, (40, 60, 3), "uint8"))
+        for name in ("a", "b"):
+            (tmp_path / name).mkdir()
+            for number in (1, 2):
+                image.save(tmp_path / name / f"{number}.png")
+        source = write_records(tmp_path, tmp_path / "records", progress=False)
+        whole = [np.asarray(image)] * 2
+    side = round(40 * centre)
+    opened = evaluate.open_data(source, side, resize="crop", centre=centre)
+    for (found, _, _), levels in zip(opened.dataset.take(2), whole, strict=True):
+        top, left = ((length - side) // 2 for length in levels.shape[:2])
+        np.testing.assert_array_equal(found, levels[top : top + side, left : left + side])
+
+
+def test_data_are_resampled_as_asked_and_say_so(tmp_path):
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), "uint8"))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        noise.save(tmp_path / name / "1.png")
+    for interpolation in ("bilinear", "bicubic"):
+        opened = evaluate.open_data(tmp_path, 16, interpolation=interpolation)
+        assert opened.interpolation == interpolation
+        (found, _, _), *_ = opened.dataset
+        expected = np.asarray(noise.resize((16, 16), Image.Resampling[interpolation.upper()]))
+        np.testing.assert_allclose(found, expected, atol=1.1)  # Pillow rounds twice
+        prepared = data.from_arrays(
+            *[(np.asarray(noise)[None], np.array([0]))] * 2, ["a"], 16, 1,
+            crop_area=(1.0, 1.0), flip=False, interpolation=interpolation,
+        )  # fmt: skip
+        assert prepared.interpolation == of_image_data(prepared).interpolation == interpolation
+        for batches in (prepared.train, prepared.validation, prepared.training()):
+            np.testing.assert_allclose(next(iter(batches))[0][0], found, atol=1e-3)
+    with pytest.raises(ValueError, match="`interpolation` must be one of bilinear, bicubic"):
+        data.open("digits").prepare(8, interpolation="lanczos")
+
+
 @pytest.mark.parametrize(
     ("data", "options", "message"),
     [
+        ("photos", {"interpolation": "nearest"}, "`interpolation` must be one of"),
         ("photos", {"resize": "stretch"}, "`resize` must be one of"),
         ("photos", {"centre": 0}, r"`centre` must be a number in \(0, 1\]"),
         ("photos", {"on_error": "ignore"}, "`on_error` must be one of"),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
 import sys
+import zipfile
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from support.paths import ROOT
 
 import keras_vit
+from keras_vit.data.image_files import check_images, fitted_photos
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.report import measure
 
@@ -107,3 +111,78 @@ def test_openvino_reads_either(name, model, tmp_path):
     compiled = openvino.compile_model(openvino.Core().read_model(path), "CPU", hint)
     found = next(iter(compiled(pixels).values()))
     np.testing.assert_allclose(found, model.predict(pixels, verbose=0), atol=1e-5)
+
+
+@pytest.fixture
+def deployed(tool, photos, tmp_path, monkeypatch):
+    """`deployed(model, "--opset", 17)`: the rows of the table, the folder, the output."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(model, *arguments):
+        model.save("mine.keras")
+        code, out, err = tool("export", "mine.keras", "--check", photos, *arguments)
+        assert code == 0, err
+        rows = [line.split() for line in out.splitlines() if line.startswith("mine")]
+        return {row[0]: row[1:] for row in rows}, tmp_path / "exported", out
+
+    return run
+
+
+def test_what_is_no_classifier_is_deployed_too(deployed):
+    """Several outputs, one of which are features: no names of classes, no agreement."""
+    base = keras_vit.ViT(32, 8, 32, 1, 4, 48, include_top=False, pooling="token")
+    grade = keras.layers.Dense(1, name="grade")(base.output)
+    model = keras.Model(base.input, {"grade": grade, "features": base.output})
+    rows, folder, out = deployed(model, "--format", "savedmodel,onnx")
+    assert set(rows) == {"mine_savedmodel", "mine.onnx"}
+    for _, difference, agreement, top1, count, *_ in rows.values():
+        assert float(difference) < 1e-4
+        assert (agreement, top1, count) == ("-", "-", "3")
+    assert "wrote" not in out
+    assert not (folder / "mine_savedmodel" / "assets" / "labels.txt").exists()
+    said = json.loads((folder / "mine_savedmodel" / "assets" / "input.json").read_text())
+    assert said == {
+        "input_range": [-1, 1], "outputs": ["features", "grade"], "scores": "none",
+        "resize": "squash", "interpolation": "bilinear",
+    }  # fmt: skip
+
+
+def test_the_options_of_the_command_reach_the_files(deployed, tool, photos):
+    onnx = pytest.importorskip("onnx", reason="the extra onnx")
+    model = keras_vit.ViT(32, 8, 32, 1, 4, 48, classes=3)
+    model.get_layer("head").kernel.assign(np.random.default_rng(0).normal(size=(32, 3)))
+    rows, folder, _ = deployed(
+        model, "--format", "onnx,tflite", "--input-range", 0, 1, "--scores", "sigmoid", "--opset",
+        17, "--resize", "crop", "--interpolation", "bicubic",
+    )  # fmt: skip
+    assert rows["mine.onnx"][-3:] == ["float32", "[0,", "1]"]
+    assert all(float(row[1]) < 1e-4 and row[2] == "100.0%" for row in rows.values())
+    file = onnx.load(folder / "mine.onnx")
+    assert file.opset_import[0].version == 17
+    said = {row.key: row.value for row in file.metadata_props}
+    assert said == {
+        "input_range": "[0.0, 1.0]", "outputs": '["output"]', "scores": "sigmoid",
+        "labels": '["class 0", "class 1", "class 2"]', "resize": "crop", "interpolation": "bicubic",
+    }  # fmt: skip
+    with zipfile.ZipFile(folder / "mine.tflite") as archive:
+        facts = json.loads(archive.read("input.json"))
+    assert (facts["resize"], facts["interpolation"]) == ("crop", "bicubic")
+    code, _, err = tool("export", "mine.keras", "--format", "tflite", "--opset", 17, "--overwrite")
+    assert code == 2
+    assert "`opset` goes with onnx" in err
+
+
+def test_photos_are_prepared_as_for_a_prediction(photos, tmp_path):
+    turned = Image.open(photos / "class 0" / "a.png")
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "photos" / "class 1" / "b.png", exif=exif)
+    paths = sorted(photos.rglob("*.png"))
+    found, _ = check_images(paths, progress=False)
+    for how in (("squash", "bilinear"), ("crop", "bicubic")):
+        pixels, _ = photos_of(photos, (32, 24), (), *how)
+        expected = np.stack(list(fitted_photos(found, (32, 24), *how).as_numpy_iterator()))
+        np.testing.assert_allclose(pixels, expected, atol=0.5)
+    (photos / "class 2" / "bad.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"bad\.png cannot be read"):
+        photos_of(photos, 32)

@@ -95,7 +95,8 @@ def test_regression_gives_numbers(tmp_path):
     assert result["outputs"][0] != 0
     assert result["outputs"][1] == 0
     assert json.loads((path / "assets" / "input.json").read_text()) == {
-        "input_range": [-1, 1], "outputs": ["output"], "scores": "none"
+        "input_range": [-1, 1], "outputs": ["output"], "scores": "none",
+        "resize": "squash", "interpolation": "bilinear",
     }  # fmt: skip
     assert not (path / "assets" / "labels.txt").exists()
 

@@ -178,7 +178,6 @@ def test_float16_scales_its_loss(family):
     assert isinstance(_compiled(resized).optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-@pytest.mark.skipif(BACKEND == "jax", reason="a layer does not see the model that JAX's fit trains")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_float16_inside_another_model_is_not_trained_without_scaling(family):
     base = build(family, dtype="mixed_float16", include_top=False, pooling="avg")
@@ -191,6 +190,28 @@ def test_float16_inside_another_model_is_not_trained_without_scaling(family):
         np.testing.assert_array_equal(old, keras.ops.convert_to_numpy(variable))
     model.predict(images(), verbose=0)
     model.evaluate(images(), np.arange(4), verbose=0)
+    model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), model.loss)
+    model.fit(images(), np.arange(4), verbose=0)
+    assert all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in model.weights)
+
+
+def test_float16_inside_another_model_is_refused_after_an_evaluation_too():
+    base = build("mixer", dtype="mixed_float16", include_top=False, pooling="avg")
+    model = _compiled(keras.Sequential([keras.Input(SHAPE), base, keras.layers.Dense(5)]))
+    model.evaluate(images(), np.arange(4), verbose=0)
+    with pytest.raises(ValueError, match="LossScaleOptimizer"):
+        model.train_on_batch(images(), np.arange(4))
+    with pytest.raises(ValueError, match="LossScaleOptimizer"):
+        model.fit(images(), np.arange(4), verbose=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_float16_that_was_loaded_is_not_trained_without_scaling(family, tmp_path):
+    """A file does not keep the policy of the model, by which `compile` scales the loss."""
+    build(family, dtype="mixed_float16").save(tmp_path / "model.keras")
+    model = keras.models.load_model(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match="LossScaleOptimizer"):
+        _compiled(model).fit(images(), np.arange(4), verbose=0)
     model.compile(keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD()), model.loss)
     model.fit(images(), np.arange(4), verbose=0)
     assert all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in model.weights)

@@ -189,7 +189,7 @@ def test_the_file_of_another_number_of_patches(golden):
     [
         ({"input_shape": (None, None, 3)}, r"one size.*\(224, 224, 3\).*\(None, None, 3\)"),
         ({"input_shape": (32, None, 3), "include_top": False}, "one size"),
-        ({"pooling": "token", "include_top": False}, "`pooling` must be one of None, avg, max"),
+        ({"pooling": "token", "include_top": False}, "None, avg, max. A Mixer has no class token"),
         ({"tokens_mlp_dim": 0}, "tokens_mlp_dim=0"),
         ({"depth": -1}, "depth=-1"),
         ({"classes": 0}, "classes=0"),

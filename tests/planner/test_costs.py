@@ -90,7 +90,8 @@ def test_memory_of_a_mixer_by_hand(dtype):
 def test_dry_run_counts_models_that_are_no_vits(model):
     settings = runs.settings_for("digits", model=model, weights=None, image_size=224, steps=1)
     macs = planner.forward_macs(model, 224, 10)
-    assert f"(forward {2 * macs:,} per image)" in dry_run.describe(settings)
+    text = dry_run.describe(settings)
+    assert f"{6 * macs * settings.batch_size:,} (forward {2 * macs:,} per image)" in text
 
 
 @pytest.mark.parametrize("recipe", [None, "augreg", "vit-finetune", "vit-pretrain"])

@@ -123,6 +123,7 @@ def test_summary_says_what_was_done(finished):
         "validation_images": 15,
         "unreadable": ["train/red/broken.png"],
         "resize": "squash",
+        "interpolation": "bilinear",
     }
     assert summary["settings"]["steps"] == 30
     assert summary["settings"]["data"] == "data"

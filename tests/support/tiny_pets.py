@@ -88,3 +88,24 @@ class TinyImagenet(_Pets):
         for i, example in super()._generate_examples(count):
             name = f"ILSVRC2012_val_{18 + i:08d}.JPEG" if i else "n01440764_10026.JPEG"
             yield i, {**example, "file_name": name}
+
+
+class TinyPhotos(_Pets):
+    """Colours that JPEG files keep only nearly."""
+
+    SPLITS = {"test": 2}  # noqa: RUF012
+
+    def _info(self):
+        info = super()._info()
+        features = dict(info.features)
+        features["image"] = tfds.features.Image(shape=(None, None, 3), encoding_format="jpeg")
+        return tfds.core.DatasetInfo(
+            builder=self,
+            features=tfds.features.FeaturesDict(features),
+            supervised_keys=("image", "label"),
+        )
+
+    def _generate_examples(self, count):
+        for i in range(count):
+            image = np.random.default_rng(i).integers(0, 256, (24, 32, 3), "uint8")
+            yield i, {"image": image, "label": i % 2}

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_vit.cli.arguments import Parser
+from keras_vit.cli.arguments import AS_THE_RUN, Parser
 from keras_vit.cli.output import show
 from keras_vit.evaluate.run import run as evaluate_run
 from keras_vit.utils.text import say
@@ -23,7 +23,7 @@ def add_arguments(parser: Parser) -> None:
     parser.positional("DATA", "a folder, TFRecords, a TensorFlow data set, or digits")
     parser.shared("--model", "--weights", model="ViT_Ti16", weights="(imagenet)")
     parser.add("--class-names", "model", "a name for each output of the model, a line each", "FILE")
-    parser.shared("--resize", resize="(squash; of a run folder what it was evaluated with)")
+    parser.shared("--resize", "--interpolation", **AS_THE_RUN)
     parser.add("--centre", "data", "share of the short side that a crop keeps", "SHARE", float,
                default="(.875)")  # fmt: skip
     parser.add(

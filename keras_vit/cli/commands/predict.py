@@ -6,10 +6,11 @@ keras-vit predict cat.jpg --model runs/photos
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from typing import Any
 
-from keras_vit.cli.arguments import Parser
+from keras_vit.cli.arguments import AS_THE_RUN, Parser
 from keras_vit.predict import classify, load_classifier, write_csv
 from keras_vit.utils.text import printable, say
 
@@ -17,12 +18,15 @@ from keras_vit.utils.text import printable, say
 def add_arguments(parser: Parser) -> None:
     parser.positional("PHOTO", "image files", nargs="+")
     parser.shared("--model", "--weights", model="ViT_Ti16", weights="(imagenet)")
+    parser.shared("--resize", "--interpolation", **AS_THE_RUN)
     parser.add("--top", "output", "classes to name", "N", int, default=5)
     parser.add("--csv", "output", "also write the predictions to this file", "FILE")
 
 
 def run(given: dict[str, Any]) -> int:
     classifier = load_classifier(given["model"], given.get("weights"))
+    how = {name: given[name] for name in ("resize", "interpolation") if name in given}
+    classifier = dataclasses.replace(classifier, **how)
     predictions, unreadable = classify(classifier, given["photo"], given["top"])
     for prediction in predictions:
         say(printable(prediction.path))

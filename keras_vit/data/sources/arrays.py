@@ -28,6 +28,7 @@ def from_arrays(
     seed: int = 0,
     augmentation: str | Augmentation | None = None,
     transform: Any = None,
+    interpolation: str = "bilinear",
     name: str = "arrays",
 ) -> ImageData:
     """Images that are in memory, as `keras.datasets.cifar10.load_data()` gives them.
@@ -44,6 +45,7 @@ def from_arrays(
         seed: Of the crops and the order.
         augmentation: As in `from_folder`.
         transform: As in `from_folder`.
+        interpolation: As in `from_folder`.
         name: For people to read; a run is taken up with data of the same name only.
 
     Returns:
@@ -55,8 +57,9 @@ def from_arrays(
         TypeError: If images are not uint8, or labels not integers.
     """
     pipeline = Pipeline(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
-    )
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform,
+        interpolation,
+    )  # fmt: skip
     return find_arrays(train, validation, class_names, name).batches(pipeline)
 
 

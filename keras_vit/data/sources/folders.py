@@ -37,6 +37,7 @@ def from_folder(
     progress: bool | None = None,
     augmentation: str | Augmentation | None = None,
     transform: Any = None,
+    interpolation: str = "bilinear",
 ) -> ImageData:
     """A folder with one folder of images per class.
 
@@ -70,6 +71,8 @@ def from_folder(
             that mixes (`MixUp`, `CutMix`) and a function of (images, labels) get one-hot labels
             as well and give both. It comes after RandAugment and before MixUp. KerasCV's
             layers draw different random numbers after a resume.
+        interpolation: How images are resampled, to train too: `"bilinear"` (Google's code) or
+            `"bicubic"` (most of timm's models).
 
     Returns:
         The data, ready for `keras_vit.training.fine_tune` or `model.fit`.
@@ -79,8 +82,9 @@ def from_folder(
             an image cannot be read, or an option is out of its range.
     """
     pipeline = Pipeline(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
-    )
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform,
+        interpolation,
+    )  # fmt: skip
     found = find_folder(
         folder,
         validation_share=validation_share,

@@ -47,6 +47,7 @@ def from_records(
     seed: int = 0,
     augmentation: str | Augmentation | None = None,
     transform: Any = None,
+    interpolation: str = "bilinear",
 ) -> ImageData:
     """TFRecord files whose examples hold an encoded image and an integer label.
 
@@ -68,6 +69,7 @@ def from_records(
             `ImageData.training`; `train` shuffles 10,000 examples at a time.
         augmentation: As in `keras_vit.data.from_folder`.
         transform: As in `keras_vit.data.from_folder`.
+        interpolation: As in `keras_vit.data.from_folder`.
 
     Returns:
         The data, ready for `keras_vit.training.fine_tune` or `model.fit`.
@@ -77,8 +79,9 @@ def from_records(
             missing, or an option is out of its range.
     """
     pipeline = Pipeline(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
-    )
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform,
+        interpolation,
+    )  # fmt: skip
     found = find_records(
         train,
         validation=validation,
@@ -219,8 +222,7 @@ def _reader(image_key: str, label_key: str, first_label: int, classes: int) -> A
         )
         with tf.control_dependencies([check]):
             label = tf.identity(label)
-        image = tf.io.decode_image(example[image_key], channels=3, expand_animations=False)
-        image.set_shape((None, None, 3))
+        image = image_ops.decode(example[image_key])
         return image_ops.turn_upright(image, example[ORIENTATION_KEY]), label, 0
 
     return read

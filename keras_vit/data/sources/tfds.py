@@ -33,6 +33,7 @@ def from_tfds(
     file_format: str | None = None,
     augmentation: str | Augmentation | None = None,
     transform: Any = None,
+    interpolation: str = "bilinear",
 ) -> ImageData:
     """A data set of TensorFlow Datasets, by its name.
 
@@ -54,6 +55,7 @@ def from_tfds(
             be read at any place. Default: that of the data set, as a rule tfrecord.
         augmentation: As in `from_folder`.
         transform: As in `from_folder`.
+        interpolation: As in `from_folder`.
 
     Returns:
         The data, ready for `keras_vit.training.fine_tune` or `model.fit`.
@@ -64,8 +66,9 @@ def from_tfds(
             each, or an option is out of its range.
     """
     pipeline = Pipeline(
-        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform
-    )
+        image_size, batch_size, crop_area, flip, resize, seed, augmentation, transform,
+        interpolation,
+    )  # fmt: skip
     found = find_tfds(
         name,
         train_split=train_split,

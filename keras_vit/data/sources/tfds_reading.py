@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vit.data import shuffling
+from keras_vit.data import image_ops, shuffling
 from keras_vit.data.shuffling import Source
 from keras_vit.data.sources.imagenet import NUMBERED
 
@@ -69,6 +69,8 @@ def open_splits(
     names = [FILE_NAME_KEY] if has_names else []
     image_key = reading.image
     image_feature = builder.info.features[image_key]
+    # Others are of numbers with more bits, which TFDS alone can put together.
+    ordinary = isinstance(image_feature, tfds.features.Image) and image_feature.dtype == np.uint8
     decoders: Any = {image_key: tfds.decode.SkipDecoding()}
     if reading.fields is not None:
         decoders = tfds.decode.PartialDecoding({image_key: True, **reading.fields}, decoders)
@@ -79,7 +81,7 @@ def open_splits(
     def decode(encoded: Any, label: Any, *strings: Any) -> Any:
         import tensorflow as tf
 
-        image = image_feature.decode_example(encoded)
+        image = image_ops.decode(encoded) if ordinary else image_feature.decode_example(encoded)
         if reading.scale != 1:
             image = image * reading.scale
         if image.shape[-1] == 1:

@@ -32,6 +32,8 @@ def export_onnx(
     image_size: int | tuple[int, int] | None = None,
     input_range: tuple[float, float] | None = None,
     scores: str | None = None,
+    resize: str = "squash",
+    interpolation: str = "bilinear",
     opset: int = OPSET,
     overwrite: bool = False,
 ) -> Path:
@@ -51,6 +53,8 @@ def export_onnx(
         input_range: (low, high), what the model takes as black and white. Default: told from the
             model.
         scores: As in `export_saved_model`; with `"none"` the file has no labels.
+        resize: How photos are to get the size of the image; noted in the metadata.
+        interpolation: Likewise, how they are to be resampled.
         opset: The version of the operators, 17 or later. Before 20 a Gelu is several operators,
             before 21 a group norm.
         overwrite: Whether a file at `path` may be replaced.
@@ -77,7 +81,9 @@ def export_onnx(
             f"`opset` must be a whole number from {OLDEST_OPSET} to {newest}, the newest of the "
             f"package onnx that is installed. Received: opset={opset!r}"
         )
-    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
+    classifier = PixelClassifier(
+        model, image_size, class_names, input_range, scores, resize, interpolation
+    )
     graph, outputs = build_graph(classifier, opset)
     float32 = onnx.TensorProto.FLOAT
     info = onnx.helper.make_tensor_value_info

@@ -11,7 +11,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from keras_vit.data.image_ops import fit_to_size, turn_upright
+from keras_vit.data.image_ops import decode, fit_to_size, turn_upright
 from keras_vit.exports.saved_model import image_headers
 
 MAX_PIXELS = 100_000_000
@@ -37,6 +37,7 @@ def decode_batch(
     channels: int = 3,
     resize: str = "squash",
     max_pixels: int = MAX_PIXELS,
+    interpolation: str = "bilinear",
 ) -> tuple[Any, Any]:
     """Decodes, turns upright and resizes.
 
@@ -46,6 +47,7 @@ def decode_batch(
         channels: 3, or 1 for grey levels.
         resize: As in `keras_vit.data.image_ops.fit_to_size`.
         max_pixels: Larger images are refused before they are decoded.
+        interpolation: As in `keras_vit.data.image_ops.fit_to_size`.
 
     Returns:
         float32 `[B, rows, columns, channels]` in [0, 255], zeros where a file is bad; and the
@@ -67,7 +69,9 @@ def decode_batch(
         status = tf.where(pixels > max_pixels, _TOO_LARGE, status)
         image = tf.cond(
             status == _OK,
-            lambda: fit_to_size(_decode(data, kind), image_size, resize),
+            lambda: fit_to_size(
+                _decode(data, kind), image_size, resize, interpolation=interpolation
+            ),
             lambda: tf.zeros((rows, columns, 3)),
         )
         if channels == 1:
@@ -97,9 +101,7 @@ def _decode(data: Any, kind: Any) -> Any:
     image = tf.cond(
         kind == image_headers.BMP,
         lambda: _decode_bmp(data),
-        # One, two and four channels, palettes and CMYK become RGB; of an animation, the first
-        # frame.
-        lambda: tf.io.decode_image(data, channels=3, expand_animations=False),
+        lambda: decode(data),
     )
     image.set_shape((None, None, 3))
     return tf.cond(
@@ -111,8 +113,7 @@ def _decode(data: Any, kind: Any) -> Any:
 
 def _decode_bmp(data: Any) -> Any:
     """TensorFlow takes the indices into the palette of a BMP for grey levels; looks them up."""
-    image = tf.io.decode_image(data, channels=3, expand_animations=False)
-    image.set_shape((None, None, 3))
+    image = decode(data)
     numbers = image_headers.Numbers(data)
     bits = numbers.read(28, 2, True)
     palette_start = 14 + numbers.read(14, 4, True)

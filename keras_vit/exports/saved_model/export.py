@@ -4,7 +4,8 @@
         saved_model.pb
         variables/                                  each weight once, float32
         assets/labels.txt                           the names of the classes, one a line
-        assets/input.json                           what the Keras model takes as black and white
+        assets/input.json                           what the Keras model takes as black and white,
+                                                    how photos get their size
         assets.extra/tf_serving_warmup_requests
 
 Signatures (B is any batch size, k is `top_k` or the number of classes if that is less):
@@ -39,13 +40,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from keras_vit.data.image_ops import RESIZES
 from keras_vit.exports.classifier import PixelClassifier, check_backend, check_top_k
 from keras_vit.exports.comparison import check_same, example_pixels, facts_json
 from keras_vit.exports.saved_model.decoding import MAX_PIXELS, decode_batch
 from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.exports.saved_model.warmup import write_warmup
-from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import replacing
 
 
@@ -59,6 +58,7 @@ def export_saved_model(
     input_range: tuple[float, float] | None = None,
     scores: str | None = None,
     resize: str = "squash",
+    interpolation: str = "bilinear",
     strict: bool = False,
     xla: bool = False,
     max_pixels: int = MAX_PIXELS,
@@ -89,6 +89,8 @@ def export_saved_model(
             several outputs.
         resize: How an image file gets this size: `"squash"` ignores the proportions, `"crop"`
             keeps them and cuts out the middle 224/256.
+        interpolation: How it is resampled for that, `"bilinear"` or `"bicubic"`: as the model was
+            trained and evaluated.
         strict: Whether a bad image fails the whole request.
         xla: Compile the model with XLA, for each batch size on its first request. Decoding is
             not compiled.
@@ -109,8 +111,9 @@ def export_saved_model(
     check_backend()
     path = Path(path)
     _check_path(path, overwrite)
-    check_choice("resize", resize, RESIZES)
-    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
+    classifier = PixelClassifier(
+        model, image_size, class_names, input_range, scores, resize, interpolation
+    )
     check_top_k(top_k)
     files = _warmup_files(warmup, classifier.image_size)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -118,7 +121,6 @@ def export_saved_model(
         signatures = _signatures(
             classifier,
             min(top_k, len(classifier.class_names)),
-            resize=resize,
             strict=strict,
             xla=xla,
             max_pixels=max_pixels,
@@ -148,7 +150,6 @@ def _signatures(
     classifier: PixelClassifier,
     top_k: int,
     *,
-    resize: str,
     strict: bool,
     xla: bool,
     max_pixels: int,
@@ -187,7 +188,12 @@ def _signatures(
     @tf.function(input_signature=[files], autograph=False)
     def serving_default(image_bytes: Any) -> dict[str, Any]:
         images, status = decode_batch(
-            image_bytes, classifier.image_size, classifier.channels, resize, max_pixels
+            image_bytes,
+            classifier.image_size,
+            classifier.channels,
+            classifier.resize,
+            max_pixels,
+            classifier.interpolation,
         )
         good = status == "ok"
         if strict:

@@ -44,6 +44,8 @@ def export_tflite(
     image_size: int | tuple[int, int] | None = None,
     input_range: tuple[float, float] | None = None,
     scores: str | None = None,
+    resize: str = "squash",
+    interpolation: str = "bilinear",
     uint8_input: bool = False,
     batch_sizes: Sequence[int] = (1, 4),
     quantize: str | None = None,
@@ -63,6 +65,9 @@ def export_tflite(
             the model.
         scores: As in `export_saved_model`; with `"none"` the file has no labels. The outputs are
             those of the model whatever it is.
+        resize: How photos are to get the size of the image; those to calibrate with do, and
+            `input.json` in the file says so.
+        interpolation: Likewise, how they are resampled.
         uint8_input: Whether the image is uint8 in [0, 255], scaled inside; else it is float32
             as the model takes it. Channels are last in both.
         batch_sizes: One signature for each.
@@ -89,7 +94,9 @@ def export_tflite(
     check_counts(1, **{"len(batch_sizes)": len(batch_sizes)})
     for batch in batch_sizes:
         check_counts(1, batch_size=batch)
-    classifier = PixelClassifier(model, image_size, class_names, input_range, scores)
+    classifier = PixelClassifier(
+        model, image_size, class_names, input_range, scores, resize, interpolation
+    )
     photos = _calibration_photos(calibration, classifier)
     images = _batches(photos, classifier, uint8_input, batch_sizes[0])
     change = _rotate if quantize not in (None, "float16") else None
@@ -116,7 +123,12 @@ def _calibration_photos(calibration: Any, classifier: PixelClassifier) -> np.nda
     if calibration is None:
         return None
     if isinstance(calibration, (str, os.PathLike)):
-        pixels, _ = photos_of(calibration, classifier.image_size)
+        pixels, _ = photos_of(
+            calibration,
+            classifier.image_size,
+            resize=classifier.resize,
+            interpolation=classifier.interpolation,
+        )
     else:
         pixels = np.asarray(calibration)
     shape = (*classifier.image_size, classifier.channels)
