@@ -8,6 +8,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from support.tiny_model import tiny_model
 
 from keras_vit import plots
 from keras_vit.experiments import vtab
@@ -91,24 +92,8 @@ class Killed(BaseException):
     pass
 
 
-@pytest.fixture
-def tiny_model(monkeypatch):
-    """A model that TensorFlow traces in a moment, in place of the small ViT."""
-
-    def build(settings, classes, recipe):
-        return keras.Sequential([
-            keras.Input((settings.image_size, settings.image_size, 3)),
-            keras.layers.Rescaling(1 / 255),
-            keras.layers.GlobalAveragePooling2D(),
-            keras.layers.Dense(16, "gelu"),
-            keras.layers.Dropout(0.1),
-            keras.layers.Dense(classes, "softmax", name="head"),
-        ])  # fmt: skip
-
-    monkeypatch.setattr(runner, "model_for", build)
-
-
-def test_a_run_goes_on_after_a_kill(greys, tmp_path, monkeypatch, tiny_model):
+def test_a_run_goes_on_after_a_kill(greys, tmp_path, monkeypatch):
+    monkeypatch.setattr(runner, "model_for", tiny_model)
     tasks = [stand_in("first"), stand_in("second", "structured")]
     settings = dataclasses.replace(SETTINGS, steps=40, sweep=(0.5, 0.0001), save_every=5)
     whole = vtab.run(settings, tmp_path / "whole", tasks=tasks, data_dir=greys, verbose=0)

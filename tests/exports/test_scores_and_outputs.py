@@ -59,20 +59,19 @@ def _same(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("family", BACKBONES)
-def test_several_outputs_have_their_names(family, file, tmp_path):
+def test_several_outputs_have_their_names(family, tmp_path):
     model = randomised(_several(BACKBONES[family]()))
-    found = _outputs(keras_vit.export(model, tmp_path / file))
     expected = _expected(model)
-    assert set(found) == {"kind", "grade", "features"}
-    for name, values in expected.items():
-        _same(found[name], values)
+    for file in FILES:
+        found = _outputs(keras_vit.export(model, tmp_path / file))
+        assert set(found) == {"kind", "grade", "features"}
+        for name, values in expected.items():
+            _same(found[name], values)
 
 
-@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("kind", ["pooled", "normalised", "feature map", "bit", "mixer"])
-def test_features_are_exported(kind, file, tmp_path):
+def test_features_are_exported(kind, tmp_path):
     model = {
         "pooled": _vit,
         "normalised": lambda: _normalised(_vit()),
@@ -80,7 +79,9 @@ def test_features_are_exported(kind, file, tmp_path):
         **BACKBONES,
     }[kind]()
     randomised(model)
-    _same(_outputs(keras_vit.export(model, tmp_path / file))["output"], _expected(model))
+    expected = _expected(model)
+    for file in FILES:
+        _same(_outputs(keras_vit.export(model, tmp_path / file))["output"], expected)
 
 
 def test_regression_gives_numbers(tmp_path):
@@ -198,9 +199,9 @@ def test_an_opset_that_is_not_there(opset, tmp_path):
         keras_vit.export(_vit(), tmp_path / "m.onnx", opset=opset)
 
 
-@pytest.mark.parametrize("file", FILES)
-def test_the_real_weights_with_a_scaling_of_their_own(file, ti16_path, photos, tmp_path):
-    """About 83 of the 100 photos are right in the Keras model, and in each file the same."""
+def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_path):
+    """About 83 % of the photos are right in the Keras model, and in each file the same."""
+    few = slice(0, 100, 4)
     vit = keras_vit.from_checkpoint(ti16_path)
     model = keras.Sequential(
         [
@@ -210,11 +211,12 @@ def test_the_real_weights_with_a_scaling_of_their_own(file, ti16_path, photos, t
             vit,
         ]
     )
-    pixels, _ = photos_of(photos[0].parent, (224, 224))
-    classes = np.array([int(p.name[:3]) for p in photos])
+    pixels = photos_of(photos[0].parent, (224, 224))[0][few]
+    classes = np.array([int(p.name[:3]) for p in photos])[few]
     expected = model.predict(pixels.astype("float32"), verbose=0).argmax(-1)
-    options = {"uint8_input": True} if file.endswith("tflite") else {}
-    _, runner = FORMATS[format_of(tmp_path / file)].load()
-    found = runner(keras_vit.export(model, tmp_path / file, **options))(pixels)["output"]
-    assert (found.argmax(-1) == expected).all()
     assert (expected == classes).mean() > 0.8
+    for file in FILES:
+        options = {"uint8_input": True} if file.endswith("tflite") else {}
+        _, runner = FORMATS[format_of(tmp_path / file)].load()
+        found = runner(keras_vit.export(model, tmp_path / file, **options))(pixels)["output"]
+        assert (found.argmax(-1) == expected).all()

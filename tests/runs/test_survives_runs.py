@@ -15,6 +15,7 @@ import pytest
 from support.colour_photos import write_photos
 from support.interruptions import NOT_TRAINED, Killed, assert_same_weights, kill, steps_in
 from support.paths import ROOT
+from support.tiny_model import tiny_model
 
 from keras_vit import runs
 from keras_vit.runs import training_run
@@ -34,6 +35,7 @@ def settings(colours, **given):
 
 
 def test_a_run_goes_on(colours, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "model_for", tiny_model)
     out = tmp_path / "one"
     calls = 0
     step = keras.Model.train_on_batch
@@ -77,6 +79,7 @@ def test_a_run_goes_on(colours, tmp_path, monkeypatch):
 
 
 def test_overwrite_starts_anew(colours, tmp_path, monkeypatch):
+    monkeypatch.setattr(training_run, "model_for", tiny_model)
     out = tmp_path / "one"
     out.mkdir()
     (out / "mine").write_text("")

@@ -13,26 +13,26 @@ from keras_vit.models.resnet_stem import ResNetStem
 SHAPE = (32, 32, 3)
 
 
-def _vit(**options: Any) -> Any:
+def _vit(depth: int = 2, **options: Any) -> Any:
     return keras_vit.ViT(
-        32, patch_size=8, width=48, depth=2, num_heads=3, mlp_dim=64, registers=1, **options
+        32, patch_size=8, width=48, depth=depth, num_heads=3, mlp_dim=64, registers=1, **options
     )
 
 
-def _hybrid(**options: Any) -> Any:
+def _hybrid(depth: int = 2, **options: Any) -> Any:
     stem = ResNetStem((1,), width_factor=0.5)
     return keras_vit.ViT(
-        32, patch_size=2, width=48, depth=2, num_heads=3, mlp_dim=64, stem=stem, **options
+        32, patch_size=2, width=48, depth=depth, num_heads=3, mlp_dim=64, stem=stem, **options
     )
 
 
-def _bit(**options: Any) -> Any:
-    return keras_vit.BiT(32, (1, 1), width_factor=0.5, **options)
+def _bit(depth: int = 2, **options: Any) -> Any:
+    return keras_vit.BiT(32, (1,) * depth, width_factor=0.5, **options)
 
 
-def _mixer(**options: Any) -> Any:
+def _mixer(depth: int = 2, **options: Any) -> Any:
     return keras_vit.Mixer(
-        32, patch_size=8, width=48, depth=2, tokens_mlp_dim=16, channels_mlp_dim=64, **options
+        32, patch_size=8, width=48, depth=depth, tokens_mlp_dim=16, channels_mlp_dim=64, **options
     )
 
 
