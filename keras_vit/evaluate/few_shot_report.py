@@ -51,6 +51,7 @@ class Report:
         num_train: Number of training images.
         width: Of the features.
         sizes: (resized, cut out): (rows, columns) in pixels.
+        interpolation: How images were resampled: `"bilinear"` or `"bicubic"`.
         few_shot: With few images of each class.
         probe: With all training images, logistic regression.
         neighbours: With all training images, the share of the test images that their
@@ -62,6 +63,7 @@ class Report:
     num_train: int
     width: int
     sizes: tuple[tuple[int, int], tuple[int, int]]
+    interpolation: str
     few_shot: FewShot
     probe: LinearProbe
     neighbours: float
@@ -153,6 +155,7 @@ def write_report(
             num_train=len(train),
             width=train.shape[1],
             sizes=((rows, columns), crop),
+            interpolation=classifier.interpolation,
             few_shot=evaluate_few_shot(*sets, shots, draws, l2, len(images.class_names)),
             probe=linear_probe(*sets),
             neighbours=float(np.mean(found == test_labels)),
@@ -196,6 +199,7 @@ def _write(folder: Path, report: Report) -> None:
             "feature_width": report.width,
             "resized_to": resized,
             "cropped_to": cropped,
+            "interpolation": report.interpolation,
             "l2": few.l2,
             "seeds": few.seeds,
         },

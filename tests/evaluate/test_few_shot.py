@@ -303,7 +303,8 @@ def test_the_tool_writes_numbers_and_a_picture_and_keeps_an_old_folder(folder, t
     assert "small on photos: 3 classes, 18 images to train on, 6 to test on" in printed
     content = json.loads((out / "few_shot.json").read_text("utf-8"))
     assert content["protocol"] == {
-        "feature_width": 12, "resized_to": [18, 27], "cropped_to": [16, 24], "l2": 1024.0,
+        "feature_width": 12, "resized_to": [18, 27], "cropped_to": [16, 24],
+        "interpolation": "bilinear", "l2": 1024.0,
         "seeds": [0, 1],
     }  # fmt: skip
     assert [row["shots"] for row in content["few_shot"]] == [1, 5]
