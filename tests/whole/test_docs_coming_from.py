@@ -40,8 +40,7 @@ def refused(code: str) -> list[str]:
         """What a dotted name of a library is; `None` for everything else."""
         if isinstance(node, ast.Name):
             return known.get(node.id)
-        owner = value(node.value) if isinstance(node, ast.Attribute) else None
-        if owner is None:
+        if not isinstance(node, ast.Attribute) or (owner := value(node.value)) is None:
             return None
         found = getattr(owner, node.attr, None)
         if found is None:
