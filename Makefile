@@ -117,7 +117,7 @@ release:
 	build/release/bin/python -m twine check --strict dist/*
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
-	cd build/empty && bin/python ../../tests/programs/installed.py
+	cd build/empty && TF_CPP_MIN_LOG_LEVEL=2 bin/python ../../tests/programs/installed.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache
