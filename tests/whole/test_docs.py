@@ -130,11 +130,14 @@ def test_the_steps_of_contributing_name_files_that_are_there():
     assert gone == []
 
 
-def test_the_forms_of_the_repository_can_be_read():
+def test_yaml_of_the_repository_and_of_the_pages_can_be_read():
     folder = ROOT / ".github"
     forms = [*folder.rglob("*.yml"), ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"]
     read = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in forms}
     assert read["CITATION.cff"]["cff-version"] == "1.2.0"
+    (compose,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "deploy.md").read_text("utf-8"), re.S)
+    (service,) = yaml.safe_load(compose)["services"].values()
+    assert service["volumes"] == ["./models/vit:/models/vit:ro"]
     (job,) = read["ci.yml"]["jobs"].values()
     commands = [step["run"] for step in job["steps"] if "run" in step]
     assert commands == [".ci/run", "make docs"]
