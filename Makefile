@@ -5,7 +5,7 @@ RUN = .venv/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
 .PHONY: venv demo docs docs-tables test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
-	bench bench-peers web clean
+	coverage bench bench-peers web release clean
 
 # What is installed is recorded in a file for each extra of pyproject.toml. It is written last: an
 # interrupted installation is taken up again.
@@ -68,6 +68,10 @@ test-tensorflow: .venv/.keras-cv
 test-jax: .venv/.test
 	KERAS_BACKEND=jax $(RUN) -m pytest -n 2 --dist worksteal -m "any_backend and not slow" $(report)
 
+# Which lines of the package no test runs; those of other processes count as not run.
+coverage: .venv/.keras-cv
+	$(RUN) -m pytest -n 2 --dist worksteal -m "not slow" --cov=keras_vit --cov-report=term-missing:skip-covered
+
 # Minutes: full training runs on real photos (needs ../shared) and on the digits.
 test-slow: .venv/.test
 	$(RUN) -m pytest -m slow
@@ -103,6 +107,17 @@ web: .venv/.onnx
 	cd examples/web && npm ci --ignore-scripts --no-audit --no-fund
 	test -f examples/web/model.onnx || $(RUN) examples/web/prepare.py ViT_Ti16
 	$(RUN) examples/web/serve.py
+
+# What a package index would get, in dist/; the wheel is tried in an empty environment. Uploads nothing.
+release:
+	rm -rf dist build/release build/empty
+	$(PYTHON) -m venv build/release
+	build/release/bin/python -m pip install --quiet --disable-pip-version-check build twine
+	build/release/bin/python -m build --outdir dist .
+	build/release/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/empty
+	build/empty/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build/empty && TF_CPP_MIN_LOG_LEVEL=2 bin/python ../../tests/programs/installed.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache

@@ -40,6 +40,8 @@ default_role = "code"
 html_theme = "pydata_sphinx_theme"
 html_title = "keras_vit"
 templates_path = ["_templates"]
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
 html_sidebars = {"**": ["pages.html"]}
 html_show_sourcelink = False
 html_theme_options = {
@@ -65,5 +67,25 @@ def mark_code(_app: Any, _what: str, _name: str, _object: Any, _options: Any, li
     lines[:] = marked
 
 
+# Pages of the repository's root, and the pages here that show them.
+FROM_THE_ROOT = {
+    "CHANGELOG.md": "changes.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "SECURITY.md": "security.md",
+}
+
+
+def lead_from_here(_app: Any, path: Path, _docname: str, content: list[str]) -> None:
+    """Changes the links of a page of the root as the site needs them."""
+    if path.name in FROM_THE_ROOT:
+        repository = ABOUT["urls"]["Repository"]
+        text = content[0].replace("](../../", f"]({repository}/").replace("](docs/", "](")
+        text = text.replace("](LICENSE)", f"]({repository}/blob/main/LICENSE)")
+        for name, page in FROM_THE_ROOT.items():
+            text = text.replace(f"]({name}", f"]({page}")
+        content[0] = text
+
+
 def setup(app: Any) -> None:
     app.connect("autodoc-process-docstring", mark_code, priority=100)
+    app.connect("include-read", lead_from_here)

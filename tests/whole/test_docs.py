@@ -11,16 +11,21 @@ from pathlib import Path
 
 import keras
 import pytest
+import yaml
 from support.paths import ROOT
+
+import keras_vit
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]
+INCLUDED = re.compile(r"```{include} (\S+)\n```")
 # What a browser fetches by itself from another host. A plain link (`<a href>`) waits for a click.
 FETCHED = re.compile(
     r"""<(?!a\b)\w+\b[^>]*?\b(?:src|href|srcset|data)=["']?(?:https?:)?//|url\(["']?(?:https?:)?//"""
 )
-LINK = re.compile(r"\]\((?!https?:)([^)#]*)#([^)]+)\)")
+LINK = re.compile(r"\]\((?!https?:|\.\./\.\./)([^)#]*)(?:#([^)]+))?\)")
 
 
 def test_what_pages_repeat_of_the_code_is_up_to_date(monkeypatch):
@@ -64,18 +69,20 @@ def test_the_readme_is_short():
 
 def slugs(page: Path) -> set[str]:
     """What `#` may be followed by in a link to a page, as GitHub makes it of the headings."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text("utf-8"), re.M)
+    text = page.read_text("utf-8")
+    if whole := INCLUDED.fullmatch(text.strip()):
+        return slugs(page.parent / whole[1])
+    headings = re.findall(r"^#+ (.+)$", text, re.M)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", [README, *sorted(DOCS.glob("*.md"))], ids=lambda page: page.stem)
-def test_links_into_a_page_lead_to_a_heading(page):
-    links = LINK.findall(page.read_text("utf-8"))
-    missing = [
-        f"{name}#{heading}"
-        for name, heading in links
-        if heading not in slugs(page.parent / name if name else page)
-    ]
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_links_lead_to_a_file_and_to_a_heading_in_it(page):
+    missing = []
+    for name, heading in LINK.findall(page.read_text("utf-8")):
+        target = page.parent / name if name else page
+        if not target.exists() or (heading and heading not in slugs(target)):
+            missing.append(f"{name}#{heading}")
     assert not missing
 
 
@@ -94,5 +101,54 @@ def test_the_address_of_the_project_stands_in_one_place():
     text = (ROOT / "pyproject.toml").read_text("utf-8")
     (address,) = tomllib.loads(text)["project"]["urls"].values()
     assert text.count(address) == 1
-    pages = [README, *DOCS.rglob("*.md"), *DOCS.glob("*.py"), ROOT / "setup.py"]
-    assert [page for page in pages if address in page.read_text("utf-8")] == []
+    files = [*PAGES, *DOCS.rglob("*.md"), *DOCS.glob("*.py"), *(ROOT / ".github").rglob("*.*")]
+    files += [ROOT / name for name in ("setup.py", "CITATION.cff", "Makefile")]
+    assert [file for file in files if address in file.read_text("utf-8")] == []
+
+
+def test_the_version_stands_in_one_place():
+    name = re.escape(keras_vit.__version__)
+    says = re.compile(rf"version[\W_]{{1,8}}{name}", re.I)
+    files = [ROOT / name for name in ("pyproject.toml", "CITATION.cff", "Makefile", "setup.py")]
+    files += [*PAGES, *DOCS.glob("*.py"), *(ROOT / "keras_vit").rglob("*.py")]
+    found = [file.name for file in files if says.search(file.read_text("utf-8"))]
+    assert found == ["version.py"]
+
+
+def test_contributing_says_how_long_the_tests_take_as_make_does():
+    (minutes,) = re.findall(r"The tests take up to (\d+) minutes", (ROOT / "Makefile").read_text())
+    assert f"up to {minutes} minutes" in (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+
+
+def test_the_steps_of_contributing_name_files_that_are_there():
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    named = set(
+        re.findall(r"`((?:keras_vit|tests|docs|\.ci)/[\w/.]+|[\w.]+\.(?:md|toml|txt))`", text)
+    )
+    assert len(named) > 15
+    gone = [name for name in sorted(named) if "NAME" not in name and not (ROOT / name).exists()]
+    assert gone == []
+
+
+def test_yaml_of_the_repository_and_of_the_pages_can_be_read():
+    folder = ROOT / ".github"
+    forms = [*folder.rglob("*.yml"), ROOT / "CITATION.cff", ROOT / ".pre-commit-config.yaml"]
+    read = {path.name: yaml.safe_load(path.read_text("utf-8")) for path in forms}
+    assert read["CITATION.cff"]["cff-version"] == "1.2.0"
+    (compose,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "deploy.md").read_text("utf-8"), re.S)
+    (service,) = yaml.safe_load(compose)["services"].values()
+    assert service["volumes"] == ["./models/vit:/models/vit:ro"]
+    (job,) = read["ci.yml"]["jobs"].values()
+    commands = [step["run"] for step in job["steps"] if "run" in step]
+    assert commands == [".ci/run", "make docs"]
+    for name in ("bug.yml", "idea.yml", "question.yml"):
+        assert {"name", "description", "body"} <= set(read[name])
+
+
+def test_the_changelog_has_the_parts_of_keep_a_changelog():
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    parts = {"Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"}
+    assert set(re.findall(r"^### (.+)$", text, re.M)) <= parts
+    versions = re.findall(r"^## (.+)$", text, re.M)
+    assert versions[0] == "Unreleased"
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+ - \d{4}-\d\d-\d\d", v) for v in versions[1:])

@@ -34,7 +34,7 @@ from keras_vit.data import write_records
 from keras_vit.models import VARIANTS
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",
     re.M | re.S,
@@ -125,6 +125,7 @@ def place(tmp_path_factory, small_weights) -> Path:
     for path in ("photo.jpg", "new/a.jpg", "new/b.jpg"):
         pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3))
         keras.utils.save_img(folder / path, pixels, scale=False)
+    (folder / "labels.csv").write_text("a.jpg,cat\nb.jpg,dog\n")
     write_records(folder / "photos", folder / "imagenet_tfrecords")
 
     keras_vit.save_weights(narrow(1000), folder / "B_16.npz")
