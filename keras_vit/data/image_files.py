@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_vit.data.image_ops import fit_to_size, turn_upright
 from keras_vit.utils.progress import Progress
@@ -177,6 +177,22 @@ def _decode_by_tensorflow(data: Any) -> Any:
 def decode_by_pillow(path: str | bytes) -> np.ndarray:
     with Image.open(os.fsdecode(path)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def thumbnail(path: Path, side: int) -> np.ndarray:
+    """A photo as people look at it, for pictures: upright and small.
+
+    Args:
+        path: A file that can be read.
+        side: The longer side has at most so many pixels.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.thumbnail((side, side))
+    return np.asarray(upright)
 
 
 def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
