@@ -94,6 +94,15 @@ def test_a_terminal_has_a_line_that_is_written_anew(clock, capsys, monkeypatch):
     assert written.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the line is gone, the cursor is back
 
 
+def test_a_notebook_has_plain_text(capsys, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(TABLE).splitlines()[0] == "         number  fits"
+    show(Page("first", TABLE))
+    with Progress(1000, 2000, 2) as bar:
+        bar.evaluated(102, {"loss": 0.25}, 0.001)
+    assert capsys.readouterr().out == f"first\n{TABLE}\nstep 102/1,000  lr 0.001  loss 0.2500\n"
+
+
 def test_a_file_has_no_control_codes(clock, capsys, monkeypatch):
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"):
         monkeypatch.setenv(name, "1")
