@@ -42,7 +42,7 @@ def weights() -> str | None:
     try:
         download_weights("ViT_Ti16", "imagenet")
     except OSError:
-        print("Weights: random, as there is neither a network nor ../shared.")
+        print("Weights: none, as there is neither a network nor ../shared.")
         return None
     print("Weights: ViT-Ti/16, released by Google, ImageNet.")
     return "imagenet"
