@@ -77,7 +77,7 @@ def test_the_tool(model, photos, tool, tmp_path, monkeypatch):
     command = [sys.executable, ROOT / "tools" / "export.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"^file +size, MiB +difference / range +agree, % +top-1, % ", done.stdout, re.M)
+    assert re.search(r"^file +size, MiB +difference / range +agree, % +top-1, %", done.stdout, re.M)
     for name in ("mine_savedmodel", r"mine\.tflite", r"mine\.onnx"):
         assert re.search(rf"{name} +\d+\.\d+ +\d\.\de[-+]0\d +100\.0 ", done.stdout), name
     assert re.search(r"mine_int8\.tflite +\d+\.\d+ +\d\.\de[-+]0\d", done.stdout)
