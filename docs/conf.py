@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -16,6 +17,14 @@ project = "keras_vit"
 author = "The keras_vit authors"
 copyright = author
 version = release = re.findall(r'"(.+)"', (ROOT / "keras_vit/version.py").read_text("utf-8"))[0]
+
+# The notebooks stand in examples/notebooks. Sphinx reads below this folder only, so each build
+# copies them here, where git ignores them.
+NOTEBOOKS = Path(__file__).with_name("notebooks")
+shutil.rmtree(NOTEBOOKS, ignore_errors=True)
+NOTEBOOKS.mkdir()
+for page in (*ROOT.glob("examples/notebooks/*.ipynb"), ROOT / "examples/notebooks/README.md"):
+    shutil.copy2(page, NOTEBOOKS)
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
 suppress_warnings = ["misc.highlighting_failure"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import runpy
 import sys
 import zipfile
@@ -82,6 +83,8 @@ def tool(monkeypatch, capsys):
             runpy.run_path(str(script), run_name="__main__")
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err
+        # It is no terminal: a log that one can read and search.
+        assert not re.search(r"[^\n -\U0010ffff]|\x7f", captured.out + captured.err)
         assert isinstance(end.value.code, int)
         return end.value.code, captured.out, captured.err
 

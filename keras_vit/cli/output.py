@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 
 from keras_vit.utils.tables import Page
+from keras_vit.utils.terminal import console
 from keras_vit.utils.text import say
 
 
@@ -15,14 +16,12 @@ def verbosity() -> int:
 
 def show(*pages: Page) -> None:
     """Prints pages with an empty line between; rich draws their tables in a terminal."""
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    terminal = console()
     for i, page in enumerate(pages):
         if i > 0:
             say("")
         for block in page.blocks:
-            if isinstance(block, str) or not console.is_terminal:
+            if isinstance(block, str) or not terminal.is_terminal:
                 say(block)
             else:
-                console.print(block)
+                terminal.print(block)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from keras_vit.data.image_ops import (
     INTERPOLATIONS,
@@ -178,6 +178,22 @@ def _look_at_header(path: Path) -> tuple[int, bool]:
 def decode_by_pillow(path: str | bytes) -> np.ndarray:
     with Image.open(os.fsdecode(path)) as image:
         return np.asarray(image.convert("RGB"))
+
+
+def thumbnail(path: Path, side: int) -> np.ndarray:
+    """A photo as people look at it, for pictures: upright and small.
+
+    Args:
+        path: A file that can be read.
+        side: The longer side has at most so many pixels.
+
+    Returns:
+        uint8 `[H, W, 3]`.
+    """
+    with Image.open(path) as image:
+        upright = ImageOps.exif_transpose(image).convert("RGB")
+    upright.thumbnail((side, side))
+    return np.asarray(upright)
 
 
 def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:

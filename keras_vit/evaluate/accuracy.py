@@ -17,12 +17,15 @@ from keras_vit.evaluate.class_matching import Head
 from keras_vit.evaluate.evaluation_data import EvaluationData, of_batches, of_image_data, open_data
 from keras_vit.evaluate.outputs import outputs
 from keras_vit.evaluate.report import Report, report_of
-from keras_vit.evaluate.scores import Scores, joined
+from keras_vit.evaluate.scores import Mistake, Scores, joined, worst_mistakes
 from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 from keras_vit.predict import Classifier
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.progress import Progress
+
+# Of more images no photos are kept: each is copied once, from device to device.
+MOST_IMAGES_WITH_PHOTOS = 10_000
 
 
 def accuracy(
@@ -90,7 +93,7 @@ def accuracy(
 
     start = time.perf_counter()
     with data_errors(data):  # pyright: ignore[reportArgumentType]
-        scores = _scores(
+        scores, mistakes = _scores(
             model, data, mapping, batch_size, restrict, strategy, jit_compile, progress
         )
     if (scores.labels < 0).all() and (head.wordnet_ids is None or not scores.numbers.any()):
@@ -101,6 +104,7 @@ def accuracy(
         )
     return report_of(
         scores,
+        mistakes,
         head,
         mapping,
         model=model.name,
@@ -174,8 +178,11 @@ def _scores(
     strategy: Any,
     jit_compile: bool,
     progress: bool | None,
-) -> Scores:
-    """Of all images, in the order of the data, with labels that are outputs of the model."""
+) -> tuple[Scores, list[Mistake]]:
+    """Of all images, in the order of the data, with labels that are outputs of the model.
+
+    And the worst mistakes, unless there are too many images.
+    """
     probabilities = ends_in_probabilities(_last_model(model))
     # The label -1, of no class, is the last here.
     outputs_of_labels = np.append(mapping, -1)
@@ -183,11 +190,16 @@ def _scores(
     show = sys.stdout.isatty() if progress is None else progress
     parts: list[Scores] = []
     places: list[np.ndarray] = []
-    numbered = data.dataset.enumerate().map(lambda place, element: (*element, place))
+    keep = data.count is None or data.count <= MOST_IMAGES_WITH_PHOTOS
+    # All but the image itself comes back with its output.
+    numbered = data.dataset.enumerate().map(
+        lambda place, element: (*element, place, element[0]) if keep else (*element, place)
+    )
+    mistakes: list[Mistake] = []
     made = outputs(model, numbered, batch_size, strategy, jit_compile)
     right = known = 0
     with Progress(batches, batch_size, int(show), unit="batch") as bar:
-        for step, (result, labels, numbers, place) in enumerate(made, start=1):
+        for step, (result, labels, numbers, place, *images) in enumerate(made, start=1):
             bad = labels[(labels < -1) | (labels >= len(mapping))]
             if len(bad):
                 raise ValueError(
@@ -201,6 +213,8 @@ def _scores(
                 part = Scores.of(result, outputs_of_labels[labels], numbers, probabilities)
             parts.append(part)
             places.append(place)
+            if images:
+                mistakes = worst_mistakes(mistakes, part, place, *images)
             right += int((part.ranks == 0).sum())
             known += int((part.labels >= 0).sum())
             bar.show(step, {"top-1": right / known} if known else {})
@@ -212,7 +226,7 @@ def _scores(
             f"Some images were left out or counted twice: {len(order)} came, of which "
             f"{len(np.unique(order))} are different. The strategy did not give all of them back."
         )
-    return joined(parts, order)
+    return joined(parts, order), mistakes
 
 
 def _last_model(model: Any) -> Any:

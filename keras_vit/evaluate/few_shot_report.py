@@ -89,10 +89,15 @@ class Report:
                         few.shots, few.accuracies, few.means, few.spreads, strict=True
                     )
                 ],
-                ("shots", *(f"seed {seed}" for seed in few.seeds), "mean", "spread"),
+                (
+                    "images a class",
+                    *(f"seed {seed}, %" for seed in few.seeds),
+                    "mean, %",
+                    "spread, points",
+                ),
                 left=(),
             ),
-            Table([(f"all, {name}", f"{100 * x:.2f}") for name, x in self.on_all.items()]),
+            Table([(f"all, {name}", f"{100 * x:.2f} %") for name, x in self.on_all.items()]),
         )
 
 

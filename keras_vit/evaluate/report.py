@@ -16,7 +16,7 @@ from keras_vit.evaluate.class_matching import Head
 from keras_vit.evaluate.evaluation_data import EvaluationData
 from keras_vit.evaluate.proportions import Proportion
 from keras_vit.evaluate.real_labels import real_accuracy
-from keras_vit.evaluate.scores import Scores
+from keras_vit.evaluate.scores import Mistake, Scores
 from keras_vit.plots.confusion import confusion_figure
 from keras_vit.utils.files import new_folder, write_csv, write_json
 from keras_vit.utils.numbers import readable
@@ -73,6 +73,8 @@ class Report:
         elsewhere: int32 `[classes]`, images by true class that were taken for a class that the
             data do not have.
         mistakes: (true class, predicted class, images), the most frequent first.
+        photos: (true class, predicted class, uint8 `[rows, columns, 3]`) of the mistakes with the
+            highest loss, at most 25; none if the data have more than 10,000 images.
         unreadable: Files left out because they cannot be read.
         seconds: How long it took.
     """
@@ -93,6 +95,7 @@ class Report:
     confusion: np.ndarray
     elsewhere: np.ndarray
     mistakes: tuple[tuple[str, str, int], ...]
+    photos: tuple[tuple[str, str, np.ndarray], ...]
     unreadable: tuple[str, ...]
     seconds: float
 
@@ -109,7 +112,7 @@ class Report:
         return Page(*_blocks(self))
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the matrix, for JSON; shares in [0, 1], rounded to 6 digits."""
+        """All but the matrix and the photos, for JSON; shares in [0, 1], rounded to 6 digits."""
         counted = {
             name: None if value is None else _counted(value)
             for name, value in (("top1", self.top1), ("top5", self.top5), ("real", self.real))
@@ -183,12 +186,14 @@ class Report:
             np.column_stack([self.confusion, self.elsewhere]),
             np.array([row.top1.interval for row in self.per_class]),
             self.mistakes,
+            self.photos,
             f"{self.model} on {self.data}: top-1 {self.top1}",
         )
 
 
 def report_of(
     scores: Scores,
+    worst: Sequence[Mistake],
     head: Head,
     mapping: np.ndarray,
     *,
@@ -201,6 +206,7 @@ def report_of(
 
     Args:
         scores: Of all images, in outputs of the model.
+        worst: Mistakes with their photos, likewise.
         head: Of the model.
         mapping: int `[classes]`, the output of each class of the data.
         model: Its name.
@@ -244,6 +250,14 @@ def report_of(
         confusion=confusion,
         elsewhere=elsewhere,
         mistakes=tuple((head.names[true], head.names[said], n) for true, said, n in mistakes),
+        photos=tuple(
+            (
+                head.names[m.label],
+                head.names[m.prediction],
+                np.clip(m.image, 0, 255).astype("uint8"),
+            )
+            for m in worst
+        ),
         unreadable=data.unreadable,
         seconds=seconds,
     )

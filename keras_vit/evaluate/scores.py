@@ -10,6 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+# Mistakes whose photos are kept.
+MOST_PHOTOS = 25
 # Of probabilities: a float32 softmax that has underflowed gives no infinite loss (as in Keras).
 SMALLEST = 1e-7
 
@@ -87,6 +89,47 @@ class Scores:
             labels=outputs[self.labels].astype("int32"),
             predictions=outputs[self.predictions].astype("int32"),
         )
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Mistake:
+    """An image that is taken for something else.
+
+    Attributes:
+        loss: Cross-entropy in nats.
+        place: Of the image among all, from 0 on.
+        label: The true class.
+        prediction: The class of the highest output.
+        image: `[rows, columns, 3]` in [0, 255].
+    """
+
+    loss: float
+    place: int
+    label: int
+    prediction: int
+    image: np.ndarray
+
+
+def worst_mistakes(
+    before: Sequence[Mistake], scores: Scores, places: np.ndarray, images: np.ndarray
+) -> list[Mistake]:
+    """The mistakes of the highest loss, at most 25, highest first.
+
+    Args:
+        before: Those of the batches before.
+        scores: Of a batch.
+        places: int `[B]`, of its images among all.
+        images: `[B, rows, columns, 3]` in [0, 255].
+    """
+    wrong = np.flatnonzero((scores.labels >= 0) & (scores.labels != scores.predictions))
+    mistakes = [
+        Mistake(
+            float(scores.losses[i]), int(places[i]), int(scores.labels[i]),
+            int(scores.predictions[i]), images[i],
+        )
+        for i in wrong
+    ]  # fmt: skip
+    return sorted([*before, *mistakes], key=lambda m: (-m.loss, m.place))[:MOST_PHOTOS]
 
 
 def joined(parts: Sequence[Scores], positions: np.ndarray) -> Scores:

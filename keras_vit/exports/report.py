@@ -145,14 +145,24 @@ def _size(path: Path) -> int:
 
 def table(rows: Sequence[Measured]) -> Page:
     """A row for each file."""
-    heads = ("file", "MiB", "difference", "agree", "top-1", "photos", "ms", "Keras ms", "input")
+    heads = (
+        "file",
+        "size, MiB",
+        "difference / range",
+        "agree, %",
+        "top-1, %",
+        "photos",
+        "ms a photo",
+        "Keras, ms a photo",
+        "input",
+    )
     cells = [
         (
             row.path.name,
             readable(row.size / 2**20),
             f"{row.difference:.1e}",
-            "-" if row.agreement is None else f"{100 * row.agreement:.1f}%",
-            "-" if row.top1 is None else f"{100 * row.top1:.1f}%",
+            "-" if row.agreement is None else f"{100 * row.agreement:.1f}",
+            "-" if row.top1 is None else f"{100 * row.top1:.1f}",
             str(row.photos),
             readable(row.milliseconds),
             readable(row.model_milliseconds),

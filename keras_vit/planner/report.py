@@ -56,11 +56,11 @@ def fit_page(fits: Sequence[Fit]) -> Page:
     """The rows of `planner.fits`."""
     heads = (
         "",
-        "million",
-        f"GB, batch {fits[0].batch_size}",
+        "parameters, millions",
+        f"GB, {fits[0].batch_size} images",
         "GB, remat.",
-        "largest batch",
-        "batch, remat.",
+        "most images",
+        "most, remat.",
         "fits",
     )
     rows = [
@@ -77,6 +77,9 @@ def fit_page(fits: Sequence[Fit]) -> Page:
     ]
     return Page(
         Table(rows, heads, left=(0, 6)),
+        "",
+        f"GB: memory of a step with a batch of {fits[0].batch_size} images.",
+        "most images: the largest batch that fits.",
         "remat.: with rematerialisation, which computes the inside of blocks again.",
     )
 
@@ -93,10 +96,18 @@ def paper_page() -> Page:
                 f"{run.imagenet:.2f}",
                 f"{run.exaflops:,.0f}",
                 f"{found:,.1f}",
-                f"{100 * (found / run.exaflops - 1):+.1f}%",
+                f"{100 * (found / run.exaflops - 1):+.1f}",
             )
         )
-    return Page(Table(rows, ("JFT-300M", "epochs", "top-1", "published", "computed", "")))
+    heads = (
+        "JFT-300M",
+        "epochs",
+        "top-1, %",
+        "published, exaFLOPs",
+        "computed, exaFLOPs",
+        "difference, %",
+    )
+    return Page(Table(rows, heads))
 
 
 def device_page() -> Page:
@@ -112,7 +123,7 @@ def device_page() -> Page:
     ]
     sources = [(device.name, device.source) for device in DEVICES.values()]
     return Page(
-        Table(rows, ("", "GB", "GB/s", "peak in TFLOPS"), left=(0, 3)),
+        Table(rows, ("", "memory, GB", "link, GB/s", "peak, TFLOPS"), left=(0, 3)),
         "",
         "Sources:",
         *(f"  {name}: {source}" for name, source in sources),

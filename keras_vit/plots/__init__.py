@@ -14,6 +14,7 @@ from keras_vit.plots.base import (
     save,
 )
 from keras_vit.plots.confusion import confusion_figure
+from keras_vit.plots.photos import photo_grid
 from keras_vit.plots.training import predictions_grid, training_curves
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "confusion_figure",
     "new_figure",
     "paper_figures",
+    "photo_grid",
     "predictions_grid",
     "require_matplotlib",
     "save",

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIGHT, WRONG = "#1a7f37", "#c62828"
+LONGEST_TEXT = 32  # characters
 TRAINING, VALIDATION = "#8a8f98", "#1f6feb"
 
 
@@ -36,6 +37,11 @@ def new_figure(width: float, height: float) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def shortened(text: str) -> str:
+    """A line that has room beside or above a small picture."""
+    return text if len(text) <= LONGEST_TEXT else text[: LONGEST_TEXT - 1] + "…"
 
 
 def save(figure: Figure, path: str | Path) -> None:

@@ -114,7 +114,7 @@ def data_scaling(rows: Sequence[Mapping[str, Any]], y_label: str) -> Figure:
     Returns:
         A matplotlib figure; save it with `save`.
     """
-    figure = new_figure(11, 4.4)
+    figure = new_figure(11, 5)
     panels: Any = figure.subplots(1, 2, sharey=True)
     families = dict.fromkeys(row["family"] for row in rows)
     for axes, x_label, along, group, text in (
@@ -137,7 +137,10 @@ def data_scaling(rows: Sequence[Mapping[str, Any]], y_label: str) -> Figure:
         axes.set_xlabel(x_label)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=8, loc="upper left" if axes is panels[0] else "best")
+        # Above, where no curve can go.
+        axes.legend(
+            frameon=False, fontsize=8, ncols=len(families), loc="lower left", bbox_to_anchor=(0, 1)
+        )
     counts = sorted({row["images"] for row in rows})
     panels[0].set_xticks(counts, [f"{count:,}" for count in counts])
     panels[0].minorticks_off()
@@ -245,5 +248,5 @@ def few_shot_curve(
     axes.set_ylabel("accuracy in %")
     axes.grid(alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    figure.legend(frameon=False, fontsize=9, ncols=2, loc="outside lower center")
     return figure

@@ -1,4 +1,7 @@
-"""The confusion picture: the whole matrix for few classes, the worst mistakes for many."""
+"""The confusion picture: the whole matrix for few classes, the worst mistakes for many.
+
+Where no mistake was made twice there is nothing to count: the photos say more than equal bars.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from keras_vit.plots.base import RIGHT, WRONG, new_figure, plain
+from keras_vit.plots.base import RIGHT, WRONG, new_figure, plain, shortened
+from keras_vit.plots.photos import photo_grid
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -15,7 +19,6 @@ if TYPE_CHECKING:
 # More classes are not a matrix that one can read, nor more mistakes a list.
 MOST_CLASSES = 40
 MOST_ROWS = 30
-_LONGEST_NAME = 28
 
 
 def confusion_figure(
@@ -23,12 +26,14 @@ def confusion_figure(
     counts: np.ndarray,
     intervals: np.ndarray,
     mistakes: Sequence[tuple[str, str, int]],
+    photos: Sequence[tuple[str, str, np.ndarray]],
     title: str,
 ) -> Figure:
     """What is taken for what.
 
     Up to 40 classes: the matrix, rows in % of the images of a class, with their number written
-    in. More: the most frequent mistakes, and the classes with the lowest top-1 accuracy.
+    in. More: the most frequent mistakes, and the classes with the lowest top-1 accuracy; or, if
+    no mistake was made twice, the photos.
 
     Args:
         names: Of the classes.
@@ -36,6 +41,7 @@ def confusion_figure(
             column counts predictions of any other class.
         intervals: float `[classes, 2]` in [0, 1], the 95 % interval of the share that is right.
         mistakes: (true class, predicted class, images), the most frequent first.
+        photos: (true class, predicted class, `[H, W, 3]` in [0, 255]) of the worst mistakes.
         title: Of the figure.
 
     Returns:
@@ -43,6 +49,13 @@ def confusion_figure(
     """
     if len(names) <= MOST_CLASSES:
         figure = _matrix([_short(name) for name in names], counts)
+    elif photos and mistakes[0][2] == 1:
+        figure = photo_grid(
+            [photo for *_, photo in photos],
+            [f"{_spaced(true)}\ntaken for {_spaced(said)}" for true, said, _ in photos],
+        )
+        if len(photos) < len(mistakes):
+            title += f"\n{len(photos)} of {len(mistakes):,} mistakes, those of the highest loss"
     else:
         figure = _lists(names, counts, intervals, mistakes)
     figure.suptitle(plain(title), fontsize=11)
@@ -71,8 +84,8 @@ def _matrix(names: list[str], counts: np.ndarray) -> Figure:
     axes.set_xticks(range(len(columns)), columns, rotation=60, ha="right", rotation_mode="anchor")
     axes.set_yticks(range(len(names)), names)
     axes.tick_params(labelsize=8.5, length=0)
-    axes.set_xlabel("the model says")
-    axes.set_ylabel("it is")
+    axes.set_xlabel("predicted class (numbers: images; colour: share of the row)")
+    axes.set_ylabel("true class")
     return figure
 
 
@@ -108,7 +121,7 @@ def _lists(
         fmt="o", color=RIGHT, ecolor="#b6bcc4", markersize=4, clip_on=False,
     )  # fmt: skip
     right.set_xlim(0, 100)
-    right.set_xlabel("images that are right in %, and the 95 % interval")
+    right.set_xlabel("top-1 accuracy in %, and its 95 % interval")
     for axes, texts in ((left, labels), (right, [_short(names[i]) for i in hardest])):
         _rows(axes, texts)
     return figure
@@ -125,5 +138,8 @@ def _rows(axes: Any, texts: list[str]) -> None:
 
 
 def _short(name: str) -> str:
-    name = name.replace("_", " ")
-    return plain(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
+    return plain(shortened(_spaced(name)))
+
+
+def _spaced(name: str) -> str:
+    return name.replace("_", " ")

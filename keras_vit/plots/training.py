@@ -25,11 +25,11 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
     Returns:
         A matplotlib figure; save it with `savefig`.
     """
-    figure = new_figure(9, 3.6)
+    figure = new_figure(9, 3.8)
     if title:
         figure.suptitle(plain(title), fontsize=11)
-    panels = (("loss", 1, "upper right"), ("accuracy", 100, "lower right"))
-    for axes, (name, scale, place) in zip(figure.subplots(1, 2), panels, strict=True):
+    panels: Any = figure.subplots(1, 2)
+    for axes, name, scale in zip(panels, ("loss", "accuracy"), (1, 100), strict=True):
         for key, label, colour in (
             (name, "training (random crops)", TRAINING),
             (f"val_{name}", "validation", VALIDATION),
@@ -39,7 +39,7 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
         last = scale * history[f"val_{name}"][-1]
         if name == "loss":
             axes.set_title(f"validation loss {last:.3f} at the end", fontsize=10)
-            axes.set_ylabel("cross-entropy")
+            axes.set_ylabel("cross-entropy in nats")
             axes.set_ylim(bottom=0)
         else:
             axes.set_title(f"validation accuracy {last:.1f} % at the end", fontsize=10)
@@ -49,7 +49,11 @@ def training_curves(history: dict[str, list[float]], title: str = "") -> Figure:
         axes.set_xlim(left=0)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9, loc=place)
+    # One for both, below them, where no curve can go.
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=2,
+        frameon=False, fontsize=9,
+    )  # fmt: skip
     return figure
 
 

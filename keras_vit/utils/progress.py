@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from typing import IO, Any
 
 from keras_vit.utils.numbers import readable
+from keras_vit.utils.terminal import console
 from keras_vit.utils.text import printable
 
 # How often the line is written anew, and over how long the speed is taken.
@@ -35,11 +35,9 @@ class Progress:
         speed: str = "images/s",
         file: IO[str] | None = None,
     ):
-        from rich.console import Console
-
         self.batches, self.batch_size, self.unit, self.speed = batches, batch_size, unit, speed
         self.verbose = 1 if verbose == "auto" else int(verbose)
-        self.console = Console(file=file or sys.stdout, highlight=False, markup=False, emoji=False)
+        self.console = console(file)
         self.bar: Any = None
         self.first: tuple[int, float] | None = None
         self.last_line = 0.0

@@ -7,6 +7,7 @@ import io
 from collections.abc import Sequence
 from typing import Any
 
+from keras_vit.utils.terminal import console
 from keras_vit.utils.text import printable
 
 SHORT = 24  # characters of a cell that is not broken into lines
@@ -27,11 +28,9 @@ class Table:
     left: Sequence[int] = (0,)
 
     def __str__(self) -> str:
-        from rich.console import Console
-
         text = io.StringIO()
         # So wide that nothing is broken into two lines.
-        Console(file=text, width=10_000, color_system=None).print(self._drawn(None))
+        console(text, width=10_000).print(self._drawn(None))
         return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
     def __rich__(self) -> Any:

@@ -12,11 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from PIL import Image
 from support.colour_photos import COLOURS
 from support.paths import ROOT
 
 import keras_vit
-from keras_vit import predict
+from keras_vit import plots, predict
 
 
 def test_predict_with_a_run(tool, colour_run, colour_photos):
@@ -50,6 +51,35 @@ def test_predictions_are_exported(tool, colour_run, colour_photos, tmp_path):
     code, _, err = tool("predict", *paths, "--model", colour_run, "--csv", nowhere)
     assert code == 2
     assert "Cannot write" in err
+
+
+def test_photos_are_drawn_with_their_names(tool, colour_run, colour_photos, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    turned = tmp_path / "turned.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # a phone held upright
+    Image.new("RGB", (900, 600), "red").save(turned, exif=exif)
+    drawn = []
+    save = plots.save
+    monkeypatch.setattr(
+        plots, "save", lambda figure, path: (drawn.append(figure), save(figure, path))
+    )
+    target = tmp_path / "names.png"
+    arguments = (colour_photos / "red/0.jpg", turned, "--model", colour_run, "--picture", target)
+    code, out, _ = tool("predict", *arguments, "--top", 1)
+    assert code == 0
+    assert out.endswith(f"wrote {target}\n")
+    assert target.read_bytes().startswith(b"\x89PNG")
+    first, second = drawn[0].axes
+    assert first.get_title().startswith("0.jpg\nred ")
+    assert second.get_title().startswith("turned.jpg\nred ")
+    assert second.images[0].get_array().shape == (320, 213, 3)
+    # Another picture is not replaced unasked, which is said before the work.
+    code, out, err = tool("predict", *arguments)
+    assert (code, out) == (2, "") and "--overwrite" in err
+    assert tool("predict", *arguments, "--overwrite")[0] == 0
+    code, _, err = tool("predict", *arguments[:-1], tmp_path / "names.jpg")
+    assert code == 2 and ".png" in err
 
 
 def test_predict_goes_on_after_an_unreadable_photo(tool, colour_run, colour_photos, tmp_path):

@@ -18,6 +18,7 @@ from support.paths import ROOT
 from keras_vit import evaluate
 from keras_vit.data import from_folder
 from keras_vit.evaluate import run as evaluation
+from keras_vit.evaluate import scores
 from keras_vit.predict import Classifier
 from keras_vit.utils import progress
 
@@ -254,12 +255,31 @@ def test_the_picture_shows_a_matrix_or_the_worst_of_many_classes():
     evaluate.accuracy(wide, (images_of([(9, 0, 0)]), [0])).confusion_figure()
 
 
+def test_the_worst_mistakes_are_kept_with_their_photos(monkeypatch):
+    data = (images_of(OUTPUTS), LABELS)
+    names = ("red", "green", "blue")
+    report = evaluate.accuracy(colour_model(), data, class_names=names, batch_size=4)
+    # Their losses are 2.4 and 1.3; they come from two batches.
+    assert [photo[:2] for photo in report.photos] == [("red", "blue"), ("blue", "green")]
+    for photo, place in zip(report.photos, (2, 5), strict=True):
+        np.testing.assert_array_equal(photo[2], data[0][place])
+        assert photo[2].dtype == "uint8"
+    monkeypatch.setattr(scores, "MOST_PHOTOS", 1)
+    (worst,) = evaluate.accuracy(colour_model(), data, batch_size=2).photos
+    assert worst[:2] == ("class 0", "class 2")
+    module = sys.modules["keras_vit.evaluate.accuracy"]
+    monkeypatch.setattr(module, "MOST_IMAGES_WITH_PHOTOS", 6)
+    many = evaluate.EvaluationData(_elements(OUTPUTS, LABELS), None, 7, (4, 4), "data")
+    assert evaluate.accuracy(colour_model(), many).photos == ()
+
+
 def test_the_progress_says_how_fast_and_for_how_long(capsys, monkeypatch):
     monkeypatch.setattr(progress, "SECONDS_BETWEEN_LINES", 0)
     arrays = (images_of(OUTPUTS), LABELS)
     evaluate.accuracy(colour_model(), arrays, batch_size=2, progress=True)
     assert capsys.readouterr().out == ""  # it is no terminal
-    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "100"}.items():
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for name, value in {"TERM": "xterm", "COLUMNS": "100"}.items():
         monkeypatch.setenv(name, value)
     evaluate.accuracy(colour_model(), arrays, batch_size=2, progress=True)
     shown = capsys.readouterr().out

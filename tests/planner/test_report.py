@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 import keras_vit
@@ -29,7 +31,18 @@ def test_pages_say_everything():
         assert part in text
     assert len(lines_of(report.paper_page())) == 19
     assert len(lines_of(report.device_page())) == 2 * len(planner.DEVICES) + 3
-    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 2
+    assert len(lines_of(report.fit_page(planner.fits()))) == len(keras_vit.VARIANTS) + 5
+
+
+def test_columns_have_units():
+    heads = [lines_of(page)[0] for page in (report.paper_page(), report.device_page())]
+    assert re.split("  +", heads[0]) == [
+        "JFT-300M", "epochs", "top-1, %", "published, exaFLOPs", "computed, exaFLOPs",
+        "difference, %",
+    ]  # fmt: skip
+    assert heads[1].split("  ")[-3:] == ["memory, GB", "link, GB/s", "peak, TFLOPS"]
+    # A cell has no unit that the head has.
+    assert "%" not in "".join(lines_of(report.paper_page())[1:])
 
 
 def test_the_picture_is_not_written_over_another(tmp_path):

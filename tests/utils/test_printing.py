@@ -50,7 +50,8 @@ def test_a_table_is_plain_text():
 def test_a_terminal_has_lines(capsys, monkeypatch):
     show(Page("first", TABLE), Page("second"))
     assert capsys.readouterr().out == f"first\n{TABLE}\n\nsecond\n"
-    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "30"}.items():
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for name, value in {"TERM": "xterm", "COLUMNS": "30"}.items():
         monkeypatch.setenv(name, value)
     show(Page("first", TABLE))
     drawn = capsys.readouterr().out
@@ -80,7 +81,8 @@ def test_the_progress_of_a_run(clock, capsys):
 
 
 def test_a_terminal_has_a_line_that_is_written_anew(clock, capsys, monkeypatch):
-    for name, value in {"TTY_COMPATIBLE": "1", "TERM": "xterm", "COLUMNS": "90"}.items():
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    for name, value in {"TERM": "xterm", "COLUMNS": "90"}.items():
         monkeypatch.setenv(name, value)
     with Progress(1000, 2000, "auto") as bar:
         for step in (100, 101, 102):
@@ -90,6 +92,29 @@ def test_a_terminal_has_a_line_that_is_written_anew(clock, capsys, monkeypatch):
     assert "step 101/1,000 " in written and "2,000 images/s  14:59 left  loss 0.5000" in written
     assert "lr 0.001  loss 0.2500\n" in written  # above the line that remains
     assert written.endswith("\x1b[?25h\r\x1b[1A\x1b[2K")  # the line is gone, the cursor is back
+
+
+def test_a_notebook_has_plain_text(capsys, monkeypatch):
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    assert str(TABLE).splitlines()[0] == "         number  fits"
+    show(Page("first", TABLE))
+    with Progress(1000, 2000, 2) as bar:
+        bar.evaluated(102, {"loss": 0.25}, 0.001)
+    assert capsys.readouterr().out == f"first\n{TABLE}\nstep 102/1,000  lr 0.001  loss 0.2500\n"
+
+
+def test_a_file_has_no_control_codes(clock, capsys, monkeypatch):
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "CLICOLOR_FORCE"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.setenv("TERM", "xterm")
+    show(Page("first", TABLE))
+    with Progress(1000, 2000, "auto") as bar:
+        for step in (100, 101, 102):
+            bar.show(step, {"loss": 0.5})
+        bar.evaluated(102, {"loss": 0.25}, 0.001)
+    written = capsys.readouterr().out
+    assert f"first\n{TABLE}\nstep 102/1,000  " in written
+    assert not re.search(r"[^\n -~]", written)
 
 
 def test_silence(capsys):

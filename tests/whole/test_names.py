@@ -28,7 +28,8 @@ def texts() -> Iterator[Path]:
     yield from (ROOT / name for name in ("README.md", "Makefile", "pyproject.toml"))
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
-            if path.suffix in (".py", ".md") and "node_modules" not in path.parts:
+            built = "node_modules" in path.parts or path.is_relative_to(ROOT / "docs" / "notebooks")
+            if path.suffix in (".py", ".md") and not built:
                 yield path
 
 

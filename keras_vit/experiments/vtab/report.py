@@ -55,7 +55,7 @@ def report_page(summary: Mapping[str, Any]) -> Page:
             row["group"],
             f"{row['test_images']:,}",
             f"{row['learning_rate']:.3g}",
-            _percent(row["test_accuracy"]),
+            f"{100 * row['test_accuracy']:.2f}",
             "stand-in, no task of VTAB" if row["stand_in"] else "",
         )
         for name, row in results.items()
@@ -72,7 +72,7 @@ def report_page(summary: Mapping[str, Any]) -> Page:
     if found["stand_ins"] is not None:
         means.append(("mean of the stand-ins", _percent(found["stand_ins"])))
     skipped = [f"  {name}: {reason}" for name, reason in summary["skipped"].items()]
-    heads = ("task", "group", "test images", "lr", "top-1", "")
+    heads = ("task", "group", "test images", "learning rate", "top-1, %", "")
     return Page(
         f"{settings['model']} ({settings['weights']}), {settings['image_size']} pixels, "
         f"{settings['steps']:,} steps of {settings['batch_size']}",
@@ -153,6 +153,8 @@ def list_page(found: Mapping[str, Availability]) -> Page:
         rows.append((task.name, task.group, f"{task.classes}", f"{test:,}", state, source))
     manual = {TASKS[name].tfds: state for name, state in found.items() if state.state == "manual"}
     return Page(
-        Table(rows, ("task", "group", "classes", "test", "data", "TFDS, licence"), (0, 1, 4, 5)),
+        Table(
+            rows, ("task", "group", "classes", "test images", "data", "TFDS, licence"), (0, 1, 4, 5)
+        ),
         *(f"\n{name} is downloaded by hand. {state.detail}" for name, state in manual.items()),
     )
