@@ -6,7 +6,6 @@ import json
 import os
 
 import h5py
-import keras
 import numpy as np
 import pytest
 from keras import ops
@@ -319,7 +318,6 @@ def test_the_size_of_a_mixer_is_its_own(golden):
         keras_vit.from_checkpoint(golden("mixer").checkpoint, image_size=48)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 def test_constructors_take_files_of_other_libraries(golden, tmp_path, monkeypatch):
     config = keras_vit.ViTConfig(8, 32, 2, 4, 48)
     monkeypatch.setitem(keras_vit.VARIANTS, "ViT_Ti16", config)

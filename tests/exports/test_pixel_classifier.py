@@ -14,11 +14,6 @@ from keras_vit.exports.saved_model.export import export_saved_model
 from keras_vit.exports.saved_model.session import SessionModel
 from keras_vit.models import ResNetStem
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
-
-
 MODELS = {
     "softmax, own preprocessing": lambda: small_vit(
         include_preprocessing=True, classifier_activation="softmax"

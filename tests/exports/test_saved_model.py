@@ -31,10 +31,6 @@ from keras_vit.exports.saved_model import export
 from keras_vit.exports.saved_model.export import export_saved_model
 from keras_vit.exports.saved_model.session import SessionModel
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
-
 
 def test_outputs_are_those_of_the_model(model, exported, session):
     x = pixels()

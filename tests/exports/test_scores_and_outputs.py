@@ -16,7 +16,6 @@ from keras_vit.exports.formats import FORMATS, format_of
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.saved_model.session import SessionModel
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TF's")
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 pytest.importorskip("onnxruntime", reason="the extra onnx")
 pytest.importorskip("ai_edge_litert", reason="the extra tflite")

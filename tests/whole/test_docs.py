@@ -9,11 +9,9 @@ import sys
 import tomllib
 from pathlib import Path
 
-import keras
 import pytest
 from support.paths import ROOT
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 # What a browser fetches by itself from another host. A plain link (`<a href>`) waits for a click.

@@ -19,6 +19,6 @@ def test_few_calls_only_pass_something_on(tmp_path):
         *trace.hand_overs,
         sep="\n",
     )
-    assert "runs/training_run.run -> training/fine_tuning.fine_tune" in trace.calls
+    assert "runs/training_run._run -> training/fine_tuning.fine_tune" in trace.calls
     assert "training/fine_tuning.fine_tune -> training/engine.compiled" in trace.hand_overs
     assert len(trace.hand_overs) <= MOST
