@@ -186,7 +186,7 @@ def test_a_step_after_the_end(folder):
     (newest, _) = Checkpoints(folder).paths()
     other(step=10**6)(newest)
     newest.rename(folder / "step-01000000.npz")
-    with pytest.raises(ValueError, match=r"step 1000000 in .* is none of a run of 20 steps"):
+    with pytest.raises(ValueError, match=r"step 1000000 .* not belong to a run of 20 steps"):
         train(folder)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from support.hand_overs import Trace
 from support.paths import ROOT
 
+# Imported before the trace: what a module calls when it is imported is no part of a run.
+import keras_vit.applications.constructors  # noqa: F401
 from keras_vit.cli.main import main
 
 MOST = 20

@@ -51,8 +51,8 @@ def export_onnx(
         class_names: Written into the metadata as `labels`, a JSON list. Default: as in
             `export_saved_model`.
         image_size: Pixels, one number or (rows, columns). Default: the model's.
-        input_range: (low, high), what the model takes as black and white. Default: told from the
-            model.
+        input_range: (low, high), the values of black and white for the model. Default: found by
+            running the model on grey images.
         scores: As in `export_saved_model`; with `"none"` the file has no labels.
         resize: How photos get the size of the image: as in `export_saved_model`. The metadata say
             it; the file itself takes images that have their size.

@@ -60,8 +60,8 @@ def export_tflite(
         path: Ends with `.tflite`.
         class_names: Written into the metadata. Default: as in `export_saved_model`.
         image_size: Pixels, one number or (rows, columns). Default: the model's.
-        input_range: (low, high), what the model takes as black and white. Default: told from
-            the model.
+        input_range: (low, high), the values of black and white for the model. Default: found by
+            running the model on grey images.
         scores: As in `export_saved_model`; with `"none"` the file has no labels. It does not
             change the outputs, which are those of the model.
         resize: How photos get the size of the image: as in `export_saved_model`. The photos to
