@@ -133,11 +133,11 @@ def test_scores_follow_the_activation(activation, asked, scores):
 @pytest.mark.parametrize("activation, asked", [("softmax", "sigmoid"), ("sigmoid", "softmax")])
 def test_scores_that_contradict_the_model_are_refused(activation, asked):
     model = keras.Sequential([_vit(), keras.layers.Dense(4, activation=activation)])
-    with pytest.raises(ValueError, match="that of its activation"):
+    with pytest.raises(ValueError, match="the name of its activation"):
         PixelClassifier(model, scores=asked)
     with pytest.raises(ValueError, match="one of softmax, sigmoid, none"):
         PixelClassifier(model, scores="sum")
-    with pytest.raises(ValueError, match="no logits"):
+    with pytest.raises(ValueError, match=r"not \[B, classes\]"):
         PixelClassifier(_several(_vit()), scores="softmax")
 
 
