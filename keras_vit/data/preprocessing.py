@@ -77,7 +77,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     if preds.ndim != 2 or preds.shape[1] not in LABELLED_CLASSES:
         raise ValueError(
             "`preds` must have the shape [B, 1000] (ImageNet-2012) or [B, 21843] (ImageNet-21k). "
-            "For other classes sort a row with `numpy.argsort` and take your own names. "
+            "For a model of your own classes use `numpy.argsort` and your own names. "
             f"Received: preds of shape {preds.shape}"
         )
     check_counts(1, top=top)
