@@ -135,7 +135,7 @@ def question(tree: dict[str, Source], package: str) -> str:
 
 # In inches: a box, and from one box to the next.
 WIDTH, HEIGHT, COLUMN, FLOOR = 2.55, 0.88, 2.95, 1.5
-PORT, LANE, ROUND = 0.24, 0.1, 0.12
+PORT, BEGIN, LANE, ROUND = 0.24, 0.2, 0.08, 0.08
 GREY, INK = "#555b66", "#333333"
 
 
@@ -193,7 +193,9 @@ def _ways(arrows: list[tuple[str, str]], floor: dict[str, int]) -> list[list[tup
     for turn in turns:
         top = floor[turn.one] * FLOOR - HEIGHT / 2
         bottom = floor[turn.other] * FLOOR + HEIGHT / 2
-        x0 = PLACES[turn.one][0] * COLUMN + turn.way * PORT * _port(turn, turns, "one")
+        # Beginnings stand farther out than ends: a long way down meets no arrow that ends below.
+        out = turn.way * (PORT * _port(turn, turns, "one") + BEGIN)
+        x0 = PLACES[turn.one][0] * COLUMN + out
         x1 = PLACES[turn.other][0] * COLUMN - turn.way * PORT * _port(turn, turns, "other")
         lane = (turn.gap + 0.5) * FLOOR + LANE * _lane(turn, turns)
         corners = [(x0, lane), (x1, lane)] if turn.way else []

@@ -26,7 +26,7 @@ from keras_vit.utils.text import printable, read_labels
 
 @dataclasses.dataclass(frozen=True)
 class Classifier:
-    """A model and what one needs to know to use it.
+    """A model, and what you need to know to use it.
 
     Attributes:
         model: Takes `[B, rows, columns, 3]` in [0, 255], gives probabilities or logits
@@ -61,7 +61,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
     """Loads a model to classify photos with; arguments and errors as for `load_model`.
 
     Raises:
-        ValueError: Also if the model is no classifier, or takes no pixels in [0, 255].
+        ValueError: Also if the model is not a classifier, or does not take pixels in [0, 255].
     """
     found = load_model(source, weights)
     if not found.class_names:
@@ -83,8 +83,8 @@ def load_model(source: str | Path, weights: str | None = None) -> Classifier:
         weights: For a constructor: what it takes as `weights`. Default: `"imagenet"`.
 
     Returns:
-        Without names of classes where the model has other outputs than `[B, classes]`; a model of
-        a `.keras` file takes what its user feeds it.
+        The model with its facts. There are no names of classes if the outputs are not
+        `[B, classes]`. The model of a `.keras` file takes images as it was built for.
 
     Raises:
         ValueError: If `source` is none of these, or its parts do not fit.
@@ -106,7 +106,7 @@ def load_model(source: str | Path, weights: str | None = None) -> Classifier:
     elif path.suffix in (".npz", ".safetensors") and os.path.isfile(path):
         model = from_checkpoint(path, **options)
     else:
-        # Not those of `Path`, which raise where a permission is missing.
+        # `os.path` and not `Path`, whose functions raise where a permission is missing.
         path = path / MODEL_FILE if os.path.isdir(path) else path
         if path.suffix != ".keras" or not os.path.isfile(path):
             raise ValueError(
@@ -121,14 +121,14 @@ def load_model(source: str | Path, weights: str | None = None) -> Classifier:
 def _keras_model(path: Path) -> Any:
     """The model in a `.keras` file that anybody may have written; no code of it is run."""
     try:
-        KerasReader(path).close()  # which refuses sizes and heaps of strings that have no end
+        KerasReader(path).close()  # refuses sizes and numbers of strings beyond all bounds
         model: Any = keras.models.load_model(path, safe_mode=True)
     except Exception as error:  # Keras raises nearly everything
         reason = next(iter(str(error).strip().splitlines()), "")[:300]
         raise ValueError(
-            f"Cannot load {str(path)!r}: {printable(reason) or 'Keras says no reason'} "
-            f"({type(error).__name__}). Expected a whole file of `model.save`, of layers of Keras "
-            "and keras_vit alone; import what defines others before"
+            f"Cannot load {str(path)!r}: {printable(reason) or 'Keras gives no reason'} "
+            f"({type(error).__name__}). Expected a complete file of `model.save`, with layers of "
+            "Keras and keras_vit; import the module of any other layers first"
         ) from error
     inputs = [tuple(tensor.shape) for tensor in getattr(model, "inputs", None) or ()]
     if [len(shape) for shape in inputs] != [4]:
@@ -144,7 +144,7 @@ def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
 
 
 def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str, str]:
-    """Names of the classes, size of the image and how it gets it; from `folder` if there."""
+    """Names of the classes, image size, and how images are resized; from `folder` if it says so."""
     rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
     found = {"resize": "squash", "interpolation": "bilinear"}  # as the original evaluates
     if folder is not None and files.is_there(folder / SUMMARY_FILE):

@@ -25,6 +25,17 @@ TI16 = (
 )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On another backend than TensorFlow only the tests run that are marked `any_backend`."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        skip = pytest.mark.skip(reason="for TensorFlow's backend; the others run `any_backend`")
+        for item in items:
+            if "any_backend" not in item.keywords:
+                item.add_marker(skip)
+
+
 @pytest.fixture(scope="session")
 def shared() -> Path:
     """The folder of real weights and photos, which lies beside the repository."""

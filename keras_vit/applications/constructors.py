@@ -20,7 +20,7 @@ from keras_vit.applications.weights import available
 from keras_vit.models import VARIANTS
 
 Family = TypeVar("Family", bound=Callable[..., keras.Model])
-OWN_NAME = ""  # in place of the constructor's name in lower case
+OWN_NAME = ""  # stands for the constructor's name in lower case
 
 
 def _vit(
@@ -57,8 +57,8 @@ def _vit(
     Args:
         include_top: Whether to end with the classification head.
         weights: `None` for random weights; `"imagenet"` or `"imagenet21k+imagenet"` (fine-tuned
-            on ImageNet-2012, the file whose size fits `input_shape`); `"imagenet21k"` (21,843
-            classes); any file name of the AugReg release;
+            on ImageNet-2012; of several files the one whose image size fits `input_shape`);
+            `"imagenet21k"` (21,843 classes); any file name of the AugReg release;
             the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
             name of a released file.
         input_tensor: Keras tensor to use as the image.
@@ -73,20 +73,24 @@ def _vit(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
-        classifier: `"token"` or `"gap"`. Default: what the weights have; `"token"` without.
-        representation_size: Width of `pre_logits`, or `None`: what the weights have, and with
-            `new_head` none.
+        classifier: `"token"` classifies from the class token, `"gap"` from the mean of the patch
+            tokens. Default: what the weights have; `"token"` without weights.
+        representation_size: Width of the `pre_logits` layer before the head. Default: what the
+            weights have; no such layer with `new_head`.
         registers: Extra learned tokens without a position. Default: what the weights have.
-        dropout_rate: In [0, 1).
-        attention_dropout_rate: In [0, 1).
-        stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
-        rematerialise: Whether training computes the inside of blocks again and does not keep it.
-        gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; `"tanh"`, as
-            Google's, without.
-        patch_size: Of the constructor's name, said where a file leaves it open and an error asks
-            for it; no other is taken.
-        border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
-        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
+        attention_dropout_rate: Dropout of the attention weights, in [0, 1).
+        stochastic_depth_rate: Probability of dropping a branch of the last block, in [0, 1). It
+            rises linearly from 0 at the first block.
+        rematerialise: Whether training saves memory: it keeps only the input of each block, and
+            computes the rest again in the backward pass.
+        gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; without weights
+            `"tanh"`, as in Google's code.
+        patch_size: Only needed where a file leaves the patch size open and an error asks for it.
+            It must be that of the constructor's name.
+        border: What to do with the border of an image that the patches do not cover: `"drop"` it,
+            `"pad"` the image with zeros, or raise an `"error"`.
+        include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -136,7 +140,7 @@ def _bit(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
-        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -189,11 +193,14 @@ def _mixer(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
-        stochastic_depth_rate: In [0, 1), of the last block; rises linearly from 0.
-        rematerialise: Whether training computes the inside of blocks again and does not keep it.
-        gelu: `"tanh"` or `"exact"`. Default: `"tanh"`, as Google's.
-        border: Of an image that the patches do not cover: `"drop"`, `"pad"` or `"error"`.
-        include_preprocessing: Let the model take pixels in [0, 255] in place of [-1, 1].
+        stochastic_depth_rate: Probability of dropping a branch of the last block, in [0, 1). It
+            rises linearly from 0 at the first block.
+        rematerialise: Whether training saves memory: it keeps only the input of each block, and
+            computes the rest again in the backward pass.
+        gelu: `"tanh"` or `"exact"`. Default: `"tanh"`, as in Google's code.
+        border: What to do with the border of an image that the patches do not cover: `"drop"` it,
+            `"pad"` the image with zeros, or raise an `"error"`.
+        include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:

@@ -22,13 +22,13 @@ from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of
 
 
 class _DefaultClasses(int):
-    """1000, as long as the weights do not say otherwise; an int that was typed is not one."""
+    """1000 unless the weights say otherwise; an int that a user passes is not of this class."""
 
 
 DEFAULT_CLASSES = _DefaultClasses(1000)
 
 
-# Arguments whose `None` means: what the weights have.
+# With `None`, these arguments have the value of the weights.
 _OF_THE_WEIGHTS = {"classifier", "representation_size", "registers", "gelu"}
 
 
@@ -54,7 +54,7 @@ def build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
-        patch_size: Of a file that leaves it open, or `None`.
+        patch_size: The side of a patch, where a file leaves it open; or `None`.
         **options: The other arguments of the constructor.
     """
     config = VARIANTS[variant]

@@ -31,8 +31,8 @@ _WIDEST = 1024
 class Checkpoint(Mapping[str, np.ndarray]):
     """A mapping from our names of variables to their values; values are read when asked for.
 
-    Position embeddings come as the file has them, all else has the variable's shape. Numbers
-    are in float32 (float64 stays).
+    Position embeddings have the shape that they have in the file, all others the shape of the
+    variable. Values are float32, or float64 if the file has that.
 
     Args:
         path: The file.
@@ -41,10 +41,10 @@ class Checkpoint(Mapping[str, np.ndarray]):
         format: Its `Format`.
         arrays: Name of every array, as the table of the format spells it -> shape.
         shapes: Name of every variable -> its shape, as far as the arrays have a fitting rank.
-        unknown: Arrays that are no variable of the family.
+        unknown: Arrays that are not a variable of the family.
         allow_nonfinite: Whether NaN and infinity are read too; they are refused otherwise.
-        left_out: Arrays of the file that are no part of a model: of a training, of its heads.
-        metadata: What the file says about the model besides; may be empty.
+        left_out: Arrays of the file that belong to no model, those of an optimiser for example.
+        metadata: What else the file says about the model; may be empty.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -67,7 +67,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         if detected is None:
             known = ", ".join(f"{f.title} ({f.markers[0]!r})" for f in FORMATS)
             raise ValueError(
-                f"{str(self.path)!r} is no checkpoint of a kind that is known here. "
+                f"{str(self.path)!r} is not a checkpoint of a format that keras_vit knows. "
                 f"{_what_it_is(self._reader)} Expected, with an array of that name: {known}. "
                 f"Received: {sorted(self._reader)[:5]} and so on"
             )
@@ -119,14 +119,14 @@ class Checkpoint(Mapping[str, np.ndarray]):
     def num_heads(self, wanted: int | None = None) -> int:
         """Heads of the attention, from the shapes, or from what the file says, or by the width.
 
-        PyTorch's and Keras's layouts do not keep heads apart. The paper's models but ViT-H have
+        PyTorch's and Keras's layouts do not show the heads. All models of the paper but ViT-H have
         64 channels in each.
 
         Args:
-            wanted: What it is where the shapes do not say it.
+            wanted: The number to return where the shapes do not show it.
 
         Raises:
-            ValueError: If nothing says it.
+            ValueError: If the number cannot be found.
         """
         for variable, (name, key) in self._rows.items():
             if key.layout == "to_heads" and variable in self.shapes:
@@ -182,7 +182,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
         return LAYOUTS[key.layout].read(array)
 
     def _shared(self, source: str) -> np.ndarray:
-        """Query, key and value, or the blocks of a stack, come from one array, by turns."""
+        """An array that several variables share: query, key and value, or the blocks of a stack."""
         if self._last is None or self._last[0] != source:
             self._last = None  # first, so that two large arrays are never there at once
             self._last = (source, self._read(source))
@@ -227,7 +227,7 @@ def part_shape(key: Key, shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def is_float(dtype: str) -> bool:
-    """Whether these are numbers of a model; big_vision's bfloat16 has no name in an `.npz`."""
+    """Whether a dtype is floating point; big_vision's bfloat16 is `|V2` in an `.npz`."""
     if dtype in ("bfloat16", "|V2"):
         return True
     try:
@@ -237,7 +237,7 @@ def is_float(dtype: str) -> bool:
 
 
 def as_float(array: np.ndarray) -> np.ndarray:
-    """float32 for what has less digits."""
+    """Turns 16-bit floats into float32."""
     if array.dtype == np.dtype("V2"):
         import ml_dtypes  # comes with Keras
 

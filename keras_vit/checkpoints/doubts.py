@@ -1,4 +1,4 @@
-"""What the arrays of a file do not tell although it changes the result: a table of questions."""
+"""Questions that the arrays of a file leave open although the answer changes the result."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class Doubt:
     """A question that a file leaves open.
 
     Attributes:
-        argument: Of `from_checkpoint`, which answers it.
-        applies: Whether the question is there, given the file and what is known of it.
+        argument: The argument of `from_checkpoint` that answers it.
+        applies: Whether this file leaves the question open.
         question: A sentence for the user.
     """
 
@@ -79,12 +79,11 @@ def check_no_doubt(checkpoint: Checkpoint, info: Any, given: Mapping[str, Any]) 
 
     Args:
         checkpoint: The file.
-        info: What `describe` says of it.
-        given: The user's arguments; `None` is no answer.
+        info: The architecture that `describe` found in it.
+        given: The user's arguments; `None` does not count as an answer.
 
     Raises:
-        ValueError: With all questions that are open, or if the file is of a model that is not
-            known here.
+        ValueError: If questions are open (it lists them all), or if keras_vit has no such model.
     """
     if not isinstance(info, ViTInfo):
         return
@@ -98,8 +97,9 @@ def check_no_doubt(checkpoint: Checkpoint, info: Any, given: Mapping[str, Any]) 
     size = info.config.patch_size
     if given.get("patch_size") not in (None, size):
         raise ValueError(
-            f"The kernel in {str(checkpoint.path)!r} cuts patches of {size} pixels, and is not "
-            f"resized. Received: patch_size={given['patch_size']}"
+            f"The kernel in {str(checkpoint.path)!r} cuts patches of {size} pixels, and it cannot "
+            "be resized. Leave `patch_size` out. Received: "
+            f"patch_size={given['patch_size']}"
         )
     known = {key for key, value in given.items() if value is not None} | set(checkpoint.metadata)
     questions = [
@@ -109,13 +109,13 @@ def check_no_doubt(checkpoint: Checkpoint, info: Any, given: Mapping[str, Any]) 
     ]
     if questions:
         raise ValueError(
-            f"{str(checkpoint.path)!r} does not say all that its model computes. Give as "
-            "arguments of `keras_vit.from_checkpoint`:\n" + "\n".join(questions)
+            f"{str(checkpoint.path)!r} does not say all that its model computes. Pass these "
+            "arguments to `keras_vit.from_checkpoint`:\n" + "\n".join(questions)
         )
 
 
 def _is_res_post_norm(checkpoint: Checkpoint, info: ViTInfo) -> bool:
-    """By what these models lack: nothing that they have tells them apart."""
+    """Recognises these models by the arrays that they lack; they have none of their own."""
     return (
         _is_timm(checkpoint)
         and not info.class_token

@@ -1,7 +1,8 @@
 """Loads the weights in Keras's own files into a model: all of them or none.
 
-Keras finds a layer by its class and a counter, `layers/dense_1`, and neither notices what a file
-has besides nor changes anything back after an error. So everything is compared before it loads.
+Keras finds a layer by its class and a counter, `layers/dense_1`. It does not notice what else a
+file holds, and after an error the model keeps what was loaded so far. So everything is compared
+first.
 """
 
 from __future__ import annotations
@@ -67,14 +68,14 @@ def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = F
 
     Raises:
         ValueError: If anything differs between the file and the model (everything is listed),
-            or the file is damaged. The model is as it was then.
+            or the file is damaged. Then the model is unchanged.
     """
     places = _Places()
     saving_lib._save_state(model, places, None, "", set())
     with open_arrays(path) as file:
         if not isinstance(file, H5Reader):
             raise ValueError(
-                f"{str(path)!r} is named as a file of Keras and is none. Rename it after what it "
+                f"{str(path)!r} has the name of a Keras file but is not one. Rename it by what it "
                 "is, .npz or .safetensors."
             )
         if lines := _differences(places, file):
@@ -114,7 +115,7 @@ def _differences(places: _Places, file: H5Reader) -> list[str]:
 
 
 def _is_ours(name: str) -> bool:
-    """Whether a name has one meaning here; Keras numbers others as it likes, `dense_7`."""
+    """Whether a name is fixed by keras_vit. Keras numbers other layers by itself, `dense_7`."""
     return any(f.array_of(name) is not None for f in FORMATS if f.name == "keras")
 
 

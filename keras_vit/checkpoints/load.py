@@ -50,28 +50,28 @@ def from_checkpoint(
 ) -> keras.Model:
     """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
 
-    Opens every format of `keras_vit.save_weights`, and Google's older and newer spellings:
-    which one it is shows in the names of the arrays. Layer scale, registers, heads on the mean
-    of the tokens, patch size, stem, depth and width are read off the file; the GELU and the
-    epsilon of the norms are those of the library that the format belongs to, unless the file
-    (or a `config.json` of Hugging Face beside it) says otherwise.
+    It opens every format of `keras_vit.save_weights`, and Google's older and newer spellings; it
+    knows the format by the names of the arrays. It finds layer scale, registers, heads on the
+    mean of the tokens, patch size, stem, depth and width in the file. The GELU and the epsilon of
+    the norms are those of the format's library, unless the file (or a `config.json` of Hugging
+    Face beside it) says otherwise.
 
     Args:
         path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
         image_size: Pixels, one number or (rows, columns). Default: what the file was trained
             at. At another size the position embedding is resampled (paper, section 3.2), by
             default as the library of the file does it (`interpolation=`).
-        classes: Replace the file's head by a new one of so many outputs, of zeros, and drop
-            its `pre_logits` layer, as the original fine-tuning does (pass
-            `representation_size=` to keep it); a line is printed that says so. Default: the
-            file's own head.
+        classes: Number of outputs of a new head. It replaces the file's head and starts at zero;
+            the file's `pre_logits` layer is dropped too, as in the original fine-tuning (pass
+            `representation_size=` to keep it). A printed line says so. Default: the file's own
+            head.
         classifier_activation: Activation of the head; the default `None` gives logits.
         include_top: Whether to end with the head. Without it the result is a feature map, or
             what `pooling=` says.
         num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
             without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
             channels.
-        patch_size: Pixels of a patch, where an error asks for it; the file is not changed by it.
+        patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
         **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
@@ -150,16 +150,16 @@ def load_weights(
 ) -> None:
     """Loads weights of any supported format into a model.
 
-    The position embedding is resampled to the model's grid, as the model says
-    (`interpolation=` of `ViT`). A model without a head ignores the
-    file's head and `pre_logits`; a model without `pre_logits` whose head is new ignores that.
+    The position embedding is resampled to the model's grid, by the `interpolation` of the model. A
+    model without a head ignores the file's head and `pre_logits`. With `new_head`, a model without
+    `pre_logits` ignores the file's.
 
     Args:
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
             overwritten.
         path: As in `from_checkpoint`.
-        image_size: Pixels that the file was trained at, where it does not say it and its grid
-            is not a square.
+        image_size: Pixels that the file was trained at. Only needed if the file does not say it
+            and its grid is not a square.
         new_head: Leave the model's head as it is, and do not read the file's.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
 
@@ -192,7 +192,7 @@ def load_checkpoint(
     new_head: bool = False,
     allow_nonfinite: bool = False,
 ) -> None:
-    """`load_weights` by our own reader, Keras's files too: of these nothing but the model."""
+    """`load_weights` by our own reader. Of Keras's files it reads only the layers of keras_vit."""
     pair = None if image_size is None else as_pair(image_size, "image_size")
     family = model_family(model)
     with Checkpoint(path) as checkpoint:
@@ -225,7 +225,7 @@ def _load(
         before()
     for name, variable in wanted.items():
         if not checkpoint.has(name):
-            variable.assign(np.zeros(variable.shape, "float32"))  # no bias is one of zeros
+            variable.assign(np.zeros(variable.shape, "float32"))  # no bias is the same as zeros
             continue
         array = checkpoint[name]
         if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
@@ -267,7 +267,7 @@ def _compare(
 ) -> None:
     """Raises one error with everything in which the file differs from the variables wanted.
 
-    A hint never names the function that was called, `from_checkpoint` where it is `building`.
+    With `building` the caller is `from_checkpoint`, which a hint must then not recommend.
     """
     lines, read = [], set()
     said = checkpoint.said_heads()

@@ -43,7 +43,7 @@ class ViTInfo(Info):
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
-        position_layout: Which rows the position embedding has, a layout of `names/layouts.py`.
+        position_layout: Which rows the position embedding has: a layout of `names/layouts.py`.
         num_positions: Rows of the position embedding.
         saved_grid: (rows, columns) in patches, where the file says it.
     """

@@ -30,17 +30,17 @@ def save_weights(
 
     Args:
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built.
-        path: What it ends with is the kind of file: `.npz`, `.safetensors`, `.weights.h5` or
+        path: Its ending decides the kind of file: `.npz`, `.safetensors`, `.weights.h5` or
             `.keras` (the model, without what it was compiled with). Without an ending, for
-            `"huggingface"`: a new folder with `model.safetensors` and `config.json`, which
+            `"huggingface"`, it is a new folder with `model.safetensors` and `config.json`, which
             `from_pretrained` takes.
-        format: Whose names and layouts: `"google"` (the released files), `"big_vision"`,
-            `"timm"`, `"huggingface"` or `"keras"`. Default: `"google"` for `.npz`, `"keras"`
-            for Keras's files; a `.safetensors` needs it.
+        format: The library whose names and layouts to use: `"google"` (the released files),
+            `"big_vision"`, `"timm"`, `"huggingface"` or `"keras"`. Default: `"google"` for
+            `.npz`, `"keras"` for Keras's files. A `.safetensors` needs it.
 
     Raises:
         ValueError: If the format has no place for a part of the model, or `path` and `format`
-            do not fit each other. Nothing is written then.
+            do not fit each other. Then nothing is written.
         FileNotFoundError: If the folder of `path` does not exist.
         FileExistsError: If a folder is to be written and there is something at `path`.
     """

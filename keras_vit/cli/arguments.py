@@ -70,6 +70,11 @@ OPTIONS = {
     "--out": Option("output", "the folder to write", "FOLDER"),
     "--overwrite": Option("output", "write it again; a folder is kept as FOLDER.old"),
 }
+# For the help of commands that train.
+RESUMING = """
+To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
+2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
+"""
 # What holds without these options, for the help of commands that take a model.
 AS_THE_RUN = {
     "resize": "(squash; of a run folder what it was evaluated with)",
@@ -95,6 +100,10 @@ class Parser:
         )
         self._groups = {name: self._parser.add_argument_group(name) for name in GROUPS}
         self._options = ["--help"]
+
+    def describe(self, more: str) -> None:
+        """Adds a paragraph to the description."""
+        self._parser.description = f"{self._parser.description}\n\n{more.strip()}"
 
     def positional(self, name: str, help: str, **keywords: Any) -> None:
         """Adds what stands without a name. `nargs` and `type` are those of argparse."""

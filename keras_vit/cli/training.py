@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_vit.cli.arguments import Parser, called_as, or_none
+from keras_vit.cli.arguments import RESUMING, Parser, called_as, or_none
 from keras_vit.cli.output import verbosity
-from keras_vit.runs import Settings, run
+from keras_vit.runs import run, settings_for
 from keras_vit.runs.dry_run import describe
 from keras_vit.training.fine_tuning import TRAIN_IMAGES_TO_EVALUATE
 from keras_vit.utils.text import printable, say
@@ -22,6 +21,7 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
         recipe: What holds without `--recipe`, for the help.
         **defaults: What holds without other options, by their names.
     """
+    parser.describe(RESUMING)
     parser.shared("--model", **defaults)
     parser.shared("--weights", type=or_none, **defaults)
     parser.add("--data", "data", "a folder of class folders or of TFRecords, a TensorFlow data set",
@@ -61,19 +61,19 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
     parser.add("--dry-run", "output", "print what would be done and needed, and end")
 
 
-def run_training(given: dict[str, Any], settings_for: Callable[..., Settings]) -> int:
+def run_training(given: dict[str, Any], *, pretrain: bool = False) -> int:
     """The body of a command that trains.
 
     Args:
         given: The arguments that were given.
-        settings_for: Settings from the name of the data and whatever else was given.
+        pretrain: As for `keras_vit.runs.settings_for`.
 
     Returns:
         The exit code.
     """
     out, overwrite = given.pop("out", None), given.pop("overwrite", False)
     dry = given.pop("dry_run", False)
-    settings = settings_for(**given)
+    settings = settings_for(pretrain=pretrain, **given)
     if dry:
         say(describe(settings))
         return 0

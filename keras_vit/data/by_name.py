@@ -21,7 +21,7 @@ class Kind(NamedTuple):
 
     Attributes:
         title: For people.
-        is_meant: Whether a name, or the path of that name, is one.
+        is_meant: Whether a name, or the path of that name, means this kind.
         to_train: Finds images to train and to validate on.
         to_evaluate: Finds images to evaluate on.
     """
@@ -39,7 +39,7 @@ def _digits(name: str) -> LabelledImages:
     return find_digits()
 
 
-# A name is of the first kind that it fits.
+# A name means the first kind that it fits.
 KINDS = (
     Kind("scikit-learn's digits", lambda name, _: name == "digits", _digits, _digits),
     Kind(
@@ -76,25 +76,25 @@ def open(
         name: `"digits"`; a folder of `write_records`; a folder as for `from_folder`; or the name
             of a TensorFlow data set. To evaluate, also ImageNet's validation images in any of the
             layouts of `keras_vit.data.sources.imagenet`.
-        to_evaluate: Whether only images to evaluate on are needed: then a data set needs no images
-            to train on.
-        validation_share: As in `from_folder`; goes with a folder of images.
-        on_error: As in `from_folder`; goes with a folder of images.
-        seed: Of what is held out of a folder.
+        to_evaluate: Whether you only evaluate. Then the data need no images to train on.
+        validation_share: As in `from_folder`; only for a folder of images.
+        on_error: As in `from_folder`; only for a folder of images.
+        seed: Decides which images of a folder are held out.
         progress: As in `from_folder`.
-        split: To evaluate, of a TensorFlow data set: `"test[:1000]"` for example. Default:
-            `"validation"`, else `"test"`.
-        truth: To evaluate, of a flat folder: a file that says the class of each image. Default:
-            what lies where ImageNet's archives put it.
+        split: The split of a TensorFlow data set to evaluate on, `"test[:1000]"` for example.
+            Default: `"validation"`, else `"test"`.
+        truth: A file with the class of each image, to evaluate on a folder without class folders.
+            Default: the file where ImageNet's archives put it.
         data_dir: Where TFDS keeps its files.
         train_split: As in `from_tfds`.
         validation_split: As in `from_tfds`.
-        reading: What of an example is what, where a TensorFlow data set does not say.
+        reading: Which fields of an example are the image and the label. Only needed where a
+            TensorFlow data set does not say it.
 
     Raises:
-        ValueError: If there is no such thing, files cannot be read, or an option does not go with
-            this kind of images.
-        ImportError: If what reads the images is not installed.
+        ValueError: If there are no such images, files cannot be read, or an option is not for this
+            kind of images.
+        ImportError: If the package that reads the images is not installed.
     """
     kind = next(kind for kind in KINDS if kind.is_meant(str(name), Path(name)))
     find = kind.find(to_evaluate)

@@ -20,17 +20,18 @@ _VANISHED = re.compile(
 def data_errors(
     data: ImageData, reached: Callable[[], tuple[str, str]] = lambda: ("", "")
 ) -> Iterator[None]:
-    """While inside, an error of TensorFlow that comes from a file ends in a sentence.
+    """Inside the `with`, an error of TensorFlow that a data file caused names the file.
 
-    TensorFlow names a file that has gone, but none that cannot be decoded: all are then looked
-    at anew.
+    TensorFlow itself names a file that has vanished, but not one that cannot be decoded; then all
+    files are checked again.
 
     Args:
-        data: What is read.
-        reached: Called first; gives when it was (`", after step 3"`) and what is kept.
+        data: The data that are read inside.
+        reached: Called before the error is raised; returns when it happened (`", after step 3"`)
+            and what is kept.
 
     Raises:
-        OSError: It names the file. An error that no file has caused is raised as it is.
+        OSError: If a file caused the error. Other errors are raised unchanged.
     """
     import tensorflow as tf
 

@@ -1,4 +1,4 @@
-"""What tells data from other data of the same name: by names and sizes, or by every byte."""
+"""Identifies data, to notice when they changed: by names and sizes, or by every byte."""
 
 from __future__ import annotations
 
@@ -14,10 +14,12 @@ Fingerprint = Callable[[bool], str]
 
 
 def of_files(folder: Path, paths: Iterable[Path]) -> Fingerprint:
-    """A function that takes whether to read the contents; else names and sizes are compared.
+    """The fingerprint of files: a function that takes whether to read their contents.
+
+    Without the contents it looks at names and sizes.
 
     Args:
-        folder: Names are those below it, so that data may be moved.
+        folder: Names are relative to it, so that data may be moved.
         paths: The files.
     """
 

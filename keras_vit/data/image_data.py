@@ -33,13 +33,13 @@ class ImageData:
         interpolation: How images are resampled for that: `"bilinear"` or `"bicubic"`.
         unreadable: Files left out because they cannot be read, relative to the folder.
         one_hot: Whether labels are `[B, classes]` float32.
-        make_training: What `training` calls.
-        find_damage: Looks at all files anew and gives the first that cannot be read, and why, or
-            `None`. For an error in the middle of a run.
-        fingerprint: What tells these data from others of the same name; it takes whether to look
-            at the contents too, or at names and sizes alone.
-        train_in_order: The same as `train_as_validation`, in the order of the files; for what
-            draws images by their place.
+        make_training: Called by `training`.
+        find_damage: Checks all files again, after an error in the middle of a run. It returns the
+            first that cannot be read and the reason, or `None`.
+        fingerprint: Returns a text that changes with the data. It takes whether to read the
+            contents (`True`), or only names and sizes (`False`).
+        train_in_order: The same as `train_as_validation`, in the order of the files; for code that
+            picks images by their number.
     """
 
     train: tf.data.Dataset
@@ -66,14 +66,14 @@ class ImageData:
         return max(1, self.num_train // self.batch_size)
 
     def training(self, start_step: int = 0) -> tf.data.Dataset:
-        """Batches like those of `train`, without an end, from any step of a run on.
+        """Batches prepared like those of `train`, without an end, from any step of a run on.
 
-        The order and all that is random are a function of the seed and the step: from step N on
-        the batches are identical to those of a run that was not interrupted. Earlier images are
-        not decoded. They are other batches than those of `train`.
+        The order and everything random depend on the seed and the step alone: from step N on, the
+        batches are identical to those of a run that was not interrupted. Earlier images are not
+        decoded. The order differs from that of `train`.
 
         Args:
-            start_step: Number of batches to pass over, 0 or more.
+            start_step: Number of batches to skip, 0 or more.
 
         Raises:
             ValueError: If `start_step` is negative, or the data were put together by hand.
@@ -81,7 +81,8 @@ class ImageData:
         check_counts(0, start_step=start_step)
         if self.make_training is None:
             raise ValueError(
-                "These data cannot be taken up in the middle; use data of keras_vit.data. "
+                "These data cannot resume in the middle of a run; use data from a function of "
+                "keras_vit.data. "
                 f"Received: name={self.name!r}, make_training=None"
             )
         return self.make_training(int(start_step))

@@ -1,8 +1,8 @@
 """From image files to tensors: find, check, decode, turn upright, and cut to the model's size.
 
-TensorFlow decodes, as it does so in parallel without Python's lock. Two things it does not do
-are found beforehand by looking at every file once: the EXIF orientation that phones write, and
-the few files that only Pillow reads (an AVIF picture named `.jpg`, for example).
+TensorFlow decodes, because it does so in parallel, without Python's lock. Every file is looked at
+once before, for two things that TensorFlow does not do: the EXIF orientation that phones write,
+and the few files that only Pillow reads (an AVIF picture named `.jpg`, for example).
 
 Images are RGB, float32 in [0, 255], `[H, W, 3]`.
 """
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 ENDINGS = (".jpg", ".jpeg", ".jfif", ".png", ".bmp", ".gif", ".webp")
-# Pictures that people have and that are not read; anything else is no picture at all.
+# Pictures that cannot be read here. Files with any other ending are not taken for pictures.
 UNSUPPORTED_ENDINGS = (".heic", ".heif", ".avif", ".tif", ".tiff", ".jp2", ".jxl", ".dng", ".raw")
 _ORIENTATION_TAG = 0x0112
 
@@ -61,7 +61,7 @@ class Photo:
 def find_images(folder: Path) -> list[Path]:
     """The image files in `folder` and below, sorted; hidden files and folders are left out.
 
-    Warns of pictures of a kind that is not read, which would be missing silently.
+    It warns of pictures of a kind that cannot be read, which would be missing silently.
     """
     files = sorted(
         path
@@ -109,7 +109,7 @@ def check_images(
 
 
 def first_damaged(photos: Sequence[Photo]) -> tuple[str, str] | None:
-    """Looks at photos anew that could all be read; at those first that were changed last.
+    """Checks photos again that could all be read before; begins with the last changed.
 
     Returns:
         The first file found that cannot be read as before, and why; `None` if all can.
@@ -132,7 +132,7 @@ def _time_of_change(photo: Photo) -> float:
 
 
 def _checks(paths: Sequence[Path]) -> Generator[Photo | str]:
-    """`_check` of each in parallel threads; close it in order not to wait for those left over."""
+    """`_check` of each, in parallel threads. Close it, or it waits for those that are left."""
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         yield from pool.map(_check, paths)
@@ -141,7 +141,7 @@ def _checks(paths: Sequence[Path]) -> Generator[Photo | str]:
 
 
 def _check(path: Path) -> Photo | str:
-    """A photo, or why the file is none."""
+    """A photo, or the reason why the file cannot be read."""
     import tensorflow as tf
 
     orientation, palette_bmp = _look_at_header(path)
@@ -170,7 +170,7 @@ def _look_at_header(path: Path) -> tuple[int, bool]:
         with Image.open(path) as image:
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
             palette_bmp = image.format == "BMP" and image.mode in ("1", "P")
-    except Exception:  # Pillow raises all sorts; whether the file is good is for the decoder
+    except Exception:  # Pillow raises all sorts; the decoder finds out whether the file is good
         return 1, False
     return (orientation if orientation in range(1, 9) else 1), palette_bmp
 
@@ -214,7 +214,7 @@ def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
 
 
 def photo_arrays(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tuple[Any, ...]:
-    """Arrays `(path, orientation, by_pillow, label)`; what `read_photo` reads, and a label."""
+    """Arrays `(path, orientation, by_pillow, label)`: what `read_photo` takes, and a label."""
     return (
         [os.fsencode(photo.path) for photo in photos],  # a name need not be UTF-8
         np.array([photo.orientation for photo in photos], "int32"),

@@ -10,16 +10,16 @@ if TYPE_CHECKING:
 
 RESIZES = ("squash", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
-# Of the short side, what a centre crop keeps: 224 of 256 pixels.
+# The share of the short side that a centre crop keeps: 224 of 256 pixels.
 CENTRE_FRACTION = 0.875
 
 
 def decode(file: Any) -> Any:
     """Decodes an image file; in a graph too.
 
-    Grey, transparent, palette and CMYK images become RGB; of an animation comes the first frame.
-    A JPEG is decoded exactly, as Pillow and torchvision do. TensorFlow's default, and all that
-    `tf.io.decode_image` knows, is a faster transform that is up to 9 levels off.
+    Grey, transparent, palette and CMYK images become RGB; an animation gives its first frame. A
+    JPEG is decoded exactly, as Pillow and torchvision do. TensorFlow's default, the only way of
+    `tf.io.decode_image`, is a faster transform that is up to 9 levels off.
 
     Args:
         file: string scalar, the bytes of a JPEG, PNG, GIF, BMP or WebP file.
@@ -63,15 +63,15 @@ def fit_to_size(
 ) -> tf.Tensor:
     """Brings an image to the model's size, to predict.
 
-    With antialiasing: the original resizes without, which for a photo many times larger than the
-    model's input picks single pixels. Where nothing shrinks both agree.
+    It resizes with antialiasing. The original resizes without it, which picks single pixels of a
+    photo that is many times larger than the model's input. Both agree where nothing shrinks.
 
     Args:
         image: `[H, W, 3]` in [0, 255].
         image_size: (rows, columns) in pixels.
         resize: `"squash"` ignores the proportions, as the original evaluation does; `"crop"`
             keeps them and cuts out the middle.
-        centre: Of the short side, what the latter keeps, in (0, 1]: 224 of 256 pixels.
+        centre: The share of the short side that `"crop"` keeps, in (0, 1].
         interpolation: `"bilinear"`, as in Google's code, or `"bicubic"`, with which most of timm's
             and some of Hugging Face's models were trained and evaluated; as Pillow computes them.
 

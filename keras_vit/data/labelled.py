@@ -1,4 +1,4 @@
-"""Images that have been found and are not decoded yet, and what they show."""
+"""Images that have been found but not decoded yet, with their labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keras_vit.data.shuffling import Source
 
 @dataclasses.dataclass(frozen=True)
 class LabelledImages:
-    """What every source of images gives; `prepare` makes batches of it.
+    """What every source of images returns; `prepare` makes batches of it.
 
     Attributes:
         validation: The elements to validate, test or evaluate on, in a fixed order.

@@ -1,4 +1,4 @@
-"""Pixels to what the released models take, and their predictions to class names."""
+"""Scales pixels for the released models, and turns their predictions into class names."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def preprocess_input(x: Any, data_format: str | None = None) -> Any:
             `keras.applications`. All channels are scaled alike, so it makes no difference.
 
     Returns:
-        The same kind of thing and shape; a floating-point dtype is kept, any other becomes
-        `keras.config.floatx()`.
+        The same kind of array or tensor, of the same shape. A floating-point dtype is kept, any
+        other becomes `keras.config.floatx()`.
 
     Raises:
-        ValueError: If `data_format` is none of the above.
+        ValueError: If `data_format` is another value.
         TypeError: If `x` is not numeric.
     """
     check_choice("data_format", data_format, (None, "channels_last", "channels_first"))
@@ -77,7 +77,7 @@ def decode_predictions(preds: Any, top: int = 5) -> list[list[tuple[str, str, fl
     if preds.ndim != 2 or preds.shape[1] not in LABELLED_CLASSES:
         raise ValueError(
             "`preds` must have the shape [B, 1000] (ImageNet-2012) or [B, 21843] (ImageNet-21k). "
-            "For a model of your own classes take `numpy.argsort` of a row and your own names. "
+            "For a model of your own classes use `numpy.argsort` and your own names. "
             f"Received: preds of shape {preds.shape}"
         )
     check_counts(1, top=top)

@@ -1,7 +1,7 @@
 """The order of images: fixed for evaluation, a new one for each epoch of training.
 
-The order of an epoch is a function of a seed, so that a run can be taken up in the middle of one:
-elements are passed over before anything is read or decoded (arrays) or decoded (streams).
+The order of an epoch is a function of a seed, so that a run can resume in the middle of one. The
+elements before that are skipped: of arrays nothing is read, of streams nothing is decoded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Source:
     Attributes:
         dataset: Tuples, in a fixed order.
         count: How many.
-        epoch: Gives all of them in the order of a seed, an int64 tensor `[2]`; may be called
+        epoch: Returns all of them in the order of a seed, an int64 tensor `[2]`. It may be called
             while TensorFlow traces.
     """
 
@@ -37,7 +37,7 @@ class Source:
 
 
 def of_arrays(arrays: Sequence[Any]) -> Source:
-    """Elements that are looked up: any permutation, and passing over costs nothing."""
+    """Elements that are looked up: any permutation is possible, and skipping costs nothing."""
     import tensorflow as tf
 
     tensors = tuple(tf.convert_to_tensor(array) for array in arrays)
@@ -85,7 +85,7 @@ def _shuffle(dataset: tf.data.Dataset, count: int, seed: Any) -> tf.data.Dataset
     import tensorflow as tf
 
     if not tf.executing_eagerly():
-        # Of the function that is being traced only: the order is not to depend on the seed that
+        # For the function that is being traced only: the order must not depend on the seed that
         # the user has set for the program.
         tf.random.set_seed(1)
     number = tf.cast(seed[1], tf.int64)

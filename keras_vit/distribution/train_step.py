@@ -8,7 +8,7 @@ order, on every replica:
     the sum over all replicas                            (one all-reduce)
     clipping, weight decay, update                       (one `optimizer.apply`)
 
-so that what is clipped is the gradient of the whole batch. Keras clips each replica's part.
+so it clips the gradient of the whole batch. Keras clips that of each replica's part.
 
 Shape letters: R replicas, A micro-batches, b images of a micro-batch: a batch has R * A * b.
 """
@@ -40,7 +40,7 @@ class TrainStep:
         accumulate: Micro-batches into which each replica divides its images. Memory is needed
             for one of them at a time.
         jit_compile: Whether XLA compiles the forward and backward pass. Default:
-            `default_jit(strategy)`. (The whole step it cannot compile on several devices.)
+            `default_jit(strategy)`. XLA cannot compile the whole step on several devices.
 
     Raises:
         ValueError: If the model, its optimiser or its loss cannot be used this way.
@@ -67,7 +67,7 @@ class TrainStep:
         with self.strategy.scope():
             model_any.optimizer.build(model_any.trainable_variables)
         self._seeds = [v for v in model.variables if v.path.endswith("seed_generator_state")]
-        options = {"autograph": False}  # nothing to convert, and it doubles the time to trace
+        options = {"autograph": False}  # it converts nothing here, and doubles the time to trace
         xla = {"jit_compile": self.jit_compile or None}
         self._gradients = tf.function(self._micro_batch, **options, **xla)
         self._step = tf.function(self._global_batch, **options, reduce_retracing=True)
@@ -100,7 +100,7 @@ class TrainStep:
                 f"{size}, replicas={replicas}, accumulate={self.accumulate}"
             )
         options = tf.data.Options()
-        # "auto" may give each worker other files, so that a batch is not what one device sees.
+        # "auto" may give each worker other files, and so other batches than one device would see.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )

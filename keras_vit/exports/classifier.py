@@ -20,12 +20,12 @@ from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
 from keras_vit.utils.text import printable
 
-# What makes scores of outputs.
+# How outputs become scores.
 _SCORES = {"softmax": ops.softmax, "sigmoid": ops.sigmoid, "none": None}
 
 
 class PixelClassifier:
-    """A model in float32 that is called with pixels, whatever it was built for.
+    """A model in float32 that takes pixels in [0, 255], whatever input it was built for.
 
     Args:
         model: A model of one image around what keras_vit built, with any outputs, dtype policy
@@ -35,8 +35,8 @@ class PixelClassifier:
             where the model leaves it open, position embeddings are resampled.
         class_names: One per class, in order. Default: those of ImageNet for heads of 1,000
             and 21,843 classes, else `"class 0"` and so on.
-        input_range: (low, high), what the model takes as black and white. Default: told from the
-            model, see `keras_vit.models.input_range`.
+        input_range: (low, high), the values of black and white for the model. Default: found by
+            running the model on grey images, see `keras_vit.models.input_range`.
         scores: How the outputs become scores: `"softmax"`, `"sigmoid"`, or `"none"` for numbers
             that are no classes. Default: the activation that the model ends in; for logits
             `"softmax"`; `"none"` for a single number, features, and several outputs.
@@ -161,8 +161,8 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
     if wanted is None:
         if None in (rows, columns):
             raise ValueError(
-                "The model takes images of any size, an exported one of one size: give it, "
-                f"`image_size=224` for example. Received: model={model.name!r} for "
+                "The model takes images of any size, but an exported model takes one size. Pass "
+                f"it, `image_size=224` for example. Received: model={model.name!r} for "
                 f"({rows}, {columns}), image_size=None"
             )
         return model
@@ -210,8 +210,8 @@ def _scores(wanted: str | None, activation: str | None, model: Any) -> str:
         vector = len(outputs) == 1 and len(outputs[0]) == 2
         if wanted != "none" and (not vector or activation in ({"softmax", "sigmoid"} - {wanted})):
             raise ValueError(
-                '`scores` must be "none" for a model whose outputs are no logits [B, classes], and '
-                "that of its activation where it ends in one. Received: "
+                '`scores` must be "none" for a model whose outputs are not [B, classes], and the '
+                "name of its activation for a model that ends in softmax or sigmoid. Received: "
                 f"scores={wanted!r}, model={model.name!r} of outputs {outputs}, which ends in "
                 f"{activation or 'no activation'}"
             )
@@ -274,5 +274,5 @@ def check_backend() -> None:
 
 
 def check_top_k(top_k: Any) -> None:
-    """`top_k` may be more than there are classes; all are named then."""
+    """Refuses less than 1. More than there are classes is allowed: then all are named."""
     check_counts(1, top_k=top_k)

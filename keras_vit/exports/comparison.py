@@ -10,7 +10,7 @@ import numpy as np
 
 from keras_vit.exports.classifier import PixelClassifier
 
-# Of the range of the outputs; the sums are the same, their order is not.
+# As a share of the range of the outputs: the same sums, added in another order.
 TOLERANCE = 1e-4
 
 
@@ -42,7 +42,7 @@ def check_same(
     what: str,
     tolerance: float = TOLERANCE,
 ) -> None:
-    """Raises unless a file gives what the model gives, in each of its outputs.
+    """Refuses a file whose outputs differ from those of the model.
 
     Raises:
         ValueError: If an output differs by more than `tolerance` of its range.
@@ -57,7 +57,7 @@ def check_same(
 
 
 def facts(classifier: PixelClassifier) -> dict[str, Any]:
-    """What a file says of itself, for those who feed it and read what it gives."""
+    """What the file says about its inputs and outputs, for programs that use it."""
     return {
         "input_range": list(classifier.input_range),
         "outputs": list(classifier.output_names),

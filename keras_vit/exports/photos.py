@@ -40,7 +40,7 @@ def photos_of(
         raise ValueError(f"There is no photo in {str(folder)!r} (JPEG, PNG, BMP, GIF or WebP).")
     photos, unreadable = check_images(paths, progress=False)
     for path, reason in unreadable.items():
-        raise ValueError(f"{path} cannot be read: {reason}. Mend or remove it.")
+        raise ValueError(f"{path} cannot be read: {reason}. Repair or remove it.")
     size = as_pair(image_size, "image_size")
     fitted = fitted_photos(photos, size, resize, interpolation).as_numpy_iterator()
     pixels = np.stack([np.rint(image).astype("uint8") for image in fitted])

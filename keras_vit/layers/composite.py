@@ -1,4 +1,4 @@
-"""A layer that is made of others, and keeps in its configuration what was done to them."""
+"""A layer that is made of others, and stores in its configuration how each was changed."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _CHANGED = ("trainable", "dtype", "lora_rank", "lora_alpha", "quantization_confi
 class Composite(keras.layers.Layer):
     """A layer whose parts are frozen, quantized or given LoRA, and stay so in a copy of it.
 
-    Keras makes the parts of a composite layer anew from the arguments of the whole, so that a
-    layer which was frozen trains after `load_model` and `clone_model`. This one makes its parts
-    with `part`, and lists in its configuration what each has that the whole has not.
+    Keras builds the parts of a layer from the arguments of the whole. A part that was frozen would
+    therefore train again after `load_model` or `clone_model`. This class makes its parts with
+    `part`, and its configuration lists how each part differs from the whole.
 
     Args:
         inner: Name of a part -> the arguments that were changed on it. `get_config` writes it.
@@ -39,7 +39,8 @@ class Composite(keras.layers.Layer):
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "trainable":
-            # On TensorFlow, Keras does nothing where the whole has the value, whatever its parts.
+            # On TensorFlow, Keras does nothing if the whole has the value already, though a part
+            # may have another.
             type(self).trainable.fset(self, value)  # type: ignore[attr-defined]
         else:
             super().__setattr__(name, value)
@@ -57,5 +58,5 @@ class Composite(keras.layers.Layer):
 
 
 def _of_whole(config: dict[str, Any], argument: str) -> Any:
-    """What a part has that nothing was done to."""
+    """The value that an unchanged part has."""
     return config[argument] if argument in ("trainable", "dtype") else None

@@ -3,9 +3,8 @@
 TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
 writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
 backward pass has fewer operations and keeps less: two tensors of a layer norm instead of four,
-two of a GELU instead of five, the attention weights once. JAX's compiler fuses them by itself,
-and a function with a gradient of its own has no forward-mode derivative there, so it gets the
-plain function.
+two of a GELU instead of five, the attention weights once. On JAX the plain functions run: its
+compiler fuses by itself, and a function with a custom gradient has no forward-mode derivative.
 """
 
 from __future__ import annotations
@@ -59,8 +58,8 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
         training: Whether to prepare for a backward pass.
     """
     if keras.backend.backend() == "tensorflow" and not training:
-        # As Keras writes it, which TensorFlow fuses with the product before it. A gradient of our
-        # own would prevent that; in training nothing fuses, as its input is needed again.
+        # Written as in Keras, so that TensorFlow fuses it with the product before it; a custom
+        # gradient would prevent that. Training fuses nothing: its backward pass needs the input.
         if kind == "tanh":
             return ops.gelu(x, approximate=True)
         return 0.5 * x * (1 + _erf_of_phi(x))
@@ -86,7 +85,7 @@ def _gelu_and_gradient(x: Any, kind: str) -> Any:
 
 
 def _erf_of_phi(x: Any) -> Any:
-    """2 Phi(x) - 1; written out because Keras's own exact GELU has an op that ONNX has not."""
+    """2 Phi(x) - 1; written out because Keras's exact GELU uses an operation that ONNX lacks."""
     return ops.erf(x / math.sqrt(2))
 
 

@@ -1,4 +1,4 @@
-"""Skips the random initial weights where weights are loaded anyway: large models need seconds."""
+"""Skips the random initial weights where weights are loaded anyway: it saves seconds."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _weights_follow: contextvars.ContextVar[bool] = contextvars.ContextVar(
 
 @contextlib.contextmanager
 def weights_follow() -> Iterator[None]:
-    """Inside the `with`, variables that would start at random have no numbers yet.
+    """Inside the `with`, variables that would start at random hold no useful numbers.
 
-    Whoever uses it sets every variable of the model, or looks at its structure alone.
+    Set every variable of the model afterwards, or look only at its structure.
     """
     token = _weights_follow.set(True)
     try:
@@ -28,12 +28,12 @@ def weights_follow() -> Iterator[None]:
 
 
 def random_start(initializer: Any) -> Any:
-    """The initializer to use for a variable that starts at random: that one, or none."""
+    """The initializer of a variable that starts at random: `initializer`, or one that skips it."""
     return _unset if _weights_follow.get() else initializer
 
 
 def _unset(shape: Any, dtype: Any = None) -> Any:
-    """Memory as it is found: to fill it takes a third of the time in which a model is built."""
+    """Memory with whatever is in it: filling it takes a third of the time to build a model."""
     if keras.backend.backend() != "tensorflow":
         return keras.ops.zeros(shape, dtype)
     import tensorflow as tf

@@ -11,11 +11,11 @@ import keras
 def check_loss_is_scaled(layer: keras.Layer) -> None:
     """Refuses the first training step of a model that was compiled without loss scaling.
 
-    Keras's `compile` scales the loss by the policy of the outermost model, which says nothing of
-    the models inside it. Call this in the `call` of a layer.
+    Keras's `compile` decides by the policy of the outermost model alone whether to scale the loss;
+    it does not look at the models inside. Call this in the `call` of a layer.
 
     Args:
-        layer: Of whose policy it depends; nothing happens in another than float16.
+        layer: Only a layer that computes in float16 is checked.
 
     Raises:
         ValueError: If the loss is not scaled.
@@ -40,8 +40,9 @@ def _model_in_training(layer: keras.Layer) -> Any:
     if keras.backend.backend() != "jax":
         context = layer._get_call_context()
         return context.entry_layer if context.get_value("training") else None
-    # JAX's `fit` calls the layers of a model one by one: only its own functions know the model. An
-    # error in its step costs the weights, so that we look when it builds what is missing before.
+    # On JAX, `fit` calls the layers one by one, and only Keras's functions on the stack know the
+    # model. An error in the training step would lose the weights, so the check comes before it,
+    # when `fit` builds what is missing.
     frame, building = sys._getframe(), False
     while frame is not None:
         name, values = frame.f_code.co_name, frame.f_locals

@@ -12,16 +12,16 @@ from keras_vit.utils.backend import ops
 
 @keras.saving.register_keras_serializable(package="keras_vit")
 class LayerNorm(keras.layers.LayerNormalization):
-    """Keras's layer norm over the channels, with the gradient of `gradients.layer_norm`.
+    """Keras's layer norm over the channels, with the gradient of `functional.layer_norm`.
 
     Args:
         epsilon: Added to the variance; 1e-6 in the original.
-        **kwargs: `name`, `dtype` and what else every layer takes.
+        **kwargs: `name`, `dtype` and the other arguments of every layer.
 
     Input: `[..., D]`. Output: the same shape, in the compute dtype.
 
     Raises:
-        ValueError: If it is to be another norm than over the last axis, with both parameters.
+        ValueError: If the arguments ask for another axis than the last, or leave out gamma or beta.
     """
 
     def __init__(self, epsilon: float = 1e-6, **kwargs: Any):

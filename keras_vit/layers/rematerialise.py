@@ -17,19 +17,19 @@ import keras
 
 
 def rematerialised(layer: keras.Layer, function: Callable[[Any], Any], inputs: Any) -> Any:
-    """`function(inputs)`, of which the backward pass finds only `inputs`.
+    """`function(inputs)`, of which only `inputs` is kept for the backward pass.
 
     Args:
-        layer: Whose weights and seeds `function` uses. It draws the same masks in both passes, and
-            its seeds move on once.
-        function: A tensor to a tensor; in the training phase of `layer`.
+        layer: `function` uses its weights and seeds. Both passes draw the same dropout masks, and
+            the seeds advance once.
+        function: Maps a tensor to a tensor, as `layer` does in training.
         inputs: A tensor.
     """
     seeds = [v for v in layer.variables if v.name == "seed_generator_state"]
     # Copies, as Keras's generators make them: TensorFlow's `value` is the variable.
     before = [seed.value * 1 for seed in seeds]
     if keras.backend.backend() == "tensorflow":
-        passes = iter([function])  # the first draws as ever
+        passes = iter([function])  # the first pass draws as usual
 
         def again(x: Any) -> Any:
             with keras.StatelessScope(state_mapping=list(zip(seeds, before, strict=True))):

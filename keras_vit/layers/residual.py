@@ -28,7 +28,8 @@ class StochasticDepth(keras.layers.Layer):
         self.seed = seed
         if rate > 0:  # a generator is a variable: no need to save one that is never used
             self.seed_generator = keras.random.SeedGenerator(seed)
-        self.built = True  # `Model.quantize` stops at a layer that is not, and training calls this
+        # It is called only in training, and `Model.quantize` stops at a layer that is not built.
+        self.built = True
 
     def call(self, x: Any, training: bool | None = None) -> Any:
         if not training or self.rate == 0:

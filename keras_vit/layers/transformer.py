@@ -2,10 +2,10 @@
 
 Shape letters: B images, N tokens, D width, H heads, d = D / H.
 
-Tokens travel as rows, `[B * N, D]`, through norms, projections and the MLP, and open up to
-`[B, H, N, N]` only inside attention. Nothing in those layers looks at which image a token
-belongs to, and a plain 2-D product followed by its bias and GELU is what TensorFlow fuses into
-one kernel; with `[B, N, D]` a reshape stands between them and nothing is fused.
+Norms, projections and the MLP work on rows, `[B * N, D]`: they treat each token by itself,
+whichever image it belongs to. Only attention looks at an image as a whole, `[B, H, N, N]`. The
+reason is speed: TensorFlow fuses a 2-D product, its bias and its GELU into one kernel; with
+`[B, N, D]` a reshape stands between them, and nothing is fused.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def to_tokens(rows: Any, num_tokens: Any) -> Any:
 
 
 class _Dense(keras.layers.Dense):
-    """A dense layer, with or without a GELU, that Keras's verbs reach.
+    """A dense layer, with or without a GELU, that can be quantized and given LoRA.
 
-    The GELU is inside the layer, not behind it: TensorFlow fuses it with the product only when
-    all of them are in one name scope. It must know whether a backward pass follows.
+    The GELU is inside the layer, as TensorFlow fuses it with the product only if both are in one
+    name scope. `training` tells it whether a backward pass follows.
     """
 
     def __init__(self, units: int, gelu: str | None = None, **kwargs: Any):
@@ -57,18 +57,19 @@ class _Dense(keras.layers.Dense):
         return x if self.gelu is None else gelu(x, self.gelu, training)
 
     def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
-        # Keras takes no class that is made from its own, as it may compute something else.
+        # Keras refuses classes derived from its own, as they may compute something else.
         super().quantize(mode, type_check=False, config=config)
 
     def enable_lora(self, rank: int, lora_alpha: Any = None, *args: Any, **kwargs: Any) -> None:
-        # `build` of a layer that is loaded passes the rank alone.
+        # When a layer is loaded, its `build` passes only the rank.
         super().enable_lora(rank, lora_alpha or self.lora_alpha, *args, **kwargs)
 
     def load_own_variables(self, store: Any) -> None:
         super().load_own_variables(store)
         if self.lora_enabled:
-            # The file has the sum. Keras sets both factors to zero, and then neither has a
-            # gradient: training goes on without a change. One alone is enough.
+            # The file holds the kernel with its update added, so the update starts at zero again.
+            # Keras sets both of its factors to zero. Then neither has a gradient, and training
+            # changes nothing; one zero factor is enough.
             start = keras.initializers.HeUniform()
             self.lora_kernel_a.assign(start(self.lora_kernel_a.shape))
 
@@ -77,7 +78,7 @@ class _Dense(keras.layers.Dense):
 class MultiHeadSelfAttention(Composite):
     """Multi-head self-attention (paper, appendix A).
 
-    The queries are scaled by 1/sqrt(d) before the product, the softmax is in float32.
+    The queries are scaled by 1/sqrt(d) before the product; the softmax is in float32.
 
     Args:
         num_heads: Number of heads; divides the width.
@@ -211,9 +212,8 @@ class TransformerBlock(Composite):
         gelu: `"tanh"` (the original) or `"exact"`.
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
-        rematerialise: Whether training keeps the block's input alone and computes the rest again
-            in the backward pass. May be set on a model that is built, before it is
-            compiled.
+        rematerialise: Whether training keeps only the block's input and computes the rest again
+            in the backward pass. It may be set on a built model, before it is compiled.
 
     Input: `[B, N, D]`. Output: `[B, N, D]`.
     """
@@ -294,7 +294,7 @@ class TransformerBlock(Composite):
         return input_shape
 
     def save_own_variables(self, store: Any) -> None:
-        # No shape tells them, and a file must not open as another model.
+        # The shapes of the weights do not show these: a file could open as another model unnoticed.
         store["num_heads"] = np.array(self.num_heads, "int32")
         store["norm_epsilon"] = np.array(self.epsilon, "float64")
         store["exact_gelu"] = np.array(self.gelu == "exact", "int32")

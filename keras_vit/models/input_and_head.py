@@ -18,15 +18,15 @@ def image_input(
 ) -> tuple[Any, Any]:
     """The input of a model, and the image `[B, H, W, C]` in [-1, 1] that its layers take.
 
-    In the data format of the Keras configuration, as `keras.applications` has it: with
-    `"channels_first"` the image is turned round once, here.
+    The input has the data format of the Keras configuration, as in `keras.applications`. An image
+    with `"channels_first"` is transposed once, here; all layers work with channels last.
     """
     inputs = _input(image_size, input_shape, input_tensor)
     x = inputs
     if keras.config.image_data_format() == "channels_first":
         x = keras.layers.Permute((2, 3, 1), dtype=policy, name="channels_last")(x)
     if include_preprocessing:
-        # In float32: bfloat16 has no room for all of the 256 values after the scaling.
+        # In float32, as bfloat16 cannot tell all 256 values apart after the scaling.
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(x)
     return inputs, x
 
@@ -62,7 +62,7 @@ def classification_head(x: Any, classes: int, activation: Any, policy: Any) -> A
         classes,
         activation=activation,
         kernel_initializer="zeros",
-        # Probabilities and the loss want more digits than a 16-bit float has.
+        # Probabilities and the loss need more digits than a 16-bit float has.
         dtype="float32" if policy.name.startswith("mixed_") else policy,
         name="head",
     )(x)
@@ -81,7 +81,7 @@ def finished(inputs: Any, outputs: Any, input_tensor: Any, policy: Any, name: st
         inputs = keras.utils.get_source_inputs(input_tensor)
     model = keras.Model(inputs, outputs, name=name)
     if policy.name == "mixed_float16":
-        model.dtype_policy = policy  # by which `compile` decides whether to scale the loss
+        model.dtype_policy = policy  # `compile` reads it to decide whether to scale the loss
     return model
 
 

@@ -1,4 +1,4 @@
-"""Adds the updates of LoRA to their kernels, for what has no name for them."""
+"""Adds the updates of LoRA to their kernels, for formats that have no place for them."""
 
 from __future__ import annotations
 

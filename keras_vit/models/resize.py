@@ -18,9 +18,9 @@ from keras_vit.utils.checks import as_pair
 def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
     """Rebuilds a model for another image size, with its weights.
 
-    The position embedding is resampled as for a checkpoint; all else is copied, layers of the
-    user's own after the Vision Transformer included. What was frozen is frozen; the updates of
-    LoRA are added to their kernels. The result is not compiled.
+    The position embedding is resampled as for a checkpoint. All other weights are copied, also
+    those of your own layers after the Vision Transformer. Frozen layers stay frozen, and updates
+    of LoRA are added to their kernels. The result is not compiled.
 
     Args:
         model: A functional model with one image input whose layers include `PatchEmbed` and
@@ -42,7 +42,7 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
             f"into another model. Received: model={model!r}"
         )
     model = merged(model)
-    # First with the old grid: its layers know how many patches the new size has.
+    # First with the old grid, to ask its `PatchEmbed` how many patches the new size has.
     resized = _rebuild(model, size, grid_size=None)
     patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
     rows, columns = (

@@ -14,7 +14,7 @@ DEFAULT_IMAGE_SIZE = 224
 
 
 class Row:
-    """A row of `VARIANTS`. Two are equal if they say the same but for the title."""
+    """A row of `VARIANTS`. Rows that differ only in their title are equal."""
 
     @property
     def architecture(self) -> dict[str, Any]:
@@ -121,7 +121,7 @@ class MixerConfig(Row):
     title: str = dataclasses.field(default="", compare=False)
 
     build: ClassVar[Any] = staticmethod(Mixer)
-    any_size: ClassVar[bool] = False  # a weight for each position
+    any_size: ClassVar[bool] = False  # the token MLP has a weight for each position
 
     @property
     def stride(self) -> int:

@@ -77,8 +77,8 @@ def ViT(
             mean of the patch tokens.
         class_token: Whether there is a class token. Default: with `classifier="token"`. With
             `"gap"` it takes part in the attention and is left out of the mean (timm).
-        norm_after_pooling: Put the last layer norm behind the pooling, as timm does for
-            `global_pool="avg"` (`fc_norm`); the feature map is then without a norm.
+        norm_after_pooling: Put the last layer norm after the pooling, as timm does for
+            `global_pool="avg"` (`fc_norm`). A feature map then has no norm.
         representation_size: Width of the `pre_logits` layer (dense, tanh) before the head,
             or `None` for no such layer.
         registers: Extra learned tokens after the class token, without a position.
@@ -87,8 +87,8 @@ def ViT(
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
-        rematerialise: Whether training keeps of each block its input alone and computes the rest
-            again in the backward pass. The numbers stay the same. A stem is kept whole.
+        rematerialise: Whether training keeps only the input of each block and computes the rest
+            again in the backward pass. The numbers stay the same. It does not apply to a stem.
         gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
         norm_epsilon: Of the layer norms; 1e-6 in Google's and timm's code, 1e-12 in Hugging
             Face's.
@@ -132,8 +132,8 @@ def ViT(
         class_token = classifier == "token"
     if not class_token and "token" in (classifier, pooling):
         raise ValueError(
-            "Without a class token there is none to classify from or to pool; it is there with "
-            "`classifier='token'` or `class_token=True`. Received: class_token="
+            "`classifier='token'` and `pooling='token'` need a class token. Pass "
+            "`class_token=True`, or another classifier and pooling. Received: class_token="
             f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
         )
     check_choice("pooling", pooling, (None, *POOLINGS))

@@ -24,19 +24,19 @@ _CHOICES: dict[str, tuple[str, ...]] = {
 
 @dataclasses.dataclass(frozen=True)
 class Recipe:
-    """One way to train, whole. Made by `get`, changed by `replace`; `print` shows all of it.
+    """One complete way to train: `get` makes it, `replace` changes it, `print` shows all of it.
 
     Attributes:
-        name: Of the recipe, and what it was asked for.
+        name: The name of the recipe, with what `get` was asked for.
         source: Where its numbers are published.
         optimizer: `"momentum"` (`MomentumSGD`, .9) or `"adamw"` (.9, .999).
-        learning_rate: The highest.
-        learning_rates: The values among which the paper chose on the held-out share.
+        learning_rate: The highest learning rate of the schedule.
+        learning_rates: The values from which the paper chose one, on the held-out share.
         schedule: `"cosine"` to 0, `"linear"` to 1e-5, or `"steps"` (a tenth at `decay_at`).
         warmup_steps: Updates until the highest rate.
         decay_at: With `"steps"`: shares of all updates, in (0, 1).
-        weight_decay: Decoupled, times the learning rate; 0 for none.
-        no_decay: Kinds of variables without it (`keras_vit.recipes.optimizers.KINDS`).
+        weight_decay: Decoupled, multiplied by the learning rate; 0 for none.
+        no_decay: Kinds of variables without weight decay (`keras_vit.recipes.optimizers.KINDS`).
         batch_size: Images per update.
         steps: Updates in all; `None` where `epochs` says how long.
         epochs: Passes over `num_examples`; `None` where `steps` says how long.
@@ -98,7 +98,7 @@ class Recipe:
             check_choice(field, getattr(self, field), choices)
         if (self.steps is None) == (self.epochs is None):
             raise ValueError(
-                "Either `steps` or `epochs` says how long to train. Received: "
+                "Give exactly one of `steps` and `epochs`: how long to train. Received: "
                 f"steps={self.steps}, epochs={self.epochs}"
             )
         if self.epochs is not None and not self.num_examples:

@@ -16,7 +16,7 @@ ONE_DEVICE = Hardware()
 
 
 class OneDevice:
-    """Keras's own step and evaluation; what is accumulated is accumulated in the optimizer.
+    """Keras's own step and evaluation; the optimizer accumulates gradients.
 
     Args:
         model: Compiled.
@@ -128,7 +128,7 @@ def compiled(model: keras.Model, recipe: Recipe, hardware: Hardware, accumulate:
             optimizer: Any = model.optimizer
             optimizer.build(model.trainable_variables)
             return OneDevice(model, hardware)
-        # Our step and evaluation have XLA of their own, and count every image once.
+        # `TrainStep` and `Evaluation` use XLA themselves, and count every image once.
         args = recipe.compile_args(from_logits, jit_compile=False)
         model.compile(weighted_metrics=args.pop("metrics"), **args)
     return SeveralDevices(model, hardware, accumulate)

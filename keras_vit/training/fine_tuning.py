@@ -29,15 +29,15 @@ class TrainingResult:
     """What came out of `fine_tune`.
 
     Attributes:
-        history: A list per quantity, one entry per evaluation: `step` (so many had been made),
-            `loss` and `accuracy` (means over the training crops since the entry before),
-            `val_loss` and `val_accuracy`.
-        train_accuracy: Share of the training images (2,000 of them at most) that are right at
-            the end, without random crops; in [0, 1].
-        validation_accuracy: Share of the validation images that are right at the end.
+        history: A list per quantity, one entry per evaluation: `step` (steps made so far), `loss`
+            and `accuracy` (means over the training crops since the previous entry), `val_loss`
+            and `val_accuracy`.
+        train_accuracy: Share of the training images (2,000 of them at most) that the trained
+            model classifies right, without random crops; in [0, 1].
+        validation_accuracy: The same share of the validation images.
         steps: Number of steps made.
-        seconds: Time of the training, evaluations between included; that of all starts of a run
-            that was interrupted.
+        seconds: Duration of the training, with its evaluations. For a run that was interrupted,
+            the sum over all its starts.
     """
 
     history: dict[str, list[float]]
@@ -81,9 +81,9 @@ def fine_tune(
             all call this with the same arguments; the first one writes, into a folder that all
             of them can read. Default: Keras's own step, on one device.
         checkpoints: `Checkpointing("folder")`. Default: none are written.
-        callbacks: More callbacks, as for `model.fit`; an epoch is what lies between evaluations.
-        verbose: 0 for silence, 2 for a line per evaluation; `"auto"` and 1 write a line anew as
-            it goes.
+        callbacks: More callbacks, as for `model.fit`; an epoch ends with each evaluation.
+        verbose: 0 for silence, 2 for a line per evaluation, `"auto"` or 1 for one line that is
+            updated.
 
     Returns:
         The history and the final accuracies.
@@ -101,8 +101,8 @@ def fine_tune(
         labels="one_hot" if data.one_hot else "integer"
     )
     engine = compiled(model, recipe, hardware, accumulate)
-    # The variables of the metrics are made now: those that appear while TensorFlow traces the
-    # training step make it trace once more, which takes as long again.
+    # This makes the variables of the metrics. If they appeared only while TensorFlow traces the
+    # training step, it would trace the step a second time, which takes as long again.
     with data_errors(data):
         engine.evaluate(data.validation.take(1), data.batch_size)
     evaluations = min(EVALUATIONS, recipe.total_steps)
@@ -132,7 +132,7 @@ def fine_tune(
 def _completed(
     checkpoints: Checkpointing, data: ImageData, recipe: Recipe, accumulate: int, engine: OneDevice
 ) -> Checkpointing:
-    """With the facts by which one sees that a run is taken up with other data, or otherwise."""
+    """Adds the facts that show whether a run resumes with the same data and settings."""
     every = checkpoints.every
     if every is not None:
         check_counts(1, every=every)
@@ -151,7 +151,7 @@ def _completed(
         "accumulate": accumulate,
         **checkpoints.facts,
     }
-    # As they are when they have been written and read: tuples become lists.
+    # In the form in which they are read back: JSON turns tuples into lists.
     facts, note = json.loads(json.dumps([facts, checkpoints.note]))
     return Checkpointing(Path(checkpoints.folder), every, facts, note, checkpoints.contents)
 

@@ -1,7 +1,7 @@
 """The training loop: steps, evaluations between them, and checkpoints to go on from.
 
-It is a loop of its own, not `model.fit`, as it has to go on in the middle of an epoch: `fit`
-begins an epoch anew, and puts averaged weights into the model whenever it returns.
+It does not use `model.fit`, because a run must resume in the middle of an epoch. `fit` always
+begins a new epoch, and puts averaged weights into the model whenever it returns.
 """
 
 from __future__ import annotations
@@ -36,16 +36,16 @@ LOG_FILE = "log.csv"
 
 @dataclasses.dataclass(frozen=True)
 class Checkpointing:
-    """Where a run keeps its state, how often, and what it says of itself there.
+    """Where and how often a run saves its state, and what else it stores there.
 
     Attributes:
         folder: For checkpoints and `log.csv`; made if it is not there.
         every: Batches between checkpoints. Default: before each evaluation only.
-        facts: What the checkpoints say besides, for JSON; they are refused by a run where it is
-            something else.
-        note: The same, but not compared.
-        contents: Whether the data must be the same to the byte when a run is taken up; else their
-            names and sizes are compared.
+        facts: More settings to store, for JSON. A run with other facts does not resume from these
+            checkpoints.
+        note: Stored like `facts`, but not compared.
+        contents: Whether a run that resumes compares every byte of the data. By default it
+            compares names and sizes.
     """
 
     folder: str | Path
@@ -84,9 +84,9 @@ def train(
     Args:
         engine: Makes the steps and evaluates; its model is compiled, the optimiser built.
         data: What to train on.
-        plan: See there.
-        callbacks: As for `model.fit`; an epoch is what lies between evaluations.
-        verbose: 0 for silence, 1 for a line that is written anew, 2 for a line per evaluation.
+        plan: How long to train, and when to evaluate and save.
+        callbacks: As for `model.fit`; an epoch ends with each evaluation.
+        verbose: 0 for silence, 1 for one line that is updated, 2 for a line per evaluation.
 
     Returns:
         A row per evaluation, and the seconds that the training took, all starts together.
@@ -148,7 +148,7 @@ class _Run:
                     self._train_until_due()
             with self.engine.hardware.scope():
                 model.optimizer.finalize_variable_values(model.trainable_weights)
-            # The last one sees the weights that remain: averages, where there are any.
+            # The last evaluation uses the final weights: averages, if the optimiser keeps them.
             if self.sums:
                 self._evaluate()
             self.callbacks.on_train_end()
@@ -164,8 +164,8 @@ class _Run:
         check_same_run(self.keep.facts, facts["run"], self.keep.folder, free)
         if not 0 <= facts["step"] <= self.plan.batches:
             raise ValueError(
-                f"The checkpoint of step {facts['step']} in {self.keep.folder} is none of a run of "
-                f"{self.plan.batches} steps"
+                f"The checkpoint of step {facts['step']} in {self.keep.folder} does not belong to "
+                f"a run of {self.plan.batches} steps. Start anew in another folder"
             )
         self.step = self.saved = facts["step"]
         self.rows, self.sums = facts["rows"], facts["sums"]
@@ -249,7 +249,7 @@ class _Run:
             )
 
     def _evaluate(self) -> None:
-        """Adds a row; the checkpoint of this step has been written, so this can be repeated."""
+        """Adds a row. The checkpoint of this step is written already, so this can be repeated."""
         plan, count = self.plan, (self.step - 1) % self.plan.evaluate_every + 1
         row = {name: total / count for name, total in self.sums.items()}
         with self._data_errors():
@@ -290,7 +290,7 @@ class _Run:
             signal.signal(signal.SIGTERM, before)
 
     def _data_errors(self) -> contextlib.AbstractContextManager[None]:
-        """A file that cannot be read is said in a sentence, and what was reached is saved."""
+        """If a data file cannot be read, saves what was reached and names the file."""
 
         def reached() -> tuple[str, str]:
             if self.step > 0:

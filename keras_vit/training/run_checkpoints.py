@@ -5,7 +5,7 @@ random numbers, the variables of the optimiser (momentum, averages, counters) an
 facts: the step, the history so far, whatever the caller adds. It is written under another name,
 brought to the disk (fsync) and renamed: a process that is killed, a full disk or a power cut
 leaves the one before. Every array has a checksum, so a file that was damaged later is recognised
-too, and the one before it is taken. Nothing is pickled.
+too, and the checkpoint before it is used. Nothing is pickled.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ from keras_vit.utils.files import (
 def check_same_run(
     wanted: dict[str, Any], found: dict[str, Any], folder: Any, free: Collection[str] = ()
 ) -> None:
-    """Refuses to go on with the checkpoints of a run that was another.
+    """Refuses to resume from the checkpoints of another run.
 
     Args:
-        wanted: What this run is.
-        found: What the other was.
-        folder: Where it is.
-        free: What may differ.
+        wanted: Settings and data of this run.
+        found: Those of the run that wrote the checkpoints.
+        folder: Where the checkpoints are.
+        free: Names of settings that may differ.
 
     Raises:
-        ValueError: It names what differs.
+        ValueError: If others differ; it names them.
     """
     here, there = _flat(wanted), _flat(found)
     differing = [
@@ -74,14 +74,14 @@ def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-# For a process that was asked to end (SIGTERM), has saved its state and wants to be started again:
-# EX_TEMPFAIL of sysexits.h. A process that dies of the signal has another, 143 in a shell.
+# The exit code of a process that was asked to end (SIGTERM) and has saved its state: start it again
+# (EX_TEMPFAIL of sysexits.h). A process that the signal kills has another code, 143 in a shell.
 EXIT_PREEMPTED = 75
 _FACTS = "facts"
 _FORMAT = 1
 _PARTIAL = "writing.partial"
 _DIVERGED = "diverged.json"
-# What the facts hold besides what the caller adds.
+# The facts of every checkpoint; callers add more.
 _KINDS = {
     "step": int,
     "bfloat16": [str],
@@ -95,7 +95,7 @@ _NAME = re.compile(r"step-(\d{8,})\.npz")
 
 
 class PreemptedError(Exception):
-    """The process was asked to end (SIGTERM) and has saved where it is; exit with 75."""
+    """The process was asked to end (SIGTERM) and has saved its state; exit with 75."""
 
 
 class DivergedError(ValueError):
@@ -157,7 +157,7 @@ class Checkpoints:
             raise OSError(
                 error.errno,
                 f"Cannot write the checkpoint of step {step} in {self.folder}: "
-                f"{error.strerror or error}. {kept}; see to it and run the same command again",
+                f"{error.strerror or error}. {kept}. Solve this, and run the same command again",
             ) from error
         for older in self.paths()[self.keep :]:
             with contextlib.suppress(OSError):  # it stays; that is no reason to end a training
@@ -165,13 +165,13 @@ class Checkpoints:
         return path
 
     def note_divergence(self, step: int, learning_rate: float) -> None:
-        """Notes that the run came to NaN, so that it may go on at a lower learning rate."""
+        """Notes that the run diverged, so that it may resume at a lower learning rate."""
         if self.paths():
             noted = [*self.divergences(), {"step": step, "learning_rate": learning_rate}]
             write_json(self.folder / _DIVERGED, {"divergences": noted})
 
     def divergences(self) -> list[dict[str, Any]]:
-        """Where the run came to NaN so far: `step`, and the highest `learning_rate` it had.
+        """Where the run diverged so far: the `step`, and its highest `learning_rate`.
 
         Raises:
             ValueError: If the note of them is damaged.
@@ -183,7 +183,7 @@ class Checkpoints:
         return read_json(path, kinds)["divergences"]
 
     def lower_rate(self, wanted: dict[str, Any], found: dict[str, Any]) -> float | None:
-        """The learning rate at which a run goes on that diverged at the higher one it had."""
+        """The new learning rate, if the run diverged at a higher one; else `None`."""
         rate: Any = wanted.get("learning_rate")
         before: Any = found.get("learning_rate")
         known = isinstance(rate, float | int) and isinstance(before, float | int)
@@ -277,7 +277,7 @@ def _write(partial: Path, model: keras.Model, facts: dict[str, Any]) -> None:
                     f"{facts['step']}: the training diverged. Try a lower learning rate"
                 )
             _add(archive, name, array)
-        # Last, as what is said of the arrays is known by then.
+        # Last, as the list of bfloat16 arrays is complete only now.
         text = json.dumps(facts).encode()
         _add(archive, _FACTS, np.frombuffer(text, "uint8"))
 
@@ -300,7 +300,7 @@ def _read_facts(path: Path) -> dict[str, Any]:
     check_kinds(where, facts, _KINDS)
     kinds_of_rows = {tuple(row) for row in facts["rows"]}
     if facts["step"] != _step_of(path) or len(kinds_of_rows) > 1:
-        raise ValueError(f"{where} do not fit each other")
+        raise ValueError(f"{where} contradict each other")
     return facts
 
 

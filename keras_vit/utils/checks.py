@@ -1,4 +1,4 @@
-"""Checks of arguments: nothing or the value comes back, or an error says what was expected."""
+"""Checks of arguments: the value is right, or an error says what was expected."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def check_counts(least: int, **counts: Any) -> None:
         **counts: The value of each argument, by its name.
 
     Raises:
-        ValueError: If one is no integer, or is below `least`.
+        ValueError: If one is not an integer, or is below `least`.
     """
     kind = "a positive integer" if least == 1 else f"an integer of at least {least}"
     for name, count in counts.items():
@@ -35,12 +35,12 @@ def check_numbers(interval: str, **numbers: Any) -> None:
     """Checks real numbers.
 
     Args:
-        interval: As in mathematics: `"[0, 1)"` holds 0 and not 1; `"(0, inf)"` is all that is
-            positive and finite.
+        interval: As in mathematics: `"[0, 1)"` includes 0 but not 1; `"(0, inf)"` means positive
+            and finite.
         **numbers: The value of each argument, by its name.
 
     Raises:
-        ValueError: If one is no number, or lies outside the interval.
+        ValueError: If one is not a number, or lies outside the interval.
     """
     low, high = (float(end) for end in interval[1:-1].split(","))
     above = operator.gt if interval[0] == "(" else operator.ge
@@ -56,13 +56,13 @@ def check_choice(argument: str, value: Any, choices: Iterable[Any], hint: str = 
     """The value, if it is one of the choices.
 
     Args:
-        argument: Its name.
+        argument: The name of the argument.
         value: What was received.
-        choices: What is possible.
-        hint: A sentence that says why others are not.
+        choices: The values that are allowed.
+        hint: A sentence that says why others are not allowed.
 
     Raises:
-        ValueError: If it is none of them; it names those that look like the value.
+        ValueError: If it is not among the choices; the error names those that are similar.
     """
     choices = list(choices)
     if value not in choices:
@@ -96,7 +96,7 @@ def as_shares(shares: Any, name: str) -> tuple[float, float]:
     """The least and the largest share of an image's area.
 
     Raises:
-        ValueError: If they are no two numbers with 0 < least <= largest <= 1.
+        ValueError: If they are not two numbers with 0 < least <= largest <= 1.
     """
     try:
         least, largest = (float(share) for share in shares)
@@ -132,7 +132,7 @@ def check_class_names(names: Sequence[str], classes: int) -> list[str]:
     """The names as a list.
 
     Raises:
-        ValueError: If there is not one for each class.
+        ValueError: If there is not exactly one for each class.
     """
     if isinstance(names, str) or len(names) != classes:
         raise ValueError(
@@ -142,7 +142,7 @@ def check_class_names(names: Sequence[str], classes: int) -> list[str]:
     return [str(name) for name in names]
 
 
-# How people call what JSON holds.
+# What people call the kinds of values in JSON.
 _KINDS = {
     dict: "an object",
     list: "a list",

@@ -16,7 +16,6 @@ from keras_vit.checkpoints import convert as convert_module
 from keras_vit.checkpoints.convert import convert, moves_page
 
 TI16 = {"patch_size": 16, "width": 192, "depth": 12, "num_heads": 3, "mlp_dim": 768}
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 
 
 @pytest.mark.filterwarnings("default::UserWarning")  # as the tool shows them

@@ -12,9 +12,6 @@ import pytest
 
 import keras_vit
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the bytes of files, once"
-)
 KINDS = ("a.npz", "compressed.npz", "a.safetensors", "a.weights.h5", "a.keras")
 
 

@@ -19,7 +19,6 @@ from keras_vit.models import VARIANTS
 pytestmark = [
     pytest.mark.filterwarnings("ignore:The model .* has {"),
     pytest.mark.filterwarnings("ignore:The head in"),
-    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="names, once"),
 ]
 
 

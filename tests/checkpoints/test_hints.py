@@ -12,10 +12,6 @@ from keras import ops
 import keras_vit
 from keras_vit.models import ResNetStem
 
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the names of files, once"
-)
-
 
 def _vit(**options):
     keras.utils.set_random_seed(0)

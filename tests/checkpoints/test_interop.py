@@ -17,9 +17,6 @@ import keras_vit
 from benchmarks.contestants.import_timm import import_timm, import_transformers
 
 torch = pytest.importorskip("torch", reason="make test-interop installs it")
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="the names and layouts of files, once"
-)
 SIZE = 32
 TOLERANCE = 1e-4
 
@@ -207,13 +204,17 @@ def test_positions_of_timm_at_another_size(timm, kind, image_size, tmp_path):
     )
 
 
-@pytest.mark.parametrize("image_size", OTHER_SIZES)
-def test_positions_of_hugging_face_at_another_size(transformers, image_size, tmp_path):
+def _hugging_face(transformers, image_size):
     config = transformers.ViTConfig(
         hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        image_size=SIZE, patch_size=8, num_labels=5,
+        image_size=image_size, patch_size=8, num_labels=5,
     )  # fmt: skip
-    theirs = _randomise(transformers.ViTForImageClassification(config))
+    return _randomise(transformers.ViTForImageClassification(config))
+
+
+@pytest.mark.parametrize("image_size", OTHER_SIZES)
+def test_positions_of_hugging_face_at_another_size(transformers, image_size, tmp_path):
+    theirs = _hugging_face(transformers, SIZE)
     with torch.no_grad():
         theirs.vit.embeddings.position_embeddings.mul_(10)
     theirs.save_pretrained(tmp_path / "theirs")
@@ -226,11 +227,7 @@ def test_positions_of_hugging_face_at_another_size(transformers, image_size, tmp
 
 @pytest.mark.parametrize("size", [SIZE, (16, 40)])
 def test_a_hugging_face_model_opens_here_and_ours_there(transformers, size, tmp_path):
-    config = transformers.ViTConfig(
-        hidden_size=48, num_hidden_layers=2, num_attention_heads=4, intermediate_size=64,
-        image_size=size, patch_size=8, num_labels=5,
-    )  # fmt: skip
-    theirs = _randomise(transformers.ViTForImageClassification(config))
+    theirs = _hugging_face(transformers, size)
     theirs.save_pretrained(tmp_path / "theirs")
     images = _images(size)
     expected = _theirs(theirs, images)

@@ -12,9 +12,6 @@ import keras_vit
 from keras_vit import distribution
 from keras_vit.distribution import strategies, strategy
 
-TENSORFLOW = keras.backend.backend() == "tensorflow"
-pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="of tf.distribute")
-
 
 @pytest.mark.parametrize(
     ("arguments", "message"),

@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 
-import keras
 import numpy as np
 import pytest
 from programs import distributed_run
@@ -16,8 +15,6 @@ from support.paths import ROOT, TESTS
 
 from keras_vit.distribution import strategy
 
-TENSORFLOW = keras.backend.backend() == "tensorflow"
-pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="runs both backends in processes")
 SCRIPT = TESTS / "programs" / "distributed_run.py"
 # To compile fast: how XLA optimises is not tested here.
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"

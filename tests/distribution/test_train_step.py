@@ -10,8 +10,6 @@ from programs import distributed_run
 import keras_vit
 from keras_vit.distribution import TrainStep, fit, strategy
 
-TENSORFLOW = keras.backend.backend() == "tensorflow"
-pytestmark = pytest.mark.skipif(not TENSORFLOW, reason="of tf.distribute")
 SGD = {"optimizer": "momentum", "clip": 0.05}  # a norm that every gradient here exceeds
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -13,10 +12,6 @@ from support.small_exports import encode, picture
 
 from keras_vit.data.image_ops import fit_to_size
 from keras_vit.exports.saved_model import decoding
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 SIZE = (20, 28)
 MAX_PIXELS = 400_000

@@ -20,8 +20,6 @@ from keras_vit.data.image_files import check_images, fitted_photos
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.report import measure
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TF's")
-
 
 @pytest.fixture
 def model():

@@ -17,7 +17,6 @@ from keras_vit.models import ResNetStem
 from keras_vit.models.input_and_head import check_takes_pixels
 from keras_vit.models.input_range import CENTRED, PIXELS, UNIT, InputRange, input_range
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TF's")
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
 pytest.importorskip("ai_edge_litert", reason="the extra tflite")

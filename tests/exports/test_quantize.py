@@ -15,7 +15,6 @@ from keras_vit.exports.tflite.gptq import gptq
 
 tflite_run = pytest.importorskip("keras_vit.exports.tflite.runtime")
 pytest.importorskip("ai_edge_quantizer", reason="the extra quantize")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TF's")
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -24,10 +23,6 @@ from support.small_exports import (  # noqa: F401
 
 from keras_vit.exports.saved_model.export import export_saved_model
 from keras_vit.exports.saved_model.session import SessionModel
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 
 def run_python(*arguments, **options):

@@ -26,7 +26,6 @@ from keras_vit.models.input_range import PIXELS
 
 tflite_run = pytest.importorskip("keras_vit.exports.tflite.runtime")
 litert = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra tflite")
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exports are TF's")
 
 
 @pytest.mark.filterwarnings("ignore:The image size .* is not a multiple")

@@ -216,7 +216,7 @@ def test_the_model_learns_with_fit():
     [
         ({"classifier": "map"}, "classifier"),
         ({"pooling": "mean", "include_top": False}, "pooling"),
-        ({"pooling": "token", "classifier": "gap", "include_top": False}, "Without a class"),
+        ({"pooling": "token", "classifier": "gap", "include_top": False}, "need a class token"),
         ({"image_size": 0}, "image_size"),
         ({"image_size": (8, 8, 3)}, "image_size"),
         ({"input_shape": (8, 8)}, "tuple of three"),

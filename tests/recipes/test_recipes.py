@@ -303,7 +303,7 @@ GET = recipes.get
             lambda: GET("augreg", "imagenet", batch_size=0),
             "`batch_size` must be a positive integer",
         ),
-        (lambda: GET("augreg", "imagenet", epochs=None), "Either `steps` or `epochs`"),
+        (lambda: GET("augreg", "imagenet", epochs=None), "exactly one of `steps` and `epochs`"),
         (lambda: GET("vit-finetune", "pets", epochs=9, num_examples=0), "`num_examples` must be"),
         (lambda: GET("bit-hyperrule", num_examples=5), "`num_examples` and `resolution`.*=5, reso"),
         (lambda: GET("bit-hyperrule", "jft"), "`dataset` must be one of imagenet, cifar10"),

@@ -4,16 +4,11 @@ from __future__ import annotations
 
 import keras
 import numpy as np
-import pytest
 from support.families import build
 from support.model_server import BLUE, RED
 
 from keras_vit.exports.saved_model.export import export_saved_model
 from keras_vit.exports.saved_model.session import SessionModel
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 
 class BatchSize(keras.layers.Layer):

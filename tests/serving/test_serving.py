@@ -10,7 +10,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import numpy as np
 import pytest
 from support.malformed import KINDS
@@ -18,10 +17,6 @@ from support.model_server import BLUE, HEAD, LIMITS, RED, b64, call, connect, po
 
 from keras_vit.serving import ModelServer, RequestError, ServedModel
 from keras_vit.serving.json_format import read_inputs, read_request, write_response
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 
 def test_rest_by_rows(server, session):

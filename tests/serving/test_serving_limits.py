@@ -8,7 +8,6 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
-import keras
 import pytest
 from support.model_server import (
     HEAD,
@@ -27,10 +26,6 @@ from keras_vit.cli.main import main
 from keras_vit.serving import Limits, ModelServer
 from keras_vit.serving.limits import RequestError
 from keras_vit.serving.places import Places
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 GOOD = {"instances": [b64(RED)]}
 

@@ -6,17 +6,12 @@ import dataclasses
 import re
 from pathlib import Path
 
-import keras
 import pytest
 from support.malformed import KINDS
 from support.model_server import BLUE, LIMITS, RED, process_of
 from support.soak import soak
 
 from keras_vit.serving import ModelServer
-
-pytestmark = pytest.mark.skipif(
-    keras.backend.backend() != "tensorflow", reason="exports are made from TensorFlow's backend"
-)
 
 MIB = 2**20
 

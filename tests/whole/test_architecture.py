@@ -29,8 +29,9 @@ def test_the_package_keeps_the_rule(rule, package):
     fail_on(rule(package), rule.__doc__.partition("\n")[0])
 
 
-def test_the_tools_are_short():
-    fail_on(architecture.long_files(sources(ROOT / "tools")), "Tools are short.")
+@pytest.mark.parametrize("folder", ["tools", "tests", "benchmarks", "examples"])
+def test_other_files_are_short(folder):
+    fail_on(architecture.long_files(sources(ROOT / folder)), "A file has one idea.")
 
 
 def test_every_row_of_the_table_is_a_package_and_names_only_rows_above_it(package):

@@ -7,14 +7,12 @@ import re
 import runpy
 import sys
 
-import keras
 import pytest
 from support.paths import ROOT
 
 from benchmarks.common import memory, turns
 from benchmarks.common.side_by_side import Goal, Timing, judged
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted([*FOLDER.glob("speed/*.py"), *FOLDER.glob("size/*.py")])
 

@@ -9,14 +9,12 @@ import sys
 import tomllib
 from pathlib import Path
 
-import keras
 import pytest
 import yaml
 from support.paths import ROOT
 
 import keras_vit
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 DOCS = ROOT / "docs"
 README = ROOT / "README.md"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted(DOCS.glob("*.md"))]

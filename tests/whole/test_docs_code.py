@@ -33,7 +33,6 @@ from keras_vit.cli.main import main
 from keras_vit.data import write_records
 from keras_vit.models import VARIANTS
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
 BLOCK = re.compile(
     r"(?:^<!-- not run: (?P<reason>.+?) -->\n)?^```(?P<language>\w+)\n(?P<code>.*?)^```$",

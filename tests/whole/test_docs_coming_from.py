@@ -11,13 +11,11 @@ import inspect
 import re
 from typing import Any
 
-import keras
 import pytest
 from support.paths import ROOT
 
 from benchmarks.contestants.import_timm import import_timm, import_transformers
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 PAGE = ROOT / "docs" / "coming_from.md"
 LEFT = re.compile(r"<!-- not run: [^>]+ -->\n```python\n(.*?)^```$", re.M | re.S)
 

@@ -7,11 +7,8 @@ import functools
 import re
 from collections.abc import Iterator
 
-import keras
-import pytest
 from support.paths import ROOT
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 TABLE = re.compile(r"<!-- messages -->\n(.*?)<!-- end of messages -->", re.S)
 
 

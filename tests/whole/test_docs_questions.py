@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import keras
 import pytest
 from support.paths import ROOT
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 DOCS = ROOT / "docs"
 LINKED = re.compile(r"\]\((?!https?:)([\w./-]+\.md)")
 # Question, page, section, what the answer says.

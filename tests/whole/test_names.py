@@ -7,7 +7,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import keras
 import pytest
 from support.paths import ROOT, TESTS
 
@@ -88,7 +87,6 @@ def test_every_file_that_a_text_names_is_there():
         pytest.fail("\n".join(missing), pytrace=False)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 def test_every_name_of_the_package_that_a_text_has_is_there():
     named = {
         name: f"{path.relative_to(ROOT)}:{number}"

@@ -8,11 +8,9 @@ import shutil
 import tomllib
 from pathlib import Path
 
-import keras
 import pytest
 from support.paths import ROOT, SHARED
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="once is enough")
 FOLDER = ROOT / "examples" / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 MOST_BYTES = 300_000

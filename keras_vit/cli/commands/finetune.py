@@ -7,9 +7,6 @@ The first command needs no download: in about a minute on two cores a small
 model reads 98 % of digits that it has not seen. `photos` is a folder with one
 folder of images per class, or with `train` and `test` folders of such; a
 pretrained ViT-Ti/16 is fine-tuned on it.
-
-To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
-2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
 
 from __future__ import annotations
@@ -18,7 +15,6 @@ from typing import Any
 
 from keras_vit.cli import training
 from keras_vit.cli.arguments import Parser
-from keras_vit.runs import settings_for
 
 
 def add_arguments(parser: Parser) -> None:
@@ -33,4 +29,4 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(given: dict[str, Any]) -> int:
-    return training.run_training(given, settings_for)
+    return training.run_training(given)

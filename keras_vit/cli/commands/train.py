@@ -8,21 +8,16 @@ keras-vit train --data photos --strategy cpu --devices 2 --dry-run
 `imagenet2012` the name of a TensorFlow data set, `photos` a folder with one
 folder of images per class. Without --data a small model learns handwritten
 digits. The recipes are for many images: a pretrained model learns a few
-thousand better with `finetune`. --dry-run prints steps, FLOPs and memory
-first.
-
-To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
-2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
+thousand better with `finetune`. --dry-run prints steps, FLOPs and memory,
+and trains nothing.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from keras_vit.cli import training
 from keras_vit.cli.arguments import Parser
-from keras_vit.runs import settings_for
 
 
 def add_arguments(parser: Parser) -> None:
@@ -37,4 +32,4 @@ def add_arguments(parser: Parser) -> None:
 
 
 def run(given: dict[str, Any]) -> int:
-    return training.run_training(given, functools.partial(settings_for, pretrain=True))
+    return training.run_training(given, pretrain=True)

@@ -5,22 +5,21 @@ keras-vit vtab --model ViT_B16 --weights imagenet21k --data-dir tfds --out runs/
 
 The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512, a learning
 rate of .01 for all tasks. Tasks whose data are not there are named and
-skipped; --download lets TFDS fetch what it can. To resume a run that was
-interrupted, repeat the command. Exit codes: 0 done, 2 an error that is
-printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
+skipped; --download lets TFDS fetch what it can.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from keras_vit.cli.arguments import Parser, or_none
+from keras_vit.cli.arguments import RESUMING, Parser, or_none
 from keras_vit.cli.output import show, verbosity
 from keras_vit.experiments import vtab
 from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
+    parser.describe(RESUMING)
     parser.shared("--model", model="(ViT_B16)")
     parser.shared("--weights", type=or_none, weights="(imagenet21k; none: from scratch)")
     parser.add("--tasks", "data", f"some of {', '.join(vtab.TASKS)}", "TASK", nargs="+",

@@ -205,7 +205,7 @@ def report_unreadable(folder: Path, unreadable: dict[Path, str], on_error: str) 
     )
     if on_error == "raise":
         raise ValueError(
-            f"{len(unreadable)} images in {folder} cannot be read. Mend or remove them, or pass "
+            f"{len(unreadable)} images in {folder} cannot be read. Repair or remove them, or pass "
             f"on_error='skip' (--on-error skip) to leave them out:{names}"
         )
     warnings.warn(

@@ -57,12 +57,12 @@ def from_records(
         image_size: Pixels, one number or (rows, columns).
         batch_size: Images per batch.
         validation: The files to validate on; not with a folder of `write_records`.
-        class_names: Names of the labels; likewise.
+        class_names: Names of the labels; not with a folder of `write_records`.
         first_label: The label of the first class: 1 in the usual ImageNet records, whose 0 is the
             background.
         image_key: Feature of the JPEG, PNG, GIF or BMP file, one bytes value.
         label_key: Feature of the label, one int64 value.
-        crop_area: As in `keras_vit.data.from_folder`, and so are the others.
+        crop_area: As in `keras_vit.data.from_folder`.
         flip: Whether to mirror half of the training images; not for text or digits.
         resize: To validate, `"squash"` or `"crop"`.
         seed: Of the crops and the order. Files are read in another order each epoch only by

@@ -45,7 +45,8 @@ def from_tfds(
         train_split: In the language of TFDS, `"train[:800]"` for example. Default: `"train"`,
             less its last tenth where there is no other split and `validation_split` is not
             given either.
-        validation_split: Likewise. Default: `"validation"`, else `"test"`, else that tenth.
+        validation_split: The split to validate on. Default: `"validation"`, else `"test"`, else
+            that tenth.
         crop_area: Least and largest share of a training image's area to cut out.
         flip: Whether to mirror half of the training images; not for text or digits.
         resize: To validate, `"squash"` to the size (the original) or `"crop"` the middle.

@@ -39,10 +39,11 @@ def export_onnx(
 ) -> Path:
     """Writes a model as ONNX, with LayerNormalization and Gelu as single operators.
 
-    The input is called `image`, float32 `[batch, rows, columns, channels]` as the Keras model
-    takes it, any batch. The outputs are `output`, what the model says, and `features`, what a head
-    of ours sees; several outputs have their names. Computed in float32 whatever the model's policy.
-    The metadata say what the input is (`input_range`, JSON: what is black and what is white).
+    The input `image` is float32 `[batch, rows, columns, channels]`, as the Keras model takes it,
+    with any number of images. The outputs are `output`, what the model returns, and `features`,
+    the input of its head; several outputs keep their names. The file computes in float32, whatever
+    the dtype policy of the model is. The metadata `input_range` (JSON) holds the values of black
+    and white.
 
     Args:
         model: A functional model with one image input: ours, and Keras's simple layers around it.
@@ -50,11 +51,12 @@ def export_onnx(
         class_names: Written into the metadata as `labels`, a JSON list. Default: as in
             `export_saved_model`.
         image_size: Pixels, one number or (rows, columns). Default: the model's.
-        input_range: (low, high), what the model takes as black and white. Default: told from the
-            model.
+        input_range: (low, high), the values of black and white for the model. Default: found by
+            running the model on grey images.
         scores: As in `export_saved_model`; with `"none"` the file has no labels.
-        resize: How photos are to get the size of the image; noted in the metadata.
-        interpolation: Likewise, how they are to be resampled.
+        resize: How photos get the size of the image: as in `export_saved_model`. The metadata say
+            it; the file itself takes images that have their size.
+        interpolation: How photos are resampled: as in `export_saved_model`. The metadata say it.
         opset: The version of the operators, 17 or later. Before 20 a Gelu is several operators,
             before 21 a group norm.
         overwrite: Whether a file at `path` may be replaced.
@@ -63,8 +65,9 @@ def export_onnx(
         `path`.
 
     Raises:
-        ValueError: If the model has a layer that is not known here, takes any size, or the file
-            gives something else in ONNX Runtime (where that is installed) than the model.
+        ValueError: If the model has a layer that cannot be exported, or takes images of any size
+            and `image_size` is missing; or if ONNX Runtime is installed and its result differs
+            from the model's.
         FileExistsError: If there is a file and not `overwrite`.
         ImportError: If the package onnx is not installed.
     """

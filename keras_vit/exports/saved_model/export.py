@@ -67,8 +67,8 @@ def export_saved_model(
 ) -> Path:
     """Writes a SavedModel and checks it against the model, in the loader that TF Serving uses.
 
-    It needs neither Keras nor keras_vit to run. It is written beside its final place and takes
-    its name when it is complete and right.
+    The SavedModel runs without Keras and keras_vit. It is written under a temporary name, and
+    gets its name when it is complete and checked.
 
     Args:
         model: A model around what keras_vit built: any family, head, dtype policy, data format,
@@ -81,16 +81,17 @@ def export_saved_model(
         top_k: How many classes to name per image; all if there are fewer.
         image_size: Pixels, one number or (rows, columns). Default: the model's. For another, or
             where the model leaves it open, position embeddings are resampled.
-        input_range: (low, high), what the Keras model takes as black and white. The files take
-            pixels in [0, 255] whatever it is. Default: told from the model.
+        input_range: (low, high), the values of black and white for the Keras model. The exported
+            model takes pixels in [0, 255] in any case. Default: found by running the model on
+            grey images.
         scores: How outputs become scores: `"softmax"`, `"sigmoid"` (several classes may be
             there at once), or `"none"`: the outputs as they are. Default: the activation that
             the model ends in; for logits `"softmax"`; `"none"` for a single number, features and
             several outputs.
         resize: How an image file gets this size: `"squash"` ignores the proportions, `"crop"`
             keeps them and cuts out the middle 224/256.
-        interpolation: How it is resampled for that, `"bilinear"` or `"bicubic"`: as the model was
-            trained and evaluated.
+        interpolation: How an image file is resampled to this size, `"bilinear"` or `"bicubic"`.
+            Choose the one with which the model was trained and evaluated.
         strict: Whether a bad image fails the whole request.
         xla: Compile the model with XLA, for each batch size on its first request. Decoding is
             not compiled.
@@ -106,7 +107,7 @@ def export_saved_model(
         FileExistsError: If there is something at `path`; with `overwrite`, if it is no
             SavedModel.
         ValueError: If the model or an argument does not fit, or the result differs from the
-            model. Nothing is written then.
+            model. Then nothing is written.
     """
     check_backend()
     path = Path(path)
@@ -166,7 +167,7 @@ def _signatures(
         return tf.gather(tf.constant(["", *classifier.class_names]), ids + 1)
 
     def named(outputs: dict[str, Any]) -> dict[str, Any]:
-        """The one output has the name of what it always was."""
+        """Outputs by name; a single one is called "outputs"."""
         return {"outputs": outputs["output"]} if "output" in outputs else outputs
 
     def classify(scores: Any, good: Any) -> dict[str, Any]:

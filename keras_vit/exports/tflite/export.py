@@ -32,7 +32,7 @@ from keras_vit.models.input_range import PIXELS
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import check_target, replacing
 
-# Of quantised outputs: only what is broken differs by as much. How good they are, photos tell.
+# Quantised outputs may differ by this much: it finds broken files. Photos tell how good a file is.
 ROUGH_TOLERANCE = 0.5
 
 
@@ -58,19 +58,18 @@ def export_tflite(
         model: A model around what keras_vit built: any family, head, dtype policy, data format,
             with or without a scaling of pixels. A mixed-precision one is exported in float32.
         path: Ends with `.tflite`.
-        class_names: One per class, in order, for the metadata. Default: those of ImageNet for
-            heads of 1,000 and 21,843 classes, else `"class 0"` and so on.
+        class_names: Written into the metadata. Default: as in `export_saved_model`.
         image_size: Pixels, one number or (rows, columns). Default: the model's.
-        input_range: (low, high), what the model takes as black and white. Default: told from
-            the model.
-        scores: As in `export_saved_model`; with `"none"` the file has no labels. The outputs are
-            those of the model whatever it is.
-        resize: How photos are to get the size of the image; those to calibrate with do, and
-            `input.json` in the file says so.
-        interpolation: Likewise, how they are resampled.
-        uint8_input: Whether the image is uint8 in [0, 255], scaled inside; else it is float32
-            as the model takes it. Channels are last in both.
-        batch_sizes: One signature for each.
+        input_range: (low, high), the values of black and white for the model. Default: found by
+            running the model on grey images.
+        scores: As in `export_saved_model`; with `"none"` the file has no labels. It does not
+            change the outputs, which are those of the model.
+        resize: How photos get the size of the image: as in `export_saved_model`. The photos to
+            calibrate with are resized like this, and `input.json` in the file says how.
+        interpolation: How photos are resampled: as in `export_saved_model`.
+        uint8_input: Whether the file takes uint8 images in [0, 255] and scales them itself. By
+            default it takes float32 images as the model does. Channels come last in both.
+        batch_sizes: The file has one signature for each.
         quantize: `None` for float32, or one of `quantizations.QUANTIZATIONS`: "float16",
             "dynamic_int8", "int8", "int4".
         calibration: For "int8" and "int4", photos like those that the model will see: a folder,
@@ -83,7 +82,7 @@ def export_tflite(
 
     Raises:
         ValueError: If the model or an argument does not fit, or the file gives something else
-            than the model. Nothing is written then.
+            than the model. Then no file is written.
         FileExistsError: If there is a file and not `overwrite`.
         ImportError: If ai-edge-litert, or to quantise ai-edge-quantizer, is not installed.
     """
