@@ -176,7 +176,7 @@ def _scores(
     progress: bool | None,
 ) -> Scores:
     """Of all images, in the order of the data, with labels that are outputs of the model."""
-    probabilities = ends_in_probabilities(_last_model(model))
+    probabilities = ends_in_probabilities(model)
     # The label -1, of no class, is the last here.
     outputs_of_labels = np.append(mapping, -1)
     batches = None if data.count is None else -(-data.count // batch_size)
@@ -213,10 +213,3 @@ def _scores(
             f"{len(np.unique(order))} are different. The strategy did not give all of them back."
         )
     return joined(parts, order)
-
-
-def _last_model(model: Any) -> Any:
-    """The model that the outputs come from, where models are inside others."""
-    while isinstance(model.layers[-1], keras.Model):
-        model = model.layers[-1]
-    return model
