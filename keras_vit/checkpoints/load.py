@@ -18,6 +18,7 @@ import numpy as np
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
+from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_info import ViTInfo, describe
 from keras_vit.checkpoints.model_variables import (
     layers_of,
@@ -220,7 +221,7 @@ def _load(
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    _compare(checkpoint, wanted, left_out, number_of_heads(model), building=before is None)
+    _compare(checkpoint, wanted, left_out, settings_of(model), building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():
@@ -262,7 +263,7 @@ def _compare(
     checkpoint: Checkpoint,
     wanted: dict[str, Any],
     left_out: tuple[str, ...],
-    num_heads: int,
+    here: dict[str, Any],
     building: bool,
 ) -> None:
     """Raises one error with everything in which the file differs from the variables wanted.
@@ -270,9 +271,14 @@ def _compare(
     A hint never names the function that was called, `from_checkpoint` where it is `building`.
     """
     lines, read = [], set()
-    said = checkpoint.said_heads()
-    if said not in (None, num_heads) and "block_0/attention/query/kernel" in wanted:
-        lines.append(f"  attention heads: {said} in the file, {num_heads} in the model")
+    said = {**checkpoint.metadata, "num_heads": checkpoint.said_heads()}
+    if building:  # what the caller asked for is right
+        said = {"num_heads": said["num_heads"]}
+    elif "head/kernel" not in wanted:  # features may be pooled in another way
+        said.pop("classifier", None)
+    for name, title in SETTINGS.items():
+        if name in here and said.get(name) not in (None, here[name]):
+            lines.append(f"  {title}: {said[name]!r} in the file, {here[name]!r} in the model")
     for name, variable in wanted.items():
         found = checkpoint.array_of(name)
         if found is None:
@@ -284,7 +290,9 @@ def _compare(
         if shape is None:
             if not checkpoint.is_absent(key):
                 lines.append(f"  missing from the file: {array}")
-        elif (needed := _needed(key, tuple(variable.shape), shape, num_heads)) is not None:
+        elif (
+            needed := _needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
+        ) is not None:
             lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
         elif not is_float(checkpoint.dtype_of(array)):
             lines.append(

@@ -13,6 +13,7 @@ from keras_vit.checkpoints.names.templates import numbers_in
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import BiTConfig, MixerConfig, ResNetStem, ViTConfig
 from keras_vit.models.variants import Config
+from keras_vit.models.vit import CLASSIFIERS
 
 _POSITIONS = "position_embedding/embedding"
 
@@ -309,14 +310,15 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     said = checkpoint.metadata
     class_token = "class_token/token" in shapes
     norm_after_pooling = "pooled_norm/gamma" in shapes
-    by_mean = norm_after_pooling or not class_token
-    interpolation = said.get("interpolation")
-    gelu, epsilon = said.get("gelu"), said.get("norm_epsilon")
+    classifier = "gap" if norm_after_pooling or not class_token else "token"
+    if class_token and said.get("classifier") in CLASSIFIERS:
+        classifier = said["classifier"]
+    interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
     return ViTInfo(
         config,
         classes=_classes(checkpoint),
         channels=channels,
-        classifier="gap" if by_mean or said.get("classifier") == "gap" else "token",
+        classifier=classifier,
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
         gelu=gelu if gelu in ("tanh", "exact") else checkpoint.format.gelu,
