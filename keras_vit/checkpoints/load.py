@@ -6,6 +6,7 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -159,8 +160,7 @@ def load_weights(
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
             overwritten.
         path: As in `from_checkpoint`.
-        image_size: Pixels that the file was trained at, where it does not say it and its grid
-            is not a square.
+        image_size: Pixels that the file was trained at, where it does not say it.
         new_head: Leave the model's head as it is, and do not read the file's.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
 
@@ -232,7 +232,10 @@ def _load(
         if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
             layer = layers_of(model, PositionEmbedding)[0]
             here = tuple(n * info.config.stride for n in layer.grid_size)
-            has_class_row, grid = info.grid_size(image_size or here)
+            known = before is not None and image_size is not None
+            has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
+            if not (known or info.saved_grid):
+                _warn_of_grids(checkpoint, grid, layer.grid_size, here)
             if info.class_token and not has_class_row:
                 array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
             array = resample_position_embedding(
@@ -249,6 +252,22 @@ def _load(
                 "train it; the AugReg files of ImageNet-21k have trained heads.",
                 stacklevel=3,
             )
+
+
+def _warn_of_grids(
+    checkpoint: Checkpoint, grid: tuple[int, int], wanted: tuple[int, int], size: Any
+) -> None:
+    """Says which of two grids is taken, where the positions fit that of the model as they are."""
+    if grid == wanted or math.prod(grid) != math.prod(wanted):
+        return
+    (rows, columns), (new_rows, new_columns) = grid, wanted
+    warnings.warn(
+        f"The positions in {checkpoint.path.name!r} are taken for a grid of {rows} x {columns} "
+        f"patches, and resampled to {new_rows} x {new_columns}. If the file was trained at "
+        f"{new_rows} x {new_columns}, load it with `keras_vit.load_weights(model, path, "
+        f"image_size={size})`.",
+        stacklevel=4,
+    )
 
 
 def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:

@@ -83,11 +83,14 @@ class ViTInfo(Info):
             "name": "vit",
         }
 
-    def grid_size(self, image_size: tuple[int, int] | None = None) -> tuple[bool, tuple[int, int]]:
+    def grid_size(
+        self, image_size: tuple[int, int] | None = None, trained_at: bool = False
+    ) -> tuple[bool, tuple[int, int]]:
         """Whether the file has a position for the class token, and its (rows, columns).
 
-        The grid is what the file says, or a square, or that of `image_size` if its count fits;
-        `image_size` decides too whether the class token has a position where both are possible.
+        The grid is what the file says, or a square, or that of `image_size` if its count fits
+        (before the square, where the file was `trained_at` that size); `image_size` decides too
+        whether the class token has a position where both are possible.
 
         Raises:
             ValueError: If the number of positions does not tell, and `image_size` does not fit.
@@ -117,8 +120,8 @@ class ViTInfo(Info):
         # A square number of positions, one of which may be the class token's, is a square grid
         # without it, or one that is not square with it: (n - 1)(n + 1) + 1 = n * n.
         clear = [s for s in squares if s[0] == counts[0][0] or self.registers]
-        if clear or fits:
-            return (clear or fits)[0]
+        if found := [*fits, *clear] if trained_at else [*clear, *fits]:
+            return found[0]
         if squares:
             side = squares[0][1][0]
             stride = self.config.stride
@@ -308,12 +311,13 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         )
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
-    class_token = "class_token/token" in shapes
-    norm_after_pooling = "pooled_norm/gamma" in shapes
+    class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
     classifier = "gap" if norm_after_pooling or not class_token else "token"
     if class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
+    usual = checkpoint.format
     interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
+    is_epsilon = isinstance(epsilon, float) and 0 < epsilon < 1
     return ViTInfo(
         config,
         classes=_classes(checkpoint),
@@ -321,15 +325,9 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         classifier=classifier,
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
-        gelu=gelu if gelu in ("tanh", "exact") else checkpoint.format.gelu,
-        norm_epsilon=(
-            epsilon
-            if isinstance(epsilon, float) and 0 < epsilon < 1
-            else checkpoint.format.norm_epsilon
-        ),
-        interpolation=(
-            interpolation if interpolation in INTERPOLATIONS else checkpoint.format.interpolation
-        ),
+        gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
+        norm_epsilon=epsilon if is_epsilon else usual.norm_epsilon,
+        interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),

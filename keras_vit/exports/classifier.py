@@ -17,6 +17,7 @@ from keras_vit.models import resize_model
 from keras_vit.models.flatten import flat
 from keras_vit.models.input_and_head import last_activation
 from keras_vit.models.input_range import input_range as range_of
+from keras_vit.models.lora import merged
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
 from keras_vit.utils.text import printable
@@ -74,6 +75,7 @@ class PixelClassifier:
         self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
         original, model = model, flat(model)
         model_family(model)  # raises for what keras_vit did not build
+        model = merged(model)
         if len(model.inputs) != 1:
             raise ValueError(
                 f"`model` must take one image. Received: model={model.name!r} of "

@@ -250,3 +250,19 @@ def test_a_norm_of_the_class_token_is_none_of_the_mean(tmp_path):
     keras_vit.save_weights(model, tmp_path / "a.safetensors", format="timm")
     again = keras_vit.from_checkpoint(tmp_path / "a.safetensors")
     assert again.get_layer("pooling").pooling == "token"
+
+
+@pytest.mark.parametrize("options", [{}, {"classifier": "gap"}], ids=["token", "gap"])
+def test_a_square_count_of_a_grid_that_is_not_square(options, tmp_path):
+    """4 x 9 patches are as many as 6 x 6, and an `.npz` does not say which."""
+    model = _vit((32, 72), **options)
+    path = tmp_path / "a.npz"
+    keras_vit.save_weights(model, path)
+    with pytest.warns(UserWarning, match=r"taken for a grid of 6 x 6.*image_size=\(32, 72\)"):
+        keras_vit.from_checkpoint(path, (32, 72), num_heads=1)
+    again = _vit((32, 72), **options)
+    again.get_layer("position_embedding").embedding.assign(np.zeros(_embedding(model).shape))
+    with pytest.warns(UserWarning, match="taken for a grid of 6 x 6"):
+        keras_vit.load_weights(again, path)
+    keras_vit.load_weights(again, path, image_size=(32, 72))
+    np.testing.assert_array_equal(_embedding(again), _embedding(model))
