@@ -317,7 +317,7 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         classifier = said["classifier"]
     usual = checkpoint.format
     interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
-    is_epsilon = isinstance(epsilon, float) and 0 < epsilon < 1
+    epsilon = epsilon if isinstance(epsilon, float) and 0 < epsilon < 1 else usual.norm_epsilon
     return ViTInfo(
         config,
         classes=_classes(checkpoint),
@@ -326,7 +326,7 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
         gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
-        norm_epsilon=epsilon if is_epsilon else usual.norm_epsilon,
+        norm_epsilon=epsilon,
         interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
