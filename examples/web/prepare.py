@@ -16,7 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # it logs as errors what is 
 
 import keras_vit
 from keras_vit.cli.run_command import run_command
-from keras_vit.models.input_and_head import ends_in_softmax
+from keras_vit.models.input_and_head import ends_in_probabilities
 from keras_vit.models.input_range import input_range
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.checks import check_class_names
@@ -50,7 +50,7 @@ def prepare(classifier: Classifier, path: str | Path, overwrite: bool = False) -
         "image_size": list(classifier.image_size),
         "pixel_range": list(input_range(model)),
         "resize": classifier.resize,
-        "output": "probabilities" if ends_in_softmax(model) else "logits",
+        "output": "probabilities" if ends_in_probabilities(model) else "logits",
     }
     keras_vit.export(model, path, class_names=facts["labels"], overwrite=overwrite)
     write_json(facts_path, facts)

@@ -40,7 +40,7 @@ def _is_timm(checkpoint: Checkpoint) -> bool:
 DOUBTS = (
     Doubt(
         "classifier",
-        lambda file, info: _is_timm(file) and info.class_token and info.norm_after_pooling,
+        lambda file, info: info.class_token and info.norm_after_pooling,
         "its last norm is `fc_norm`: did the model take the mean of the patches "
         "(classifier='gap', timm's global_pool='avg') or the class token (classifier='token')?",
     ),

@@ -16,6 +16,7 @@ from keras.src.saving import saving_lib
 
 from keras_vit.checkpoints.files.hdf5 import SETTINGS, H5Reader, is_variable, variable_name
 from keras_vit.checkpoints.files.open import open_arrays
+from keras_vit.checkpoints.model_arrays import SETTINGS as TITLES
 from keras_vit.checkpoints.names.formats import FORMATS
 
 _AFTER_THE_ENCODER = ("head/", "pre_logits/", "pooled_norm/")
@@ -89,6 +90,13 @@ def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = F
 
 
 def _differences(places: _Places, file: H5Reader) -> list[str]:
+    headless = not any(name == "head" for name in places.layers.values())
+    left_out = {
+        path for path, name in file.places.items()
+        if headless and name.startswith(_AFTER_THE_ENCODER)
+    }  # fmt: skip
+    # Features may be of another grid, and pooled in another way than for the head that is left out.
+    free = {"grid_size", "interpolation", *(["pooling"] if left_out else [])}
     lines = []
     for path, wanted in places.shapes.items():
         name = places.name_of(path)
@@ -100,16 +108,15 @@ def _differences(places: _Places, file: H5Reader) -> list[str]:
         elif (shape := file.shape_at(path)) != wanted and not _is_resampled(path, file, wanted):
             lines.append(f"  wrong shape: {name} is {shape}, the model needs {wanted}")
     for path, value in places.settings.items():
-        found = file.settings.get(path)
-        if path.endswith("num_heads") and found is not None and found != value:
+        found, key = file.settings.get(path), path.rpartition("/")[2]
+        if key not in free and found is not None and found != value:
+            (setting, said), (_, here) = SETTINGS[key](found), SETTINGS[key](value)
             lines.append(
-                f"  attention heads: {places.name_of(path)} is {found} in the file, "
-                f"{value} in the model"
+                f"  {TITLES[setting]}: {places.name_of(path)} is {said!r} in the file, "
+                f"{here!r} in the model"
             )
-    headless = not any(name == "head" for name in places.layers.values())
     for path, name in file.places.items():
-        left_out = headless and name.startswith(_AFTER_THE_ENCODER)
-        if path not in places.shapes and not left_out:
+        if path not in places.shapes and path not in left_out:
             lines.append(f"  unexpected in the file: {name}")
     return lines
 

@@ -6,6 +6,7 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
+import math
 import os
 import warnings
 from collections.abc import Callable
@@ -18,6 +19,7 @@ import numpy as np
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
+from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_info import ViTInfo, describe
 from keras_vit.checkpoints.model_variables import (
     layers_of,
@@ -158,8 +160,7 @@ def load_weights(
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
             overwritten.
         path: As in `from_checkpoint`.
-        image_size: Pixels that the file was trained at. Only needed if the file does not say it
-            and its grid is not a square.
+        image_size: Pixels that the file was trained at, where it does not say it.
         new_head: Leave the model's head as it is, and do not read the file's.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
 
@@ -220,7 +221,7 @@ def _load(
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    _compare(checkpoint, wanted, left_out, number_of_heads(model), building=before is None)
+    _compare(checkpoint, wanted, left_out, settings_of(model), building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():
@@ -231,7 +232,10 @@ def _load(
         if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
             layer = layers_of(model, PositionEmbedding)[0]
             here = tuple(n * info.config.stride for n in layer.grid_size)
-            has_class_row, grid = info.grid_size(image_size or here)
+            known = before is not None and image_size is not None
+            has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
+            if not (known or info.saved_grid):
+                _warn_of_grids(checkpoint, grid, layer.grid_size, here)
             if info.class_token and not has_class_row:
                 array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
             array = resample_position_embedding(
@@ -250,6 +254,22 @@ def _load(
             )
 
 
+def _warn_of_grids(
+    checkpoint: Checkpoint, grid: tuple[int, int], wanted: tuple[int, int], size: Any
+) -> None:
+    """Says which of two grids is taken, where the positions fit that of the model as they are."""
+    if grid == wanted or math.prod(grid) != math.prod(wanted):
+        return
+    (rows, columns), (new_rows, new_columns) = grid, wanted
+    warnings.warn(
+        f"The positions in {checkpoint.path.name!r} are taken for a grid of {rows} x {columns} "
+        f"patches, and resampled to {new_rows} x {new_columns}. If the file was trained at "
+        f"{new_rows} x {new_columns}, load it with `keras_vit.load_weights(model, path, "
+        f"image_size={size})`.",
+        stacklevel=4,
+    )
+
+
 def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
     """What the names of the variables begin with that are not loaded."""
     if not new_head and "head/kernel" in wanted:
@@ -262,7 +282,7 @@ def _compare(
     checkpoint: Checkpoint,
     wanted: dict[str, Any],
     left_out: tuple[str, ...],
-    num_heads: int,
+    here: dict[str, Any],
     building: bool,
 ) -> None:
     """Raises one error with everything in which the file differs from the variables wanted.
@@ -270,9 +290,14 @@ def _compare(
     With `building` the caller is `from_checkpoint`, which a hint must then not recommend.
     """
     lines, read = [], set()
-    said = checkpoint.said_heads()
-    if said not in (None, num_heads) and "block_0/attention/query/kernel" in wanted:
-        lines.append(f"  attention heads: {said} in the file, {num_heads} in the model")
+    said = {**checkpoint.metadata, "num_heads": checkpoint.said_heads()}
+    if building:  # what the caller asked for is right
+        said = {"num_heads": said["num_heads"]}
+    elif "head/kernel" not in wanted:  # features may be pooled in another way
+        said.pop("classifier", None)
+    for name, title in SETTINGS.items():
+        if name in here and said.get(name) not in (None, here[name]):
+            lines.append(f"  {title}: {said[name]!r} in the file, {here[name]!r} in the model")
     for name, variable in wanted.items():
         found = checkpoint.array_of(name)
         if found is None:
@@ -284,7 +309,9 @@ def _compare(
         if shape is None:
             if not checkpoint.is_absent(key):
                 lines.append(f"  missing from the file: {array}")
-        elif (needed := _needed(key, tuple(variable.shape), shape, num_heads)) is not None:
+        elif (
+            needed := _needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
+        ) is not None:
             lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
         elif not is_float(checkpoint.dtype_of(array)):
             lines.append(

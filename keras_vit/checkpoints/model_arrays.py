@@ -75,7 +75,7 @@ class Arrays:
         self.variables = model_variables(model)
         self.format = format_for(name, family, self.variables)
         self.num_heads = number_of_heads(model)
-        self.settings = _settings(model)
+        self.settings = settings_of(model)
         if family is VIT:
             _check_classifier(self.format, self.settings, _CLASS_TOKEN in self.variables)
         self._parts: dict[str, list[tuple[Key, str]]] = {}
@@ -128,7 +128,17 @@ def _numpy(variable: Any) -> np.ndarray:
     return value if value.dtype.kind == "f" else value.astype("float32")  # bfloat16
 
 
-def _settings(model: keras.Model) -> dict[str, Any]:
+# What changes the result of a model without changing a shape, and what to call it.
+SETTINGS = {
+    "num_heads": "attention heads",
+    "gelu": "GELU",
+    "norm_epsilon": "epsilon of the norms",
+    "classifier": "classifier",
+}
+
+
+def settings_of(model: keras.Model) -> dict[str, Any]:
+    """What the arrays of a ViT do not say: heads, GELU, epsilon, grid, and so on."""
     settings: dict[str, Any] = {}
     for block in layers_of(model, TransformerBlock)[:1]:
         settings |= {

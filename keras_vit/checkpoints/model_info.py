@@ -13,6 +13,7 @@ from keras_vit.checkpoints.names.templates import numbers_in
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import BiTConfig, MixerConfig, ResNetStem, ViTConfig
 from keras_vit.models.variants import Config
+from keras_vit.models.vit import CLASSIFIERS
 
 _POSITIONS = "position_embedding/embedding"
 
@@ -82,11 +83,14 @@ class ViTInfo(Info):
             "name": "vit",
         }
 
-    def grid_size(self, image_size: tuple[int, int] | None = None) -> tuple[bool, tuple[int, int]]:
+    def grid_size(
+        self, image_size: tuple[int, int] | None = None, trained_at: bool = False
+    ) -> tuple[bool, tuple[int, int]]:
         """Whether the file has a position for the class token, and its (rows, columns).
 
-        The grid is what the file says, or a square, or that of `image_size` if its count fits;
-        `image_size` decides too whether the class token has a position where both are possible.
+        The grid is what the file says, or a square, or that of `image_size` if its count fits
+        (before the square, where the file was `trained_at` that size); `image_size` decides too
+        whether the class token has a position where both are possible.
 
         Raises:
             ValueError: If the number of positions does not tell, and `image_size` does not fit.
@@ -116,8 +120,8 @@ class ViTInfo(Info):
         # A square number of positions, one of which may be the class token's, is a square grid
         # without it, or one that is not square with it: (n - 1)(n + 1) + 1 = n * n.
         clear = [s for s in squares if s[0] == counts[0][0] or self.registers]
-        if clear or fits:
-            return (clear or fits)[0]
+        if found := [*fits, *clear] if trained_at else [*clear, *fits]:
+            return found[0]
         if squares:
             side = squares[0][1][0]
             stride = self.config.stride
@@ -307,27 +311,23 @@ def _describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         )
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
-    class_token = "class_token/token" in shapes
-    norm_after_pooling = "pooled_norm/gamma" in shapes
-    by_mean = norm_after_pooling or not class_token
-    interpolation = said.get("interpolation")
-    gelu, epsilon = said.get("gelu"), said.get("norm_epsilon")
+    class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
+    classifier = "gap" if norm_after_pooling or not class_token else "token"
+    if class_token and said.get("classifier") in CLASSIFIERS:
+        classifier = said["classifier"]
+    usual = checkpoint.format
+    interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
+    epsilon = epsilon if isinstance(epsilon, float) and 0 < epsilon < 1 else usual.norm_epsilon
     return ViTInfo(
         config,
         classes=_classes(checkpoint),
         channels=channels,
-        classifier="gap" if by_mean or said.get("classifier") == "gap" else "token",
+        classifier=classifier,
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
-        gelu=gelu if gelu in ("tanh", "exact") else checkpoint.format.gelu,
-        norm_epsilon=(
-            epsilon
-            if isinstance(epsilon, float) and 0 < epsilon < 1
-            else checkpoint.format.norm_epsilon
-        ),
-        interpolation=(
-            interpolation if interpolation in INTERPOLATIONS else checkpoint.format.interpolation
-        ),
+        gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
+        norm_epsilon=epsilon,
+        interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),

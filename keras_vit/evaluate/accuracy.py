@@ -183,7 +183,7 @@ def _scores(
 
     And the worst mistakes, unless there are too many images.
     """
-    probabilities = ends_in_probabilities(_last_model(model))
+    probabilities = ends_in_probabilities(model)
     # The label -1, of no class, is the last here.
     outputs_of_labels = np.append(mapping, -1)
     batches = None if data.count is None else -(-data.count // batch_size)
@@ -227,10 +227,3 @@ def _scores(
             f"{len(np.unique(order))} are different. The strategy did not give all of them back."
         )
     return joined(parts, order), mistakes
-
-
-def _last_model(model: Any) -> Any:
-    """The model that the outputs come from, where models are inside others."""
-    while isinstance(model.layers[-1], keras.Model):
-        model = model.layers[-1]
-    return model

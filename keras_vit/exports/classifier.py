@@ -15,7 +15,9 @@ from keras_vit.exports.float32 import as_float32
 from keras_vit.layers import PositionEmbedding
 from keras_vit.models import resize_model
 from keras_vit.models.flatten import flat
+from keras_vit.models.input_and_head import last_activation
 from keras_vit.models.input_range import input_range as range_of
+from keras_vit.models.lora import merged
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
 from keras_vit.utils.text import printable
@@ -73,6 +75,7 @@ class PixelClassifier:
         self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
         original, model = model, flat(model)
         model_family(model)  # raises for what keras_vit did not build
+        model = merged(model)
         if len(model.inputs) != 1:
             raise ValueError(
                 f"`model` must take one image. Received: model={model.name!r} of "
@@ -192,14 +195,9 @@ def _head(model: Any) -> Any:
 
 
 def _activation(model: Any) -> str | None:
-    """What a model ends in: "linear", "softmax", ...; `None` where that is no activation."""
-    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
-        return None
-    last = model.outputs[0]._keras_history.operation
-    if hasattr(last, "activation"):
-        return getattr(last.activation, "__name__", type(last.activation).__name__)
-    kind = type(last).__name__.lower()  # a layer, or an operation of `keras.ops`
-    return kind if kind in _SCORES else None
+    """What a model of one vector ends in."""
+    is_vector = len(model.outputs) == 1 and len(model.outputs[0].shape) == 2
+    return last_activation(model) if is_vector else None
 
 
 def _scores(wanted: str | None, activation: str | None, model: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import keras
+import numpy as np
 
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
@@ -117,6 +118,13 @@ class TokenPooling(keras.layers.Layer):
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         return (input_shape[0], input_shape[-1])
+
+    def save_own_variables(self, store: Any) -> None:
+        # No array tells it, and a file must not open as another model.
+        store["pooling"] = np.array(POOLINGS.index(self.pooling), "int32")
+
+    def load_own_variables(self, store: Any) -> None:
+        """Features may be pooled in another way than the model that was saved."""
 
     def get_config(self) -> dict[str, Any]:
         return {

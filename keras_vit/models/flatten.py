@@ -8,6 +8,7 @@ import keras
 
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.models.graph import functional, walk
+from keras_vit.models.lora import merged
 
 
 def flat(model: Any) -> Any:
@@ -18,7 +19,8 @@ def flat(model: Any) -> Any:
             no model inside.
 
     Returns:
-        A model of copies of the layers, with their weights. A name that two of them have is
+        A model of copies of the layers, with their weights; the updates of LoRA are added to their
+        kernels. A name that two of them have is
         numbered in the second.
     """
     graph = functional(model)
@@ -26,6 +28,8 @@ def flat(model: Any) -> Any:
         return model
     if not any(functional(layer) is not None for layer in graph.layers):
         return graph
+    # Keras's own dense layer is rebuilt without its `lora_alpha`.
+    graph = functional(merged(model))
     inputs = [keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name) for x in graph.inputs]
     copies: dict[int, tuple[Any, Any]] = {}  # a layer that is called twice is copied once
     taken: set[str] = set()

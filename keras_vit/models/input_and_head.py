@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_vit.models.graph import functional
 from keras_vit.models.input_range import far_from_pixels
 
 
@@ -96,14 +97,38 @@ def check_takes_pixels(model: Any) -> None:
         )
 
 
-def ends_in_softmax(model: keras.Model) -> bool:
-    """Whether a model gives probabilities; else its outputs are taken for logits."""
-    last = model.layers[-1]
+def ends_in_probabilities(model: Any) -> bool:
+    """Whether a model gives probabilities: it ends in a softmax, or in the sigmoid that goes with
+    the loss of that name. Else its outputs are taken for logits.
+    """
+    return last_activation(model) in ("softmax", "sigmoid")
+
+
+def last_activation(model: Any) -> str | None:
+    """What a model ends in: "linear", "softmax", ...; `None` where that is no activation.
+
+    Args:
+        model: With one output; that may be the output of a model inside it.
+    """
+    last = model
+    while isinstance(last, keras.Model):
+        graph = functional(last)
+        # Of a model that is no graph nothing is known but its layers.
+        last = last.layers[-1] if graph is None else _source(graph.outputs[0])
     activation = getattr(last, "activation", None)
-    return isinstance(last, keras.layers.Softmax) or activation is keras.activations.softmax
+    if activation is not None:
+        return getattr(activation, "__name__", type(activation).__name__)
+    kind = type(last).__name__.lower()  # a layer, or an operation of `keras.ops`
+    return kind if kind in ("softmax", "sigmoid") else None
 
 
-def ends_in_probabilities(model: keras.Model) -> bool:
-    """`ends_in_softmax`, or in the sigmoid that goes with the loss of that name."""
-    activation = getattr(model.layers[-1], "activation", None)
-    return ends_in_softmax(model) or activation is keras.activations.sigmoid
+def _source(output: Any) -> Any:
+    """The layer or operation that makes an output, not the model or the change of dtype around."""
+    operation, node, index = output._keras_history
+    graph = functional(operation)
+    if graph is not None:
+        return _source(graph.outputs[index])
+    is_activation = isinstance(operation, keras.layers.Activation)
+    if is_activation and operation.activation is keras.activations.linear:
+        return _source(operation._inbound_nodes[node].input_tensors[0])
+    return operation

@@ -41,6 +41,12 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
             "PatchEmbed and PositionEmbedding; resize a Vision Transformer before you wrap it "
             f"into another model. Received: model={model!r}"
         )
+    if any(layer.quantization_mode == "float8" for layer in model._flatten_layers()):
+        raise ValueError(
+            "Keras makes the variables of float8 layers in another order when it rebuilds them. "
+            "Resize the model first and call `quantize` on the result. Received: "
+            f"model={model.name!r} with float8 layers"
+        )
     model = merged(model)
     # First with the old grid, to ask its `PatchEmbed` how many patches the new size has.
     resized = _rebuild(model, size, grid_size=None)

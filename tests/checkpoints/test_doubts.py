@@ -220,3 +220,48 @@ def test_what_config_json_says_is_believed(tmp_path):
     model = keras_vit.from_checkpoint(_folder(mean, tmp_path, "timm", config))
     block = model.get_layer("block_0")
     assert (block.gelu, block.num_heads) == ("tanh", 4)
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"gelu": "tanh"}, "GELU: 'tanh' in the file, 'exact' in the model"),
+        ({"norm_epsilon": 1e-5}, "epsilon of the norms: 1e-05 in the file, 1e-06 in the model"),
+        (
+            {"classifier": "gap", "class_token": True},
+            "classifier: 'gap' in the file, 'token' in the model",
+        ),
+    ],
+)
+def test_what_a_file_says_must_be_that_of_the_model(change, line, tmp_path):
+    path = tmp_path / "a.safetensors"
+    keras_vit.save_weights(_vit(**change), path, format="timm")
+    model = _vit()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=line):
+        keras_vit.load_weights(model, path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+
+
+def test_a_norm_of_the_class_token_is_none_of_the_mean(tmp_path):
+    model = _vit(norm_after_pooling=True)
+    keras_vit.save_weights(model, tmp_path / "a.safetensors", format="timm")
+    again = keras_vit.from_checkpoint(tmp_path / "a.safetensors")
+    assert again.get_layer("pooling").pooling == "token"
+
+
+@pytest.mark.parametrize("options", [{}, {"classifier": "gap"}], ids=["token", "gap"])
+def test_a_square_count_of_a_grid_that_is_not_square(options, tmp_path):
+    """4 x 9 patches are as many as 6 x 6, and an `.npz` does not say which."""
+    model = _vit((32, 72), **options)
+    path = tmp_path / "a.npz"
+    keras_vit.save_weights(model, path)
+    with pytest.warns(UserWarning, match=r"taken for a grid of 6 x 6.*image_size=\(32, 72\)"):
+        keras_vit.from_checkpoint(path, (32, 72), num_heads=1)
+    again = _vit((32, 72), **options)
+    again.get_layer("position_embedding").embedding.assign(np.zeros(_embedding(model).shape))
+    with pytest.warns(UserWarning, match="taken for a grid of 6 x 6"):
+        keras_vit.load_weights(again, path)
+    keras_vit.load_weights(again, path, image_size=(32, 72))
+    np.testing.assert_array_equal(_embedding(again), _embedding(model))

@@ -54,6 +54,9 @@ def _save(model, path):
         (_vit, {"depth": 1}, "missing from the file: .*block_1/"),
         (_vit, {"registers": 2}, "unexpected in the file: .*registers/token"),
         (_vit, {"num_heads": 2}, "attention heads: .* is 2 in the file, 3 in the model"),
+        (_vit, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
+        (_hybrid, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
+        (_vit, {"norm_epsilon": 1e-2}, "epsilon of the norms: .* is 0.01 in the file, 1e-06 in"),
         (_vit, {"mlp_dim": 32}, r"wrong shape: .*block_0/mlp/dense_1/kernel is \(48, 32\)"),
         (_vit, {"layer_scale": 0.1}, "unexpected in the file: .*attention_scale"),
         (_hybrid, {"units": (2,)}, "unexpected in the file: .*stem_block1_unit2"),
@@ -114,6 +117,26 @@ def test_a_model_without_a_head_leaves_the_head_of_the_file(tmp_path):
         ops.convert_to_numpy(features.get_layer("encoder_norm").gamma),
         ops.convert_to_numpy(source.get_layer("encoder_norm").gamma),
     )
+
+
+@pytest.mark.filterwarnings("ignore:The head in")
+@pytest.mark.parametrize("make", [_vit, _hybrid])
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_keras_file_says_what_the_head_sees(make, ending, tmp_path):
+    """The mean of the patches or the class token: the arrays are the same."""
+    mean = make(classifier="gap", class_token=True)
+    path = _save(mean, tmp_path / f"mean{ending}")
+    model = make()
+    before = model.get_weights()
+    with pytest.raises(ValueError, match=r"classifier: .* is 'gap' in the file, 'token' in the mo"):
+        keras_vit.load_weights(model, path)
+    for old, new in zip(before, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(old, new)
+    features = make(include_top=False, pooling="token", class_token=True)
+    keras_vit.load_weights(features, path)  # the head is left out: as its user likes
+    assert keras_vit.from_checkpoint(path).get_layer("pooling").pooling == "avg"
+    path = _save(make(norm_after_pooling=True), tmp_path / f"token{ending}")
+    assert keras_vit.from_checkpoint(path).get_layer("pooling").pooling == "token"
 
 
 def test_a_keras_file_says_what_no_shape_says(tmp_path):

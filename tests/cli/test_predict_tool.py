@@ -133,6 +133,19 @@ def test_predict_with_logits(tool, build, colour_photos, tmp_path):
     np.testing.assert_allclose(shares, [84.4, 11.4, 4.2], atol=0.051)  # the head's kernel is zero
 
 
+def test_predict_with_probabilities_of_a_model_inside_another(tool, build, colour_photos, tmp_path):
+    inner = build(classifier_activation="softmax")
+    inner.layers[-1].bias.assign([3.0, 1.0, 0.0])
+    scaling = keras.layers.Rescaling(1 / 127.5, offset=-1)
+    keras.Sequential([keras.Input((16, 16, 3)), scaling, inner]).save(tmp_path / "inside.keras")
+    code, out, _ = tool(
+        "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "inside.keras"
+    )
+    assert code == 0
+    shares = [float(line.split()[0]) for line in out.splitlines()[1:]]
+    np.testing.assert_allclose(shares, [84.4, 11.4, 4.2], atol=0.051)  # no softmax of a softmax
+
+
 def test_predict_refuses_a_model_for_scaled_pixels(tool, build, colour_photos, tmp_path):
     build().save(tmp_path / "scaled.keras")
     code, _, err = tool(

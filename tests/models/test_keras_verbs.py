@@ -145,6 +145,26 @@ def _merged(model):
     return copy
 
 
+@pytest.mark.parametrize("family", ["vit", "hybrid"])
+def test_a_float8_model_is_resized_before(family):
+    model = build(family, depth=1)
+    model.quantize("float8")
+    with pytest.raises(ValueError, match="Resize the model first"):
+        keras_vit.resize_model(model, 48)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_lora_of_a_model_inside_another_is_merged_where_it_is_taken_out(family):
+    """Whatever its `lora_alpha`: Keras's own dense layer, the head, is rebuilt without it."""
+    from keras_vit.models.flatten import flat
+
+    inner = _with_lora(family)
+    inputs = keras.Input(SHAPE)
+    taken_out = flat(keras.Model(inputs, inner(inputs)))
+    np.testing.assert_allclose(outputs(taken_out), outputs(inner), atol=5e-6)
+    assert not any(layer.lora_enabled for layer in _dense(taken_out))
+
+
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="exports are TensorFlow's")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_lora_is_merged_in_what_is_exported(family, tmp_path):
