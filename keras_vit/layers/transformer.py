@@ -17,6 +17,7 @@ import keras
 import numpy as np
 
 from keras_vit.layers.composite import Composite
+from keras_vit.layers.dense import Dense
 from keras_vit.layers.functional import GELUS, attention, gelu
 from keras_vit.layers.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
@@ -36,8 +37,8 @@ def to_tokens(rows: Any, num_tokens: Any) -> Any:
     return ops.reshape(rows, (-1, num_tokens, rows.shape[-1]))
 
 
-class _Dense(keras.layers.Dense):
-    """A dense layer, with or without a GELU, that can be quantized and given LoRA.
+class _Dense(Dense):
+    """A dense layer with or without a GELU.
 
     The GELU is inside the layer, as TensorFlow fuses it with the product only if both are in one
     name scope. `training` tells it whether a backward pass follows.
@@ -55,23 +56,6 @@ class _Dense(keras.layers.Dense):
 
     def _activated(self, x: Any, training: bool | None) -> Any:
         return x if self.gelu is None else gelu(x, self.gelu, training)
-
-    def quantize(self, mode: Any = None, type_check: bool = True, config: Any = None) -> None:
-        # Keras refuses classes derived from its own, as they may compute something else.
-        super().quantize(mode, type_check=False, config=config)
-
-    def enable_lora(self, rank: int, lora_alpha: Any = None, *args: Any, **kwargs: Any) -> None:
-        # When a layer is loaded, its `build` passes only the rank.
-        super().enable_lora(rank, lora_alpha or self.lora_alpha, *args, **kwargs)
-
-    def load_own_variables(self, store: Any) -> None:
-        super().load_own_variables(store)
-        if self.lora_enabled:
-            # The file holds the kernel with its update added, so the update starts at zero again.
-            # Keras sets both of its factors to zero. Then neither has a gradient, and training
-            # changes nothing; one zero factor is enough.
-            start = keras.initializers.HeUniform()
-            self.lora_kernel_a.assign(start(self.lora_kernel_a.shape))
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from keras_vit.layers.dense import Dense
 from keras_vit.models.graph import functional
 from keras_vit.models.input_range import far_from_pixels
 
@@ -59,7 +60,7 @@ def image_shape(size: tuple[Any, Any], channels: int) -> tuple[Any, Any, Any]:
 
 def classification_head(x: Any, classes: int, activation: Any, policy: Any) -> Any:
     """`[B, D]` to `[B, classes]`; a new head is zero, as the papers fine-tune."""
-    return keras.layers.Dense(
+    return Dense(
         classes,
         activation=activation,
         kernel_initializer="zeros",

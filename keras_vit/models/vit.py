@@ -16,6 +16,7 @@ from keras_vit.layers import (
     TokenPooling,
     TransformerBlock,
 )
+from keras_vit.layers.dense import Dense
 from keras_vit.layers.tokens import POOLINGS
 from keras_vit.models.input_and_head import (
     classification_head,
@@ -198,7 +199,7 @@ def ViT(
             x = LayerNorm(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
     if include_top:
         if representation_size is not None:
-            x = layers.Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
+            x = Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
         x = classification_head(x, classes, classifier_activation, policy)  # [B, classes]
     elif pooling is None:
         x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)

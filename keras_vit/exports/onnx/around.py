@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first, gelu
 from keras_vit.exports.onnx.operators import as_array, dense_product
+from keras_vit.layers.dense import Dense
 
 # Name in Keras -> operator and its attributes.
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {
@@ -167,6 +168,7 @@ def _arithmetic(kind: str) -> Callable[..., Value]:
 
 AROUND: dict[type, Callable[..., Any]] = {
     keras.layers.Dense: _dense,
+    Dense: _dense,
     keras.layers.Activation: _activation,
     keras.layers.Softmax: _activation,
     keras.layers.ReLU: _relu,
