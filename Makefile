@@ -4,7 +4,7 @@ PYTHON ?= python3
 RUN = .venv/bin/python
 PIP = $(RUN) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: venv demo docs docs-tables test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
+.PHONY: venv demo docs docs-tables architecture test test-tensorflow test-jax test-torch test-interop test-slow lint lint-peers interop \
 	coverage bench bench-peers web release clean
 
 # What is installed is recorded in a file for each extra of pyproject.toml. It is written last: an
@@ -51,7 +51,7 @@ docs: .venv/.test
 
 # What the pages repeat of the code: tables, the commands' help, the tree and the picture of the
 # packages, the pages of the reference.
-docs-tables: .venv/.test
+docs-tables architecture: .venv/.test
 	$(RUN) docs/generate.py
 
 # One test needs keras-cv, whose dependencies do not go with ours; of them it needs only regex.

@@ -59,8 +59,8 @@ OPTIONS = {
     "--accumulate": Option("training", "batches to split a step into, to save memory", "N", int),
     "--steps": Option("training", "training steps", "N", int),
     "--lr": Option("training", "the highest learning rate", "RATE", float, "learning_rate"),
-    "--save-every": Option("training", "steps between checkpoints", "N", int),
-    "--seed": Option("training", "of everything random", "N", int),
+    "--save-every": Option("training", "batches between checkpoints", "N", int),
+    "--seed": Option("training", "seed of all random numbers", "N", int),
     "--strategy": Option("hardware", f"what to run on: {', '.join(STRATEGIES)}", "NAME"),
     "--devices": Option(
         "hardware", "how many, or their names: GPU:0,GPU:1", "DEVICES", device_names

@@ -26,8 +26,8 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
     parser.shared("--weights", type=or_none, **defaults)
     parser.add("--data", "data", "a folder of class folders or of TFRecords, a TensorFlow data set",
                "DATA", default="(digits)")  # fmt: skip
-    parser.add("--validation-share", "data", "of a folder without one for validation", "SHARE",
-               float, default="(.2)")  # fmt: skip
+    parser.add("--validation-share", "data", "held out of a folder without validation images",
+               "SHARE", float, default="(.2)")  # fmt: skip
     parser.shared("--image-size", image_size="(224; digits 40)")
     parser.add("--augmentation", "data", "light1, light2, medium1, ... strong2", "NAME",
                default="(none)")  # fmt: skip

@@ -26,7 +26,7 @@ def add_arguments(parser: Parser) -> None:
                default="(all)")  # fmt: skip
     parser.shared("--data-dir", data_dir="(TFDS's own choice)")
     parser.add("--download", "data", "let TFDS download what is not there")
-    parser.add("--list", "data", "say which tasks there are and whose data, and end")
+    parser.add("--list", "data", "list the tasks and the owners of their data, and end")
     parser.shared("--image-size", image_size="(384)")
     parser.shared("--batch-size", "--accumulate", "--steps", "--lr", batch_size="(512)",
                   steps="(2,500 of 512 images, or as many images)",
