@@ -5,8 +5,8 @@ the file on the server they are. The file gets its name after all checks have pa
 `NAME.lock` lets one process at a time do this; the operating system drops the lock of a process
 that dies, however it dies. The empty lock file stays.
 
-`NAME.partial` stays after an interrupted call, and the next call continues from there. `utils.files`
-would delete it, so it is not used here.
+`NAME.partial` stays after an interrupted call, and the next call continues from there.
+`utils.files` would delete it, so it is not used here.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _check_sha256(path: Path, sha256: str | None) -> None:
 
 
 class _NetworkError(Exception):
-    """An error of the network; a class of its own, because errors of the disk are `OSError`s too."""
+    """An error of the network, kept apart from the `OSError`s of the disk."""
 
     def __init__(self, error: Exception):
         super().__init__(error)
