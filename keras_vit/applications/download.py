@@ -330,7 +330,7 @@ class _Received:
         print(f"Downloading {repr(name)[1:-1]}{total}{rest}", file=sys.stderr)
         self.progress: Any = None
         if sys.stderr is not None and sys.stderr.isatty():
-            # Imported here, so that only this line needs more than the standard library.
+            # Imported here, so that the rest of the module needs nothing else of keras_vit.
             from keras_vit.utils.progress import Progress
 
             count = None if size is None else -(-size // MIB)

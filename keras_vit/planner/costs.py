@@ -164,16 +164,16 @@ def training_memory(
     too little.
 
     Args:
-        model: Any model of keras_vit.
+        model: Any built model.
         batch_size: Images per batch.
         optimizer: `"momentum"` keeps one number per parameter, `"adamw"` two.
         ema: Whether averages of the weights are kept.
 
     Returns:
         Bytes by purpose: `weights`, with the copies that mixed precision makes of them;
-        `gradients`; `optimizer`; `activations`, which the forward pass keeps and the backward pass
-        of one block needs; `program`, the graphs; and `total`, the peak. Activations shrink while
-        gradients grow, so `total` counts the larger of the two and the rest (with
+        `gradients`; `optimizer`; `activations`, those kept by the forward pass plus those that the
+        backward pass of one block needs; `program`, the graphs; and `total`, the peak. Activations
+        shrink while gradients grow, so `total` counts the larger of the two and the rest (with
         rematerialisation both). TensorFlow itself, some 500 MiB, and waiting data come on top.
     """
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)

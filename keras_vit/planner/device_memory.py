@@ -53,9 +53,9 @@ def memory(
 
     Returns:
         Bytes by purpose: `weights`, with the copies that mixed precision makes of them;
-        `gradients`, with the sums of them; `optimizer`; `activations`, which the forward pass
-        keeps and the backward pass of one block needs; `total`, the peak. Activations go while
-        gradients come, so `total` counts the larger of the two and the rest. With
+        `gradients`, with the sums of them; `optimizer`; `activations`, those kept by the forward
+        pass plus those that the backward pass of one block needs; `total`, the peak. Activations
+        go while gradients come, so `total` counts the larger of the two and the rest. With
         rematerialisation most activations are one block's and stay to the end: it counts both.
     """
     parameters = local_parameters(model_parts, model_parallel)

@@ -19,8 +19,8 @@ class Limits:
         pixels: Most pixels in all image files of a request together.
         body_bytes: Bytes of the largest request.
         connections: Most open connections, of REST and of gRPC; more are refused.
-        timeout: Seconds for each of four: the headers of a request arrive, its body arrives, it
-            waits until it runs, a connection stays open without a request.
+        timeout: Most seconds, each by itself: until the headers of a request arrive, until its body
+            arrives, until it runs, and for a connection without a request.
         grace: Seconds that open requests get to finish when the server ends.
         running: Most requests that run at a time, on both interfaces together.
         held: Most requests in memory at a time, on each interface, also those that arrive or wait;
