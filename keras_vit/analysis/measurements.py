@@ -21,13 +21,12 @@ from keras_vit.utils.checks import as_pair, check_counts
 def attention_maps(model: keras.Model, images: Any, batch_size: int = 32) -> np.ndarray:
     """The attention weights of every block and head.
 
-    They are collected while the model runs eagerly on these images; a model pays nothing for
-    it at any other time.
+    The model runs eagerly on these images to collect them. It is no slower at other times.
 
     Args:
         model: A model with `MultiHeadSelfAttention` or `TransformerBlock` layers at any depth:
             built, reloaded, or wrapped into a larger one.
-        images: `[B, H, W, C]`, scaled as the model wants it.
+        images: `[B, H, W, C]`, scaled as the model expects.
         batch_size: Images per step. One step of B images holds B * depth * heads * N * N
             float32 numbers.
 
@@ -59,22 +58,22 @@ def rgb_filters(kernel: Any, count: int = 28) -> np.ndarray:
     """The principal components of the patch embedding (paper, Figure 7 left).
 
     A column of the kernel is what one channel of a token reads from a patch. The components are
-    the directions in which the D columns vary most about their mean, so what many channels share
-    comes first, and the order of the channels says nothing.
+    the directions in which the D columns vary most about their mean. Patterns that many channels
+    share come first, and the order of the channels does not matter.
 
     Args:
-        kernel: Of `PatchEmbed`, `[rows, columns, 3, D]`; rows and columns in pixels.
+        kernel: Kernel of `PatchEmbed`, `[rows, columns, 3, D]`; rows and columns in pixels.
         count: How many components; the paper shows 28.
 
     Returns:
-        `[count, rows, columns, 3]` float32 in [0, 1], the component of most variance first;
-        fewer where the kernel has fewer, `min(rows * columns * 3, D - 1)`. A component has
-        neither sign nor scale: its entry of largest size is made positive, and it is stretched
-        so that this entry is 1 and a weight of zero is mid-grey, .5.
+        `[count, rows, columns, 3]` float32 in [0, 1], the component of most variance first; at
+        most `min(rows * columns * 3, D - 1)` components. The sign and the scale of a component
+        mean nothing: it is scaled so that its largest entry is 1, and a weight of zero is
+        mid-grey, .5.
 
     Raises:
-        ValueError: If `kernel` does not read RGB pixels, as that of a hybrid, or `count` is
-            below 1.
+        ValueError: If `kernel` does not read RGB pixels, for example that of a hybrid, or `count`
+            is below 1.
     """
     kernel = _as_numpy(kernel)
     if kernel.ndim != 4 or kernel.shape[2] != 3 or kernel.shape[3] < 2:
@@ -99,16 +98,16 @@ def position_similarity(
     """How alike the embeddings of any two positions are (paper, Figure 7 centre and Figure 10).
 
     Args:
-        embedding: Of `PositionEmbedding`, `[1, P + rows * columns, D]`.
+        embedding: Weights of `PositionEmbedding`, `[1, P + rows * columns, D]`.
         grid_size: (rows, columns) in patches.
-        num_prefix_tokens: Leading positions that belong to no patch, which are dropped.
+        num_prefix_tokens: Leading positions that are not those of patches. They are dropped.
 
     Returns:
         `[rows, columns, rows, columns]` float32, cosines in [-1, 1]: `[i, j]` is the map of the
-        patch in row i and column j. An embedding of zeros is like none, itself included: 0.
+        patch in row i and column j. The cosines of an embedding of zeros are 0, with itself too.
 
     Raises:
-        ValueError: If `embedding` does not have the positions that `grid_size` says.
+        ValueError: If `embedding` does not have the positions of `grid_size`.
     """
     rows, columns = as_pair(grid_size, "grid_size")
     embedding = _as_numpy(embedding)
@@ -130,20 +129,19 @@ def mean_attention_distance(
     patch_size: int | tuple[int, int],
     num_prefix_tokens: int = 1,
 ) -> np.ndarray:
-    """How far the heads look (paper, Figure 7 right and Figure 11), as receptive fields of a CNN.
+    """How far the heads look (paper, Figure 7 right and Figure 11), like receptive fields in a CNN.
 
     The distance between the centres of two patches, weighted by the attention and averaged over
-    the patches that look. The rows and columns of the class token and of the registers are
-    dropped, as these have no place in the image, and what is left of a row is not normalised
-    anew: the definition weights by the attention itself. So what a head gives to the class token
-    counts as no distance, and uniform attention over all N tokens is `(N - P) / N` of the mean
-    distance between patches.
+    the patches that look. The class token and the registers have no place in the image, so their
+    rows and columns are dropped. The rest of a row is not normalised again, because the definition
+    weights by the attention itself. So attention to the class token counts as distance 0, and
+    uniform attention over all N tokens gives `(N - P) / N` of the mean distance between patches.
 
     Args:
-        maps: `[B, depth, heads, N, N]`, of `attention_maps`. The paper takes 128 images.
+        maps: `[B, depth, heads, N, N]`, from `attention_maps`. The paper takes 128 images.
         grid_size: (rows, columns) in patches.
-        patch_size: Of a patch in pixels of the image, one number or (rows, columns).
-        num_prefix_tokens: Leading tokens that are no patches.
+        patch_size: Size of a patch in pixels of the image, one number or (rows, columns).
+        num_prefix_tokens: Leading tokens that are not patches.
 
     Returns:
         `[depth, heads]` float64, the mean over the images, in pixels.
@@ -160,14 +158,14 @@ def mean_attention_distance(
 
 
 def attention_rollout(maps: Any) -> np.ndarray:
-    """How much each token flows into each other one, through all blocks.
+    """How much each token flows into every other token, through all blocks.
 
     The mean over the heads, plus the identity for the residual connection, rows normalised to
     sum to 1, multiplied from the first block to the last (Abnar & Zuidema, 2020; paper,
     appendix D.8, whose code adds the identity although the text does not say so).
 
     Args:
-        maps: `[B, depth, heads, N, N]`, of `attention_maps`.
+        maps: `[B, depth, heads, N, N]`, from `attention_maps`.
 
     Returns:
         `[B, N, N]` float64; rows sum to 1.
@@ -191,10 +189,10 @@ def rollout_grids(
     """What the class token saw of each patch: its row of `attention_rollout`, as a grid.
 
     Args:
-        maps: `[B, depth, heads, N, N]`, of `attention_maps`.
+        maps: `[B, depth, heads, N, N]`, from `attention_maps`.
         grid_size: (rows, columns) in patches.
-        num_prefix_tokens: Leading tokens that are no patches. Without any, the mean over the
-            patch tokens takes the place of the class token.
+        num_prefix_tokens: Leading tokens that are not patches. With 0, the mean over the patch
+            tokens replaces the class token.
 
     Returns:
         `[B, rows, columns]` float32 in [0, 1], divided by the maximum of each image.
@@ -214,10 +212,10 @@ def attention_masks(
     image_size: int | tuple[int, int],
     num_prefix_tokens: int = 1,
 ) -> np.ndarray:
-    """`rollout_grids` over the image, bilinear: one mask for each (paper, Figures 6 and 14).
+    """`rollout_grids` resized to the images, bilinearly (paper, Figures 6 and 14).
 
     Args:
-        maps: `[B, depth, heads, N, N]`, of `attention_maps`.
+        maps: `[B, depth, heads, N, N]`, from `attention_maps`.
         grid_size: (rows, columns) in patches.
         image_size: (rows, columns) of the masks in pixels.
         num_prefix_tokens: As in `rollout_grids`.
@@ -238,7 +236,7 @@ def attention_masks(
 
 
 def _as_numpy(array: Any) -> np.ndarray:
-    """Of NumPy, the backend or a variable; not in bfloat16, with which NumPy cannot compute."""
+    """A NumPy array in float32 or float64, because NumPy cannot compute in bfloat16."""
     array = ops.convert_to_numpy(array)
     return array if array.dtype in ("float32", "float64") else array.astype("float32")
 
@@ -263,7 +261,7 @@ def _checked_maps(maps: Any, grid_size: Any = None, num_prefix_tokens: int = 0) 
 
 
 def _patch_centres(grid_size: Any, patch_size: Any) -> np.ndarray:
-    """`[rows * columns, 2]` in pixels, up to a shift, in the order of the tokens."""
+    """`[rows * columns, 2]` in pixels, in the order of the tokens; only differences matter."""
     rows, columns = as_pair(grid_size, "grid_size")
     grid = np.stack(np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij"), axis=-1)
     return grid.reshape(-1, 2) * np.array(as_pair(patch_size, "patch_size"), "float64")

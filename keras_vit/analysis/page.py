@@ -36,11 +36,11 @@ class Inside:
     Attributes:
         filters: `[28, rows, columns, 3]` in [0, 1], or `None` for a hybrid, whose patches are
             cut from features.
-        similarity: `[rows, columns, rows, columns]`, cosines of the position embedding.
+        similarity: `[rows, columns, rows, columns]`, cosines of the position embeddings.
         distances: `[depth, heads]` in pixels, the mean over all photos.
         uniform: The distance of a head that looks at all tokens alike, in pixels.
-        photos: `[n, H, W, 3]` in [0, 255], the first of them.
-        masks: `[n, H, W]` in [0, 1], what the class token saw of these.
+        photos: `[n, H, W, 3]` in [0, 255], the first photos.
+        masks: `[n, H, W]` in [0, 1], what the class token saw of these photos.
     """
 
     filters: np.ndarray | None
@@ -65,16 +65,16 @@ class Inside:
 
 
 def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> Inside:
-    """Measures all that the paper's Figures 6, 7, 11 and 14 show.
+    """Measures everything that the paper's Figures 6, 7, 11 and 14 show.
 
     Args:
         model: A Vision Transformer or hybrid, of one image size; wrapped or not.
-        photos: `[B, H, W, 3]`, scaled as the model wants it. The attention maps of one photo at
-            a time are in memory.
-        shown: For how many of the photos, the first, to keep a mask.
+        photos: `[B, H, W, 3]`, scaled as the model expects. Only the attention maps of one photo
+            at a time are in memory.
+        shown: How many photos to keep with their masks, from the first on.
 
     Raises:
-        ValueError: If `model` is none of these, or there are no photos.
+        ValueError: If `model` is another kind of model, or there are no photos.
     """
     model = flat(model)
     embeds, positions = layers_of(model, PatchEmbed), layers_of(model, PositionEmbedding)
@@ -88,7 +88,7 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
     grid = positions[0].grid_size
     image_size = photos.shape[1:3]
     kernel = embeds[0].projection.kernel
-    # Of a hybrid the patches are cut from the stem's output, some pixels apart in the image.
+    # A hybrid cuts its patches from the stem's output, where a step is several pixels wide.
     patch_size = tuple(
         embeds[0].patch_size * round(pixels / features) if features else embeds[0].patch_size
         for pixels, features in zip(image_size, embeds[0].input.shape[1:3], strict=True)
@@ -128,18 +128,18 @@ def write_report(
 
     Args:
         source: As in `predict.load_classifier`.
-        photos: A folder with photos, or with folders of them. Of more than 128 the distance is
-            measured on 128 spread over all.
-        out: The folder to write: whole, or not at all.
+        photos: A folder with photos, or with folders of them. Of more than 128 photos, 128 spread
+            over all are measured.
+        out: The folder to write. It appears whole or not at all.
         weights: As in `predict.load_classifier`.
-        overwrite: Whether there may be one already, which is then kept as `OUT.old`.
+        overwrite: Whether `out` may exist already; it is then kept as `OUT.old`.
 
     Returns:
-        The page. It needs nothing but itself.
+        The path of the page. The page needs no other file.
 
     Raises:
-        ValueError: If `source` is no Vision Transformer, there is no photo that can be read, or
-            `out` is there already.
+        ValueError: If `source` is not a Vision Transformer, no photo can be read, or `out` exists
+            already.
         ImportError: If matplotlib is not installed.
     """
     plots.require_matplotlib()
@@ -157,7 +157,7 @@ def write_report(
 
 
 def _readable(folder: Path) -> list[image_files.Photo]:
-    """At most 128 photos of a folder; the first 12 of them are spread over it as well."""
+    """At most 128 photos, spread over the folder; so are the first 12 of them."""
     paths = image_files.find_images(folder) if folder.is_dir() else []
     if not paths:
         raise ValueError(
@@ -187,7 +187,7 @@ def _pixels(photos: list[image_files.Photo], classifier: Classifier) -> np.ndarr
 
 
 def _figures(inside: Inside, name: str, names: list[str]) -> dict[str, Any]:
-    """File -> figure; without the filters where there are none."""
+    """File name -> figure; a hybrid has no figure of filters."""
     distance = (inside.distances, inside.uniform)
     drawn = {
         "positions.png": paper_figures.positions(inside.similarity),
@@ -204,7 +204,7 @@ def _figures(inside: Inside, name: str, names: list[str]) -> dict[str, Any]:
     return drawn
 
 
-# File, heading, where it is in the paper, and what the paper says that one sees there.
+# File, heading, the place in the paper, and what the paper says about it.
 CAPTIONS = (
     (
         "filters.png",

@@ -1,12 +1,12 @@
-"""Downloads one large file: resumed after an interruption, verified, never half there.
+"""Downloads one large file: resumes after an interruption, verifies, leaves no half file.
 
-The bytes go to `NAME.partial` beside the target; `NAME.partial.json` notes which version of the
-file on the server they are from. Only when everything that is known about the file holds does it
-get its name. A lock on `NAME.lock` lets one process at a time do this; the operating system drops
-the lock of a process that dies, however it dies. The empty lock file stays.
+The bytes go to `NAME.partial` beside the target; `NAME.partial.json` notes from which version of
+the file on the server they are. The file gets its name after all checks have passed. A lock on
+`NAME.lock` lets one process at a time do this; the operating system drops the lock of a process
+that dies, however it dies. The empty lock file stays.
 
-`NAME.partial` outlives the call, so that the next one goes on from there. `utils.files` leaves
-nothing of what was begun, and so is not for this.
+`NAME.partial` stays after an interrupted call, and the next call continues from there.
+`utils.files` would delete it, so it is not used here.
 """
 
 from __future__ import annotations
@@ -49,15 +49,15 @@ def download(
     timeout: float = 60,
     progress: bool = True,
 ) -> Path:
-    """Downloads a file, unless it is there.
+    """Downloads a file, unless it is there already.
 
     Args:
         url: `https://`, `http://` or `file://`.
         target: Path of the file; folders are made as needed.
-        sha256: What the file must hash to, 64 hexadecimal digits. A target that is there
-            already is checked too, and left as it is.
-        check: Called with the path of the complete download before it becomes the target;
-            raises to reject the file.
+        sha256: SHA-256 of the file, 64 hexadecimal digits. A target that is there already is
+            checked too, but never deleted.
+        check: Called with the path of the complete download before it becomes the target. It
+            raises an error to reject the file.
         timeout: Seconds without a byte from the server after which to try again.
         progress: Whether to report progress on the standard error stream.
 
@@ -65,11 +65,11 @@ def download(
         `target` as a `Path`.
 
     Raises:
-        DownloadError: If the server has no such file, cannot be reached, ends the body too
-            early again and again, or the file cannot be written. What has arrived is kept for
-            the next call.
-        ValueError: If an argument is out of its range or the hash differs, and whatever
-            `check` raises. The download is deleted, so that the next call starts afresh.
+        DownloadError: If the server has no such file or cannot be reached, the body ends too early
+            at every try, or the file cannot be written. The bytes that arrived are kept for the
+            next call.
+        ValueError: If an argument is out of its range or the hash differs. `check` may raise other
+            errors. The rejected download is deleted, so the next call starts again.
     """
     if urllib.parse.urlsplit(url).scheme.lower() not in SCHEMES:
         raise ValueError(f"`url` must start with one of {SCHEMES} and '://'. Received: url={url!r}")
@@ -80,7 +80,7 @@ def download(
         with _writing(target.parent):
             target.parent.mkdir(parents=True, exist_ok=True)
         with _one_process(target, progress) as partial:
-            if not target.exists():  # else another process has just brought it
+            if not target.exists():  # else another process has just downloaded it
                 _receive(url, partial, timeout, progress)
                 _verify(url, partial, sha256, check)
                 with _writing(target.parent):
@@ -121,7 +121,7 @@ def _check_sha256(path: Path, sha256: str | None) -> None:
 
 
 class _NetworkError(Exception):
-    """The network failed, with its error; apart from the `OSError`s of the disk."""
+    """An error of the network, kept apart from the `OSError`s of the disk."""
 
     def __init__(self, error: Exception):
         super().__init__(error)
@@ -139,7 +139,7 @@ def _network() -> Iterator[None]:
 
 
 def _receive(url: str, partial: Path, timeout: float, progress: bool) -> None:
-    """Completes `partial`, trying again where that makes sense."""
+    """Completes `partial`; tries again where that may help."""
     waits = iter(() if url.lower().startswith("file:") else WAITS)
     while True:
         try:
@@ -187,7 +187,7 @@ def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
         try:
             response = urllib.request.urlopen(request, timeout=timeout)
         except urllib.error.HTTPError as error:
-            if error.code == 416:  # no such rest: the file on the server became shorter
+            if error.code == 416:  # the file on the server is now shorter than ours
                 partial.unlink(missing_ok=True)
             raise
     with response:
@@ -199,7 +199,7 @@ def _request(url: str, partial: Path, timeout: float, progress: bool) -> None:
             partial.unlink(missing_ok=True)
             raise _NetworkError(ConnectionError("the file changed on the server meanwhile"))
         _check_space(partial.parent, size, start)
-        # Emptied before the note is written: a note never describes older bytes than its own.
+        # The file is emptied before the note is written, so that a note never describes old bytes.
         with _writing(partial.parent), partial.open("ab" if start else "wb") as file:
             if not start:
                 _note_of(partial).write_text(json.dumps(version))
@@ -234,7 +234,7 @@ def _copy(response: Any, file: IO[bytes], start: int, size: int | None, progress
 
 
 def _version(url: str, response: Any) -> dict[str, Any]:
-    """What tells one version of the file from another."""
+    """The facts that identify a version of the file on the server."""
     headers = response.headers
     size = headers.get("Content-Length")
     if response.status == 206:
@@ -257,7 +257,7 @@ def _note_of(partial: Path) -> Path:
 
 
 def _read_note(partial: Path, url: str) -> dict[str, Any] | None:
-    """The version that a partial file is of, if that is enough to go on with it."""
+    """The version of a partial file; `None` if the note is not enough to continue it."""
     try:
         version = json.loads(_note_of(partial).read_text())
     except (OSError, ValueError):
@@ -273,7 +273,7 @@ def _read_note(partial: Path, url: str) -> dict[str, Any] | None:
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
-    """Says in words what an error of the disk means; network errors are `OSError`s too."""
+    """Explains errors of the disk in words."""
     try:
         yield
     except OSError as error:
@@ -298,7 +298,7 @@ def _check_space(folder: Path, size: int | None, start: int) -> None:
 
 @contextlib.contextmanager
 def _one_process(target: Path, progress: bool) -> Iterator[Path]:
-    """Waits until no other process downloads this file; gives the partial file to write to."""
+    """Waits until no other process downloads this file; yields the partial file to write to."""
     lock = filelock.FileLock(target.with_name(f"{target.name}.lock"))
     name = f"{target.name}.partial"
     try:
@@ -309,8 +309,8 @@ def _one_process(target: Path, progress: bool) -> Iterator[Path]:
                 print(f"Waiting for another process to download {target.name!r}", file=sys.stderr)
             lock.acquire(poll_interval=0.1)
     except (OSError, NotImplementedError):
-        # Some network file systems have no locks. Every process downloads for itself then, and
-        # the last one to finish wins, with the same file.
+        # Some network file systems have no locks. Then every process downloads for itself, and the
+        # last one replaces the target with the same file.
         name = f"{target.name}.{os.getpid()}.partial"
     try:
         yield target.with_name(name)
@@ -319,18 +319,18 @@ def _one_process(target: Path, progress: bool) -> Iterator[Path]:
 
 
 class _Received:
-    """Says on the standard error stream how much has arrived: a line at the start and at the end,
-    and in a terminal one between that is written anew."""
+    """Reports on the standard error stream how much has arrived: a line at the start and one at the
+    end, and in a terminal a line between that is updated."""
 
     def __init__(self, name: str, start: int, size: int | None):
         self.start, self.size, self.began = start, size, time.monotonic()
         total = "" if size is None else f" ({size / MIB:.1f} MiB)"
         rest = f", going on at {start / MIB:.1f} MiB" if start else ""
-        # `repr`, as a name may hold what a terminal obeys.
+        # `repr`, because a name may hold control characters of a terminal.
         print(f"Downloading {repr(name)[1:-1]}{total}{rest}", file=sys.stderr)
         self.progress: Any = None
         if sys.stderr is not None and sys.stderr.isatty():
-            # Here, so that the rest of the module needs the standard library alone.
+            # Imported here, so that the rest of the module needs nothing else of keras_vit.
             from keras_vit.utils.progress import Progress
 
             count = None if size is None else -(-size // MIB)

@@ -1,6 +1,6 @@
 """Finds the released file that a name means, and fetches it.
 
-`released_files.py` has the table of the files; `download.py` moves the bytes.
+`released_files.py` has the table of the files; `download.py` downloads them.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from keras_vit.applications.released_files import (
 from keras_vit.models import VARIANTS, ViTConfig
 from keras_vit.utils.checks import as_pair, check_choice, did_you_mean
 
-# The model in the names of all 50,000 AugReg files -> variant.
+# Model, as in the names of the 50,000 AugReg files -> variant.
 _AUGREG_MODELS = {model: variant for variant, model, *_ in AUGREG_ROWS}
 
-# What `weights=` may say for every variant, and what files it means.
+# Values of `weights=` for every variant -> how their files were trained.
 MEANINGS = {
     "imagenet21k": "pre-trained on ImageNet-21k",
     "imagenet": "trained on ImageNet-2012 alone",
@@ -56,8 +56,8 @@ _DATASET_CLASSES = {
 def available(variant: str) -> list[str]:
     """Names of the released files of a variant, the preferred ones first.
 
-    Besides them `find` takes `"imagenet21k"`, `"imagenet"`, `"imagenet21k+imagenet"` and the name
-    of any AugReg file.
+    `find` also takes `"imagenet21k"`, `"imagenet"`, `"imagenet21k+imagenet"` and the name of any
+    AugReg file.
 
     Args:
         variant: Name of a constructor, `"ViT_B16"` for example.
@@ -80,19 +80,19 @@ def find(
         variant: Name of a constructor, `"ViT_B16"` for example.
         weights: One of
 
-            - `"imagenet21k"`: pre-trained on ImageNet-21k (AugReg; where there is none, the
-              file of the ViT paper, whose head is zero);
+            - `"imagenet21k"`: pre-trained on ImageNet-21k (AugReg; if AugReg has no such file,
+              that of the ViT paper, whose head is zero);
             - `"imagenet21k+imagenet"`: pre-trained on ImageNet-21k and fine-tuned on
               ImageNet-2012, at the size nearest to `image_size`;
             - `"imagenet"`: for a ViT the same; for a BiT or a Mixer, trained on ImageNet-2012
               alone;
             - a name from `available(variant)`;
-            - the name of any AugReg file, with or without `augreg/` and `.npz`. Whether the
-              file exists shows when it is fetched; `augreg/index.csv` in the bucket lists all.
+            - the name of any AugReg file, with or without `augreg/` and `.npz`. Only `fetch` finds
+              out whether the file exists; `augreg/index.csv` in the bucket lists all.
         image_size: Pixels, one number or (rows, columns). Default: 224.
 
     Returns:
-        The row of the table, or a row made up from the name of an AugReg file.
+        The row of the table, or a row made from the name of an AugReg file.
 
     Raises:
         ValueError: If there is no such file, or it belongs to another variant.
@@ -142,7 +142,7 @@ def _find_meaning(
             f"Google released no weights for {variant}. Use weights=None, or another variant. "
             f"Received: weights={weights!r}"
         )
-    # The ViTs for ImageNet are fine-tuned ones, but for SAM's: those only by their name.
+    # ViTs for ImageNet are fine-tuned ones. SAM's are not, so they are found only by their name.
     is_vit = isinstance(VARIANTS[variant], ViTConfig)
     trained_on = "imagenet21k+imagenet" if is_vit and weights == "imagenet" else weights
     fitting = [file for file in files if file.trained_on == trained_on]
@@ -203,10 +203,10 @@ def _check_variant(variant: str, owner: str | None, weights: str) -> None:
 
 
 def cache_folder() -> Path:
-    """Where downloaded files are kept.
+    """The folder of downloaded files.
 
     The environment variable `KERAS_VIT_CACHE` if it is set; else `models/keras_vit` in the
-    folder of Keras, which is `KERAS_HOME` or `~/.keras`. Read anew at every call.
+    folder of Keras, which is `KERAS_HOME` or `~/.keras`. Every call reads the variables again.
     """
     if folder := os.environ.get("KERAS_VIT_CACHE"):
         return Path(folder).expanduser()
@@ -215,17 +215,17 @@ def cache_folder() -> Path:
 
 
 def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
-    """The path of a released file in the cache, downloading it first if it is not there.
+    """The path of a released file in the cache; downloads the file first if it is not there.
 
-    A mirror takes Google's place when the environment variable `KERAS_VIT_WEIGHTS_URL` is set
-    (`https://` or `http://`, or `file:///folder/`). Below it, as in the cache, the files of ViT
-    have the paths that they have in the bucket `vit_models` (`augreg/...`), those of the other
-    buckets the name of the bucket before it (`bit_models/BiT-M-R50x1.npz`). What arrives must have
-    the announced length and the arrays of the released architecture.
+    The environment variable `KERAS_VIT_WEIGHTS_URL` replaces Google's address with that of a mirror
+    (`https://` or `http://`, or `file:///folder/`). In the mirror, as in the cache, files of ViT
+    have their path in the bucket `vit_models` (`augreg/...`). Files of other buckets have the name
+    of the bucket before it (`bit_models/BiT-M-R50x1.npz`). A download must have the announced
+    length and the arrays of the released architecture.
 
     Args:
-        released: What `find` returned.
-        sha256: Pin of the file, 64 hexadecimal digits; a cached file is checked as well.
+        released: The result of `find`.
+        sha256: SHA-256 of the file, 64 hexadecimal digits. A cached file is checked too.
 
     Returns:
         The path of the file.
@@ -234,13 +234,13 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
         DownloadError: If it cannot be downloaded (an `OSError`).
         ValueError: If the file is not what it should be.
     """
-    # Here, as the reader of checkpoints knows this module too.
+    # Imported here, because the reader of checkpoints imports this module.
     from keras_vit.applications.manifest import check_released_file
 
     root = os.environ.get("KERAS_VIT_WEIGHTS_URL") or released.root
     target = cache_folder() / released.path
-    # An AugReg name says all about its file, so one that somebody put straight into the folder
-    # counts as well. The other names are in several of Google's folders.
+    # An AugReg file may also lie directly in the folder, because its name says everything about it.
+    # Other names occur in several of Google's folders.
     if _AUGREG_NAME.fullmatch(target.stem) and (cache_folder() / target.name).is_file():
         target = cache_folder() / target.name
     try:
@@ -267,7 +267,7 @@ def download_weights(
     sha256: str | None = None,
     image_size: int | tuple[int, int] | None = None,
 ) -> Path:
-    """Downloads released weights into the cache, unless they are there.
+    """Downloads released weights into the cache, unless they are there already.
 
     Args:
         variant: Name of a constructor, `"ViT_B16"` for example.

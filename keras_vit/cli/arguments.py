@@ -13,12 +13,12 @@ from keras_vit.distribution import STRATEGIES
 from keras_vit.distribution.hardware import XLA
 from keras_vit.utils.checks import did_you_mean
 
-# In this order `--help` shows them.
+# In the order of `--help`.
 GROUPS = ("model", "data", "training", "hardware", "output", "limits")
 
 
 def device_names(text: str) -> int | tuple[str, ...]:
-    """`2` -> 2; `GPU:0,GPU:1` -> these two."""
+    """`2` -> 2; `GPU:0,GPU:1` -> `("GPU:0", "GPU:1")`."""
     return int(text) if text.isdecimal() else tuple(text.split(","))
 
 
@@ -32,11 +32,11 @@ class Option:
 
     Attributes:
         group: One of `GROUPS`.
-        help: What it is.
-        metavar: What stands for its value in the help; empty for an option without a value.
-        type: Makes the value from the text.
-        dest: The library's name of it. Default: its own.
-        const: Its value where it stands without one; `None` if it may not.
+        help: Its text in the help.
+        metavar: The word for its value in the help; empty for an option without a value.
+        type: Converts the text to the value.
+        dest: The library's name of the option. Default: its own.
+        const: Its value if it is given without one; `None` if it needs one.
     """
 
     group: str
@@ -75,7 +75,7 @@ RESUMING = """
 To resume a run that was interrupted, repeat the command. Exit codes: 0 done,
 2 an error that is printed, 75 asked to end (SIGTERM) and saved, 130 Ctrl-C.
 """
-# What holds without these options, for the help of commands that take a model.
+# The defaults of these options, for the help of commands that take a model.
 AS_THE_RUN = {
     "resize": "(squash; of a run folder what it was evaluated with)",
     "interpolation": "(bilinear; of a run folder its own)",
@@ -86,12 +86,12 @@ class Parser:
     """Reads the arguments of a command.
 
     Args:
-        called: How the command is called.
-        description: What it does, for `--help`.
+        called: How users call the command.
+        description: What the command does, for `--help`.
     """
 
     def __init__(self, called: str, description: str):
-        # What is not given stays out of the result, so that the library's defaults hold.
+        # Options that are not given stay out of the result, so the library's defaults hold.
         self._parser = _ArgumentParser(
             prog=called,
             description=description.strip(),
@@ -106,16 +106,16 @@ class Parser:
         self._parser.description = f"{self._parser.description}\n\n{more.strip()}"
 
     def positional(self, name: str, help: str, **keywords: Any) -> None:
-        """Adds what stands without a name. `nargs` and `type` are those of argparse."""
+        """Adds a positional argument. `nargs` and `type` are those of argparse."""
         self._parser.add_argument(name.lower(), metavar=name, help=help, **keywords)
 
     def shared(self, *flags: str, **changes: Any) -> None:
         """Adds options of `OPTIONS`.
 
         Args:
-            *flags: Their names.
-            **changes: By the name of an option, as `batch_size`, its default (see `add`); by a
-                name of an argument of `add`, what is other for this command.
+            *flags: Names of the options.
+            **changes: Name of an option, for example `batch_size`, -> its default (see `add`). Or
+                name of an argument of `add` -> its value for this command.
         """
         others = {name: changes[name] for name in changes if f"--{_dashed(name)}" not in OPTIONS}
         for flag in flags:
@@ -137,8 +137,8 @@ class Parser:
         """Adds an option that this command alone has; the arguments are those of `Option`.
 
         Args:
-            default: Its value if it is not given. A text in parentheses only says in the help what
-                the library takes.
+            default: Its value if it is not given. The help shows it. A text in parentheses is only
+                shown; the library has the default.
             **keywords: `nargs` and `required` are those of argparse.
         """
         if metavar:
@@ -158,7 +158,7 @@ class Parser:
         self._groups[group].add_argument(flag, help=help.replace("%", "%%"), **keywords)
 
     def parse(self, arguments: Sequence[str]) -> dict[str, Any]:
-        """What was given, and the defaults of the command, by the names that the library uses.
+        """The given values and the defaults of the command, by the names that the library uses.
 
         Raises:
             ValueError: If an option is unknown or missing, or a value cannot be read.
@@ -183,7 +183,7 @@ def _dashed(name: str) -> str:
 
 
 def called_as(command: str) -> str:
-    """How to call a command in the way in which this process was called."""
+    """How to call a command in the same way as this process was called."""
     program = Path(sys.argv[0])
     if program.parts[-2:] == ("keras_vit", "__main__.py"):
         return f"python -m keras_vit {command}"

@@ -15,8 +15,8 @@ from keras_vit.utils.checks import check_choice
 from keras_vit.utils.text import say
 from keras_vit.version import __version__
 
-# Command -> what it does, the first line of its module in `commands`. A module has a docstring with
-# examples, `add_arguments(parser)` and `run(given)`. It is imported when its command is called.
+# Command -> what it does: the first line of its module in `commands`. A module has a docstring with
+# examples, `add_arguments(parser)` and `run(given)`. It is only imported for its own command.
 COMMANDS = {
     "predict": "Says what is on photos.",
     "finetune": "Fine-tunes a pretrained model on your images, or learns digits.",

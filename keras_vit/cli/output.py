@@ -10,7 +10,7 @@ from keras_vit.utils.text import say
 
 
 def verbosity() -> int:
-    """How much a training says: a line that is written anew in a terminal, else whole lines."""
+    """`verbose` of a training: 1, an updated line, in a terminal; 2, whole lines, elsewhere."""
     return 1 if sys.stdout.isatty() else 2
 
 

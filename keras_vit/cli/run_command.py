@@ -18,9 +18,9 @@ def run_command(main: Callable[[], int]) -> int:
         main: The body; returns the exit code.
 
     Returns:
-        The exit code: 2 after an error of the user's, which is printed as `error: ...` with no
-        traceback; 130 after Ctrl-C; 75 after a SIGTERM during a training, whose state is saved:
-        the same command goes on. What is nobody's mistake but the program's passes through.
+        The exit code of `main`; 2 after an error of the user, which is printed as `error: ...`
+        without a traceback; 130 after Ctrl-C; 75 after a SIGTERM during a training, which is saved
+        so that the same command continues it. Errors of the program itself pass through.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning

@@ -17,9 +17,9 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
     """Adds the arguments of a training.
 
     Args:
-        parser: Of the command.
-        recipe: What holds without `--recipe`, for the help.
-        **defaults: What holds without other options, by their names.
+        parser: Parser of the command.
+        recipe: Default of `--recipe`, as the help shows it.
+        **defaults: Defaults of other options by their names, likewise.
     """
     parser.describe(RESUMING)
     parser.shared("--model", **defaults)
@@ -85,7 +85,7 @@ def run_training(given: dict[str, Any], *, pretrain: bool = False) -> int:
 
 
 def report_lines(summary: dict[str, Any], folder: Path) -> list[str]:
-    """What has come out, and how to go on."""
+    """The results of a training, and what to do next."""
     lines = []
     for split, what in (("train", "training"), ("validation", "validation")):
         accuracy, count = summary[f"{split}_accuracy"], summary["data"][f"{split}_images"]

@@ -1,7 +1,7 @@
 """On which devices to train, and in which precision.
 
-docs/distribution.md says what works, and how far it was tried. On TensorFlow `strategy` and `fit`
-train on several devices and machines:
+docs/distribution.md says what works and what was tested. On TensorFlow `strategy` and `fit` train
+on several devices and machines:
 
     strategy = keras_vit.distribution.strategy("mirrored")
     with strategy.scope():
@@ -9,7 +9,7 @@ train on several devices and machines:
         model.compile(**recipe.compile_args())
     keras_vit.distribution.fit(model, batches, steps=recipe.total_steps, strategy=strategy)
 
-On JAX the plain `model.fit` trains, under a distribution that is set first:
+On JAX set a distribution first, then train with the plain `model.fit`:
 
     keras.distribution.set_distribution(keras_vit.distribution.data_parallel())
 """

@@ -12,13 +12,13 @@ def default_precision(strategy: Any = None) -> str:
     """The `dtype` of a model that trains fastest on these devices without losing accuracy.
 
     `"mixed_bfloat16"` on TPUs, on GPUs from compute capability 8.0 (Ampere), and on processors with
-    AMX, or AMD's with AVX512-BF16: on one of those ViT-S/16 trains at 10.4 images/s against 6.2 in
-    float32 (batch 16, two cores, no XLA). An Intel processor with AVX512-BF16 and without AMX gets
-    `"float32"`, in which it trains at 8.0 images/s against 4.8; so does what only emulates
-    bfloat16, and a processor on JAX, where XLA gains nothing by it.
+    AMX, or AMD's with AVX512-BF16. On one of those processors ViT-S/16 trains at 10.4 images/s, and
+    at 6.2 in float32 (batch 16, two cores, no XLA). `"float32"` on everything else. An Intel
+    processor with AVX512-BF16 but without AMX trains at 8.0 images/s in float32, and at 4.8 in
+    bfloat16. On JAX a processor gains nothing by bfloat16.
 
     Args:
-        strategy: Whose devices are meant; default: all that the backend has.
+        strategy: The strategy whose devices count. Default: all devices of the backend.
     """
     kind = _kind(strategy)
     fast = {"TPU": lambda: True, "GPU": _gpus_multiply_bfloat16, "CPU": _cpu_multiplies_bfloat16}
@@ -48,7 +48,7 @@ def _cpu_multiplies_bfloat16() -> bool:
 
 
 def _processor() -> str:
-    """What Linux says of the processor, its maker and flags; nothing elsewhere."""
+    """Linux's text about the processor, with its maker and flags; empty on other systems."""
     try:
         return Path("/proc/cpuinfo").read_text("utf-8")
     except OSError:
@@ -58,13 +58,13 @@ def _processor() -> str:
 def default_jit(strategy: Any = None, dtype: str = "float32") -> bool:
     """Whether XLA should compile the step: on GPUs, and where a processor is slow in bfloat16.
 
-    On a processor it gains nothing in float32 and starts 5 s later. Its products of bfloat16 are
-    made in float32: where those of TensorFlow are fast (see `default_precision`) it halves the
-    speed, where they are not ViT-S/16 trains at 7.2 images/s with it and at 4.8 without. On a TPU
-    all is compiled in any case, and on JAX too.
+    On a processor XLA gains nothing in float32, and starts 5 s later. It multiplies bfloat16 in
+    float32. Where TensorFlow multiplies bfloat16 fast (see `default_precision`), XLA halves the
+    speed. Elsewhere ViT-S/16 trains at 7.2 images/s with XLA, and at 4.8 without. On TPUs and on
+    JAX everything is compiled in any case.
 
     Args:
-        strategy: Whose devices are meant; default: all that the backend has.
+        strategy: The strategy whose devices count. Default: all devices of the backend.
         dtype: Dtype policy of the model.
     """
     kind = _kind(strategy)

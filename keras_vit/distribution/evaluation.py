@@ -11,13 +11,13 @@ import keras
 class Evaluation:
     """Evaluates a compiled model on all replicas of its strategy.
 
-    Keras's own `evaluate` cannot on several machines, and gives a replica that gets nothing of the
-    last batch a loss of 0/0. Here batches are filled up with images of weight 0, so that all have
-    one size, as a TPU wants it.
+    Keras's own `evaluate` does not run on several machines. It also computes a loss of 0/0 on a
+    replica that gets no image of the last batch. This class fills batches up with images of weight
+    0, so that all have one size, as TPUs need it.
 
     Args:
         model: Built and compiled inside `strategy.scope()`, with its metrics as
-            `weighted_metrics`: Keras's other ones do not look at the weights of images.
+            `weighted_metrics`: Keras's other metrics ignore the weights of images.
         strategy: A `tf.distribute` strategy.
         jit_compile: Whether XLA compiles the forward pass.
     """
@@ -44,8 +44,8 @@ class Evaluation:
         """The loss and the metrics by name: means over all images.
 
         Args:
-            dataset: A `tf.data.Dataset` of batches `(images, labels)`. On several machines all make
-                the same one and call this.
+            dataset: A `tf.data.Dataset` of batches `(images, labels)`. On several machines every
+                process makes the same one and calls this.
             batch_size: Images of a batch, at most.
             on_batch: Called after each batch with its number.
         """
@@ -63,7 +63,7 @@ class Evaluation:
         images, labels, weights = batch
         outputs = self._forward(images)
         loss = self.model.compute_loss(images, labels, outputs, weights, training=False)
-        # Keras has divided the sum by all places of the batch, filled or not, of all replicas.
+        # Keras has divided the sum by all places in the batches of all replicas, filled or not.
         places = self.strategy.num_replicas_in_sync * weights.shape[0]
         count = tf.reduce_sum(weights)
         mean = tf.math.divide_no_nan(tf.cast(loss, "float32") * places, count)
@@ -74,7 +74,7 @@ class Evaluation:
 
 
 def filled_up(dataset: Any, size: int) -> Any:
-    """Batches of one size: `(images, labels, weights)`, of weight 0 what was not there."""
+    """Batches of one size: `(images, labels, weights)`; images that fill up have weight 0."""
     import tensorflow as tf
 
     def fill(*parts: Any) -> Any:

@@ -24,7 +24,7 @@ def fit(
     validation_data: Any = None,
     verbose: str | int = "auto",
 ) -> keras.callbacks.History:
-    """Trains on any strategy, with the losses of one device.
+    """Trains on any strategy; the losses are those of one device.
 
         strategy = keras_vit.distribution.strategy("mirrored")
         with strategy.scope():
@@ -36,15 +36,15 @@ def fit(
         model: As for `TrainStep`.
         dataset: Whole batches, as for `TrainStep.distribute`, enough for all steps.
         steps: Updates in all; a multiple of `epochs`.
-        strategy: Default: the one of the model.
-        epochs: Parts of the training after which there is an entry in the history, validation
-            and the callbacks' `on_epoch_end`.
+        strategy: A `tf.distribute` strategy. Default: that of the model.
+        epochs: Parts of the training. Each ends with validation, the callbacks' `on_epoch_end`
+            and an entry in the history.
         accumulate: Micro-batches of a replica; see `TrainStep`.
         jit_compile: See `TrainStep`.
-        callbacks: Of Keras. On several machines, those that write files belong on the chief
-            alone: `is_chief(strategy)`.
-        validation_data: For `model.evaluate` after each epoch; not on several machines, where
-            Keras cannot.
+        callbacks: Callbacks of Keras. On several machines only the chief may have those that
+            write files: `is_chief(strategy)`.
+        validation_data: Data for `model.evaluate` after each epoch. On several machines Keras
+            cannot evaluate, so leave it out.
         verbose: 0 silent, 1 a bar, 2 a line per epoch; `"auto"` a bar, on the chief only.
 
     Returns:
@@ -104,7 +104,7 @@ def fit(
         if any_model.stop_training:
             break
     with step.strategy.scope():
-        # With `use_ema`, the averages take the place of the weights, as after Keras's fit.
+        # With `use_ema` the averages replace the weights, as after Keras's fit.
         any_model.optimizer.finalize_variable_values(any_model.trainable_variables)
     run.on_train_end(logs)
     return any_model.history

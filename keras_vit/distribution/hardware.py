@@ -16,14 +16,14 @@ XLA = ("auto", "on", "off")
 
 @dataclasses.dataclass(frozen=True)
 class Hardware:
-    """What a run runs on; the defaults are one device, as Keras uses it.
+    """The devices of a run; the defaults are one device, as Keras uses it.
 
     Attributes:
-        strategy: Of `tf.distribute`; `None` for one device and Keras's own step.
-        name: Of the strategy; `"one"` for none.
-        devices: How many train.
+        strategy: A `tf.distribute` strategy; `None` for one device and Keras's own step.
+        name: Name of the strategy; `"one"` for none.
+        devices: How many devices train.
         dtype: Dtype policy of the model.
-        xla: Whether XLA compiles the steps; `None` leaves it to Keras, which does on GPUs.
+        xla: Whether XLA compiles the steps. `None` leaves it to Keras, which compiles on GPUs.
     """
 
     strategy: Any = None
@@ -34,7 +34,7 @@ class Hardware:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What takes the place of `"auto"` in the settings that a run records and compares."""
+        """The values that replace `"auto"` in the settings that a run records and compares."""
         xla = "on" if self.xla else "off"
         return {"strategy": self.name, "devices": self.devices, "dtype": self.dtype, "xla": xla}
 
@@ -44,20 +44,20 @@ class Hardware:
         return self.strategy is None or processes.is_chief(self.strategy)
 
     def scope(self) -> Any:
-        """Where variables are made and assigned; of no strategy: anywhere."""
+        """The scope to make and assign variables in; without a strategy it does nothing."""
         return contextlib.nullcontext() if self.strategy is None else self.strategy.scope()
 
     def wait(self) -> None:
-        """Until all processes are here."""
+        """Waits until all processes have called this."""
         processes.any_process(self.strategy, False)
 
 
 def choose(
     strategy: str = "auto", devices: Any = None, dtype: str = "auto", xla: str = "auto"
 ) -> Hardware:
-    """What there is to run on.
+    """Chooses the hardware of a run.
 
-    To be called before TensorFlow runs anything: `"cpu"` divides the processor.
+    Call it before TensorFlow runs anything, because `"cpu"` divides the processor.
 
     Args:
         strategy: One of `keras_vit.distribution.STRATEGIES`.
@@ -66,7 +66,7 @@ def choose(
         xla: `"on"`, `"off"`, or `"auto"` for `keras_vit.distribution.default_jit`.
 
     Raises:
-        ValueError: If there is no such thing.
+        ValueError: If there is no such strategy, device or setting.
     """
     check_choice("strategy", strategy, strategies.STRATEGIES)
     check_choice("xla", xla, XLA)
@@ -76,7 +76,7 @@ def choose(
     name = strategy
     if name == "auto":
         name = strategies.automatic() if backend == "tensorflow" else "one"
-    # Other backends and one device know no `devices`: the error of `strategy` says what to do.
+    # Other backends and one device do not take `devices`: `strategy` raises and says what to do.
     made = None
     if name != "one" or devices is not None:
         made = strategies.strategy(strategy, devices)
@@ -84,13 +84,13 @@ def choose(
 
 
 def under(strategy: Any, dtype: str = "auto", xla: str = "auto", name: str = "") -> Hardware:
-    """What a strategy runs on.
+    """The hardware of a strategy.
 
     Args:
-        strategy: Of `tf.distribute`, or `None` for one device.
+        strategy: A `tf.distribute` strategy, or `None` for one device.
         dtype: As in `choose`.
         xla: As in `choose`.
-        name: Of the strategy. Default: that of its class.
+        name: Name of the strategy. Default: that of its class.
     """
     if dtype == "auto":
         dtype = defaults.default_precision(strategy)

@@ -24,15 +24,15 @@ LAYOUT = {
 
 
 def data_parallel(devices: Sequence[str] | None = None) -> Any:
-    """Every device has the whole model and a part of each batch.
+    """A distribution in which every device has the whole model and a part of each batch.
 
         keras.distribution.set_distribution(keras_vit.distribution.data_parallel())
 
     Args:
-        devices: Names, some of `keras.distribution.list_devices()`; default: all.
+        devices: Names from `keras.distribution.list_devices()`. Default: all.
 
     Returns:
-        A `keras.distribution.DataParallel`, to be set before the model is made. Batches must
+        A `keras.distribution.DataParallel`. Set it before you make the model. The batch size must
         be a multiple of the number of devices.
 
     Raises:
@@ -40,7 +40,7 @@ def data_parallel(devices: Sequence[str] | None = None) -> Any:
     """
     names = _devices(devices)
     mesh = keras.distribution.DeviceMesh((len(names),), [DATA], names)
-    # In one process JAX divides the whole batch; of several, Keras gives each its part first.
+    # In one process JAX divides the whole batch. With several, Keras gives each its part first.
     return keras.distribution.DataParallel(device_mesh=mesh)
 
 
@@ -49,21 +49,21 @@ def model_parallel(
     data_axis: int | None = None,
     devices: Sequence[str] | None = None,
 ) -> Any:
-    """Heads and MLP channels of a Vision Transformer are divided among devices.
+    """A distribution that divides the heads and MLP channels of a Vision Transformer.
 
     A device has `1 / model_axis` of the query, key, value, output and MLP kernels, the rest
-    of the model whole, and `1 / data_axis` of each batch. The optimiser's variables lie with
-    the model's.
+    of the model whole, and `1 / data_axis` of each batch. The optimiser's variables are divided
+    like the model's.
 
     Args:
-        model_axis: Devices that share a model. Should divide the number of heads, or a head
-            lies on two devices, which is slower; must divide the width and `mlp_dim`.
+        model_axis: Devices that share a model. It must divide the width and `mlp_dim`. It should
+            divide the number of heads; otherwise a head lies on two devices, which is slower.
         data_axis: Copies of the model. Default: as many as the devices allow.
-        devices: Names, some of `keras.distribution.list_devices()`; default: all, or as many
-            as are asked for.
+        devices: Names from `keras.distribution.list_devices()`. Default: all, or the first
+            `model_axis * data_axis`.
 
     Returns:
-        A `keras.distribution.ModelParallel`, to be set before the model is made.
+        A `keras.distribution.ModelParallel`. Set it before you make the model.
 
     Raises:
         ValueError: On another backend than JAX, or if the devices are not there.
@@ -74,7 +74,7 @@ def model_parallel(
         check_counts(1, data_axis=data_axis)
     if data_axis is None:
         data_axis = max(len(names) // model_axis, 1)
-        used = len(names)  # all, or say so
+        used = len(names)  # all must be used, or the check below raises
     else:
         used = model_axis * data_axis
     if model_axis * data_axis != used or used > len(names):

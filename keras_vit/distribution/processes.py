@@ -24,7 +24,7 @@ def is_chief(strategy: Any) -> bool:
 
 
 def any_process(strategy: Any, flag: bool) -> bool:
-    """Whether any process of a strategy says yes. All of them must ask, and get the same answer."""
+    """Whether `flag` is true in any process. All must call this; all get the same answer."""
     if strategy is None or not several_processes(strategy):
         return flag
     import tensorflow as tf
@@ -38,7 +38,7 @@ def _sum_over_replicas(strategy: Any) -> Any:
 
     def total(value: Any) -> Any:
         context: Any = tf.distribute.get_replica_context()
-        # A copy, as what is given has no device that the sum could be put on.
+        # A copy, because the argument has no device on which the sum could be put.
         return context.all_reduce(tf.distribute.ReduceOp.SUM, tf.identity(value))
 
     def of_all(value: Any) -> Any:

@@ -13,7 +13,7 @@ import keras
 from keras_vit.utils.checks import check_choice, check_counts
 
 STRATEGIES = ("auto", "cpu", "mirrored", "multiworker", "tpu")
-# Where Google's machines say that there is a TPU: Cloud TPU VMs, Colab, Kubernetes.
+# Environment variables with which Cloud TPU VMs, Colab and Kubernetes announce a TPU.
 _TPU_VARIABLES = ("TPU_NAME", "COLAB_TPU_ADDR", "KUBE_GOOGLE_CLOUD_TPU_ENDPOINTS")
 
 _WORKERS_HINT = (
@@ -30,10 +30,10 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
             faster). `"mirrored"`: all GPUs of this machine. `"multiworker"`: several machines,
             one process each that runs the same script, which `TF_CONFIG` describes. `"tpu"`.
             `"auto"`: a TPU if one is there; several machines if `TF_CONFIG` names them;
-            several GPUs mirrored; else TensorFlow's default strategy, that is one device.
-        devices: `"cpu"` and `"mirrored"`: how many, or their names (`["GPU:0", "GPU:1"]`);
-            default: all. `"tpu"`: the address of the TPU, as a list of one; default: what the
-            environment says. Not for the others.
+            several GPUs mirrored; else TensorFlow's default strategy, which is one device.
+        devices: For `"cpu"` and `"mirrored"` how many, or their names (`["GPU:0", "GPU:1"]`);
+            default: all. For `"tpu"` the address of the TPU, as a list of one; default: what the
+            environment says. Other strategies take none.
 
     Returns:
         The strategy. Models and optimisers are made inside its `scope()`.
@@ -61,7 +61,7 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
 
 
 def automatic() -> str:
-    """What `strategy("auto")` comes to here: `"tpu"`, `"multiworker"`, `"mirrored"` or `"one"`."""
+    """What `strategy("auto")` chooses here: `"tpu"`, `"multiworker"`, `"mirrored"` or `"one"`."""
     import tensorflow as tf
 
     if any(os.environ.get(name) for name in _TPU_VARIABLES) or tf.config.list_physical_devices(
@@ -80,7 +80,7 @@ def _one(devices: Any) -> Any:
 
 
 def _cpu(devices: Any) -> Any:
-    """Logical devices must be made before TensorFlow runs anything."""
+    """Makes logical devices, which is only possible before TensorFlow runs anything."""
     import tensorflow as tf
 
     config: Any = tf.config
@@ -88,7 +88,7 @@ def _cpu(devices: Any) -> Any:
         check_counts(1, devices=devices)
         (processor,) = config.list_physical_devices("CPU")
         logical = [config.LogicalDeviceConfiguration() for _ in range(devices)]
-        # If TensorFlow runs already, what it has must be enough: `_names` looks.
+        # If TensorFlow runs already, `_names` checks that the devices it has are enough.
         with contextlib.suppress(RuntimeError):
             config.set_logical_device_configuration(processor, logical)
     return tf.distribute.MirroredStrategy(_names("CPU", devices))
@@ -137,7 +137,7 @@ def _multiworker(devices: Any) -> Any:
 
 
 def _workers(config: str | None) -> list[str]:
-    """The addresses of the workers in `TF_CONFIG`; none if it says nothing of them."""
+    """The addresses of the workers in `TF_CONFIG`; empty if it names none."""
     try:
         cluster = json.loads(config or "{}").get("cluster", {})
     except (json.JSONDecodeError, AttributeError) as error:

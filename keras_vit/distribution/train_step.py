@@ -37,8 +37,8 @@ class TrainStep:
     Args:
         model: Built and compiled inside `strategy.scope()`. The loss must average over images.
         strategy: A `tf.distribute` strategy; default: the one of the model.
-        accumulate: Micro-batches into which each replica divides its images. Memory is needed
-            for one of them at a time.
+        accumulate: Micro-batches into which each replica divides its images. Only one at a time
+            is in memory.
         jit_compile: Whether XLA compiles the forward and backward pass. Default:
             `default_jit(strategy)`. XLA cannot compile the whole step on several devices.
 
@@ -77,8 +77,8 @@ class TrainStep:
     def distribute(self, dataset: Any) -> Any:
         """A data set of whole batches, divided among the replicas in their order.
 
-        Every process of a multi-worker strategy makes the same batches and keeps its part. One
-        that `strategy.distribute_datasets_from_function` made is returned as it is.
+        Every process of a multi-worker strategy makes the same batches and keeps its part. A data
+        set of `strategy.distribute_datasets_from_function` is returned unchanged.
 
         Args:
             dataset: A `tf.data.Dataset` of `(images, labels)` or `(images, labels, weights)`,
@@ -100,7 +100,7 @@ class TrainStep:
                 f"{size}, replicas={replicas}, accumulate={self.accumulate}"
             )
         options = tf.data.Options()
-        # "auto" may give each worker other files, and so other batches than one device would see.
+        # "auto" may divide by files, which makes other batches than one device would see.
         options.experimental_distribute.auto_shard_policy = (
             tf.data.experimental.AutoShardPolicy.DATA
         )
@@ -138,7 +138,7 @@ class TrainStep:
         self._ready = True
 
     def _global_batch(self, batch: Any) -> Any:
-        """In the cross-replica context: all replicas, then what belongs to all."""
+        """Runs in the cross-replica context: all replicas first, then the seeds they share."""
         with _sums_are_made(self.model.optimizer):
             loss, drawn = self.strategy.run(self._replica, args=(batch,))
         first = self.strategy.experimental_local_results
@@ -148,7 +148,7 @@ class TrainStep:
         return first(loss)[0]
 
     def _replica(self, batch: Any) -> tuple[Any, list[Any]]:
-        """In each replica: `(loss, how far each seed moved)`."""
+        """Runs in each replica; returns `(loss, how far each seed moved)`."""
         import tensorflow as tf
 
         context: Any = tf.distribute.get_replica_context()
@@ -180,7 +180,7 @@ class TrainStep:
 
         Args:
             batch: Tensors [A * b, ...].
-            number: Of the first micro-batch among those of all replicas.
+            number: Number of the first micro-batch among those of all replicas.
         """
         import tensorflow as tf
 
@@ -193,7 +193,7 @@ class TrainStep:
         def part(i: Any) -> Any:
             return self._gradients(tf.nest.map_structure(lambda t: t[i], parts), number + i)
 
-        # The first one says which variables have a gradient, and what the outputs are.
+        # The first micro-batch shows which variables have a gradient, and what the outputs are.
         loss, gradients, outputs, drawn = part(0)
         known = [i for i, gradient in enumerate(gradients) if gradient is not None]
         lists = [
@@ -208,8 +208,8 @@ class TrainStep:
             lists = [array.write(i, t) for array, t in zip(lists, flat, strict=True)]
             return i + 1, loss + more_loss, sums, lists
 
-        # A loop and not a row of calls: those TensorFlow would run side by side, in the memory
-        # of the whole batch.
+        # A loop, because TensorFlow would run separate calls side by side, with the memory of the
+        # whole batch.
         _, loss, sums, lists = tf.while_loop(
             lambda i, *_: i < self.accumulate,
             add,
@@ -230,7 +230,7 @@ class TrainStep:
 
         Args:
             batch: Tensors [b, ...].
-            number: Of this micro-batch among the R * A.
+            number: Number of this micro-batch among the R * A.
         """
         import tensorflow as tf
 
@@ -240,14 +240,14 @@ class TrainStep:
             seed.value + tf.cast(tf.stack([spread, 0]), seed.value.dtype) for seed in self._seeds
         ]
         # What the layers assign stays in the scope: a replica may not assign to a variable that
-        # all of them share, and XLA not to one that it did not make.
+        # all replicas share, and XLA may not assign to one that it did not make.
         scope: Any = keras.StatelessScope(
             state_mapping=list(zip(self._seeds, starts, strict=True)), collect_losses=True
         )
         with tf.GradientTape() as tape, scope:
             outputs = self.model(images, training=True)
             loss = self.model.compute_loss(images, labels, outputs, weights, training=True)
-            # Keras has divided by the replicas: its losses are means over b images and R parts.
+            # Keras has divided by the replicas too: its loss is the mean over b images, over R.
             loss = tf.cast(loss, "float32") / self.accumulate
         gradients = tape.gradient(loss, self.model.trainable_variables)
         ends = [scope.get_current_value(seed) for seed in self._seeds]
@@ -271,10 +271,10 @@ class TrainStep:
 
 @contextlib.contextmanager
 def _sums_are_made(optimizer: Any) -> Iterator[None]:
-    """Keeps Keras's `apply` from summing over the replicas what has been summed.
+    """Keeps Keras's `apply` from summing the gradients of the replicas a second time.
 
-    It has no option for that. Dividing by R first would do, at the price of a second all-reduce
-    of every gradient; and a gradient must be summed before `apply` clips it.
+    Keras has no option for that. Dividing by R first would work, but costs a second all-reduce of
+    every gradient. The first sum is needed, because `apply` must clip summed gradients.
     """
     name = "_all_reduce_sum_gradients"
     if not hasattr(optimizer, name):

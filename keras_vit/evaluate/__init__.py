@@ -9,8 +9,8 @@
     evaluate_few_shot(train, labels, test, test_labels).means
 
 `accuracy` gives top-1 and top-5 with confidence intervals, ReaL accuracy, a row for each class and
-the confusion matrix; the others learn from the features of a frozen model.
-`run` and `few_shot_report` write a folder with all of it.
+the confusion matrix. The others learn from the features of a frozen model. `run` and
+`few_shot_report` write the results into a folder.
 """
 
 from keras_vit.evaluate import few_shot_report, run

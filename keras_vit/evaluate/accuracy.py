@@ -24,7 +24,7 @@ from keras_vit.predict import Classifier
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.progress import Progress
 
-# Of more images no photos are kept: each is copied once, from device to device.
+# With more images no photos are kept, because each must be copied between devices.
 MOST_IMAGES_WITH_PHOTOS = 10_000
 
 
@@ -43,26 +43,28 @@ def accuracy(
 ) -> Report:
     """Evaluates a classifier: top-1, top-5 and ReaL accuracy, class by class.
 
-    Every image is counted once, whatever the batch size and the number of devices. Outputs depend
-    on those in their last digits only, so that the counts are the same unless the two best classes
-    of an image are equal but for these; the mean loss then agrees within 1e-6.
+    Every image counts once, for any batch size and number of devices. These change the outputs only
+    in their last digits. So the counts are the same, unless the two best classes of an image differ
+    only in those digits. The mean loss then agrees within 1e-6.
 
     Args:
-        model: Takes pixels in [0, 255] `[B, rows, columns, 3]`, gives logits or probabilities
-            `[B, classes]`; or what `keras_vit.predict.load_classifier` gives.
-        data: Of `open_data`; or what that takes (then at the model's size); a
-            `keras_vit.data.ImageData`, whose validation images are taken; a `tf.data.Dataset` of
+        model: Takes pixels in [0, 255] `[B, rows, columns, 3]`, and returns logits or
+            probabilities `[B, classes]`. Or the result of `keras_vit.predict.load_classifier`.
+        data: The result of `open_data`, or what that takes (then at the model's size); a
+            `keras_vit.data.ImageData`, whose validation images are used; a `tf.data.Dataset` of
             batches (images, labels); or a pair of such arrays.
-        class_names: Names of the model's outputs, by which the classes of the data are found. By
-            default those of a `Classifier`, ImageNet's for 1,000 and 21,843 outputs, else none:
-            outputs are then the classes of the data in their order.
+        class_names: Names of the model's outputs, to find the classes of the data. Default: those
+            of a `Classifier`, or ImageNet's for 1,000 and 21,843 outputs. Without names, the
+            outputs are the classes of the data in their order.
         batch_size: Images of a batch, on all devices together.
-        resize: `"squash"` or `"crop"`; goes with a folder or name. Default: as the `Classifier`
-            was evaluated in its training, else `"squash"`.
-        interpolation: `"bilinear"` or `"bicubic"`; likewise, else `"bilinear"`.
+        resize: `"squash"` or `"crop"`, where `data` is a folder or a name. Default: as the
+            `Classifier` was evaluated in its training, else `"squash"`.
+        interpolation: `"bilinear"` or `"bicubic"`, likewise. Default: the `Classifier`'s, else
+            `"bilinear"`.
         restrict: Whether only the outputs that are classes of the data count, as for ImageNet-A
-            and ImageNet-R with a head of 1,000; else the model may name any class it has.
-        strategy: Of `keras_vit.distribution.strategy`, in whose scope the model was made.
+            and ImageNet-R with a head of 1,000. Otherwise the model may name any of its classes.
+        strategy: The strategy of `keras_vit.distribution.strategy` in whose scope the model was
+            made.
         jit_compile: Whether XLA compiles the forward pass.
         progress: Whether to show images per second and the time left. Default: when the output
             is a terminal.
@@ -72,7 +74,7 @@ def accuracy(
 
     Raises:
         ValueError: If the model and the data do not fit, or an argument is out of its range.
-        OSError: If a file of the data is lost or damaged on the way.
+        OSError: If a file of the data is lost or damaged meanwhile.
     """
     if isinstance(model, Classifier):
         class_names, resize = class_names or model.class_names, resize or model.resize
@@ -115,7 +117,7 @@ def accuracy(
 
 
 def image_size_of(model: Any) -> tuple[int, int]:
-    """(rows, columns) that a model takes; 224 pixels where it takes any."""
+    """(rows, columns) that a model takes; 224 pixels where it takes any size."""
     rows, columns = (side or DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
     return rows, columns
 
@@ -179,19 +181,19 @@ def _scores(
     jit_compile: bool,
     progress: bool | None,
 ) -> tuple[Scores, list[Mistake]]:
-    """Of all images, in the order of the data, with labels that are outputs of the model.
+    """The scores of all images in the order of the data; their labels are outputs of the model.
 
-    And the worst mistakes, unless there are too many images.
+    Also the worst mistakes, unless there are too many images.
     """
     probabilities = ends_in_probabilities(model)
-    # The label -1, of no class, is the last here.
+    # The label -1, of an unknown class, picks the last entry.
     outputs_of_labels = np.append(mapping, -1)
     batches = None if data.count is None else -(-data.count // batch_size)
     show = sys.stdout.isatty() if progress is None else progress
     parts: list[Scores] = []
     places: list[np.ndarray] = []
     keep = data.count is None or data.count <= MOST_IMAGES_WITH_PHOTOS
-    # All but the image itself comes back with its output.
+    # Everything but the image comes back with its output; the image too if `keep`.
     numbered = data.dataset.enumerate().map(
         lambda place, element: (*element, place, element[0]) if keep else (*element, place)
     )

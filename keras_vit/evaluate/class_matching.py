@@ -22,9 +22,9 @@ class Head:
     """The outputs of a model.
 
     Attributes:
-        names: Of the classes, for people to read; no two are alike.
-        wordnet_ids: Of the classes; `None` where they are not known.
-        named: Whether the names say anything; else they are numbers.
+        names: Names of the classes, for people to read; all are different.
+        wordnet_ids: WordNet ids of the classes; `None` if they are unknown.
+        named: Whether the names are real; otherwise they are only numbers.
     """
 
     names: tuple[str, ...]
@@ -33,15 +33,15 @@ class Head:
 
     @classmethod
     def of(cls, class_names: Sequence[str] | None, classes: int) -> Head:
-        """The head of a model with such names of its classes.
+        """The head of a model whose classes have these names.
 
         Args:
-            class_names: One for each class; `None`, or `class 0` and so on as
-                `keras_vit.predict.load_classifier` has them, where nobody has named them.
-            classes: How many there are.
+            class_names: One for each class. For classes without names: `None`, or `class 0` and so
+                on, as from `keras_vit.predict.load_classifier`.
+            classes: How many classes the model has.
 
         Raises:
-            ValueError: If these do not fit.
+            ValueError: If the two numbers differ.
         """
         released = labels(classes) if classes in LABELLED_CLASSES else ()
         placeholders = tuple(f"class {i}" for i in range(classes))
@@ -63,7 +63,7 @@ class Head:
         return cls(names, None)
 
     def imagenet_indices(self) -> np.ndarray | None:
-        """Of each class its index in ImageNet's 1,000, or -1; `None` where that is not known."""
+        """The index of each class in ImageNet's 1,000, or -1; `None` if the ids are unknown."""
         if self.wordnet_ids is None:
             return None
         index = {wordnet_id: i for i, (wordnet_id, _) in enumerate(labels(1000))}
@@ -72,16 +72,16 @@ class Head:
     def find(self, classes: Sequence[str]) -> np.ndarray:
         """Which outputs the classes of some data are.
 
-        All by the first rule of `RULES` that finds all of them.
+        The first rule of `RULES` that finds all of them decides.
 
         Args:
-            classes: Names of the classes of the data, no two alike.
+            classes: Names of the classes of the data, all different.
 
         Returns:
-            int32 `[len(classes)]`, indices of outputs, no two alike.
+            int32 `[len(classes)]`, indices of outputs, all different.
 
         Raises:
-            ValueError: If no rule finds all, or two are the same output.
+            ValueError: If no rule finds all classes, or two are the same output.
         """
         found = {rule: make(self, classes) for rule, make in RULES.items()}
         rule = max(found, key=lambda rule: sum(i is not None for i in found[rule]))
@@ -134,7 +134,7 @@ def _by_wordnet_id(head: Head, classes: Sequence[str]) -> list[int | None]:
     found: list[int | None] = []
     for name in classes:
         parts = _WORDNET.fullmatch(name)
-        # Where an index of ImageNet's classes stands before the id, the two must agree.
+        # If an index of ImageNet's classes precedes the id, the two must agree.
         wrong = parts and parts[1] and thousand[int(parts[1]) :][:1] != [parts[2]]
         found.append(index.get(parts[2]) if parts and not wrong else None)
     return found
@@ -150,8 +150,8 @@ def _by_index(head: Head, classes: Sequence[str]) -> list[int | None]:
     return [number if 0 <= number < len(head.names) else None for number in numbers]
 
 
-# In this order: the first that finds most counts. A model without names gives its outputs to the
-# sorted names of folders, as Keras's and our own training do.
+# The rule that finds the most classes counts, of equals the first. The outputs of a model without
+# names are the sorted names of folders, as after Keras's and our own training.
 RULES: dict[str, Callable[[Any, Sequence[str]], list[int | None]]] = {
     "name": _by_name,
     "WordNet id": _by_wordnet_id,

@@ -1,7 +1,7 @@
 """What a model is evaluated on: a folder, a TensorFlow data set, TFRecords, your own data.
 
-Each becomes an `EvaluationData`, whose images come one by one in a fixed order, prepared as for
-prediction, with a label and, for those of ImageNet's validation set, their number.
+Each becomes an `EvaluationData`: images one by one in a fixed order, prepared as for prediction,
+with a label. Images of ImageNet's validation set also have their number.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class EvaluationData:
     """Images to evaluate on.
 
     Attributes:
-        dataset: Of (image float32 `[rows, columns, 3]` in [0, 255]; label int32, -1 where it is
-            not known; number int32 of an image of ImageNet's validation set, else 0), one by one.
-        class_names: Of the labels 0, 1, ...; `None` if labels are outputs of the model.
-        count: Number of images; `None` if it is not known before.
+        dataset: Elements, one by one: image float32 `[rows, columns, 3]` in [0, 255]; label int32,
+            -1 if unknown; number int32 of an image of ImageNet's validation set, else 0.
+        class_names: Names of the labels 0, 1, ...; `None` if labels are outputs of the model.
+        count: Number of images; `None` if unknown.
         image_size: (rows, columns) in pixels.
         name: Where the images come from, for people to read.
-        resize: How they got their size: `"squash"` or `"crop"`.
-        interpolation: How they were resampled for that: `"bilinear"` or `"bicubic"`.
+        resize: How images got their size: `"squash"` or `"crop"`.
+        interpolation: How images were resampled: `"bilinear"` or `"bicubic"`.
         unreadable: Files left out because they cannot be read.
         find_damage: As in `keras_vit.data.ImageData`.
     """
@@ -71,22 +71,22 @@ def open_data(
             `"digits"`; or the name of a TensorFlow data set.
         image_size: Pixels, one number or (rows, columns).
         resize: `"squash"` to the size, as the original evaluates, or `"crop"` the middle.
-        centre: With `"crop"`: of the short side, what is kept, in (0, 1]; 224 of 256 pixels.
+        centre: The share of the short side that `"crop"` keeps, in (0, 1]; 224 of 256 pixels.
         interpolation: `"bilinear"`, as Google evaluates, or `"bicubic"`, as timm does most models.
-        split: Of a TensorFlow data set, `"test[:1000]"` for example. Default: `"validation"`, else
-            `"test"`.
-        truth: For a flat folder, a file that says the class of each image. Default: what lies
-            where ImageNet's archives put it.
-        on_error: Of a folder of images: `"raise"` an error that names all files that cannot be
-            read (default), or `"skip"` them with a warning that does.
+        split: Split of a TensorFlow data set, `"test[:1000]"` for example. Default:
+            `"validation"`, else `"test"`.
+        truth: For a flat folder, a file with the class of each image. Default: the file where
+            ImageNet's archives put it.
+        on_error: What to do with files of a folder that cannot be read: `"raise"` an error that
+            names all of them (default), or `"skip"` them with such a warning.
         data_dir: Where TFDS keeps its files.
         progress: Whether to show a progress bar while looking at the files. Default: when the
             output is a terminal.
 
     Raises:
-        ValueError: If there is no such thing, files cannot be read, or an option is out of its
-            range or does not go with the data.
-        ImportError: If what reads the data is not installed.
+        ValueError: If there are no such data, files cannot be read, or an option is out of its
+            range or does not fit the data.
+        ImportError: If a package that reads the data is not installed.
     """
     size = as_pair(image_size, "image_size")
     check_choice("resize", resize, image_ops.RESIZES)
@@ -123,7 +123,7 @@ def open_data(
 
 
 def of_image_data(data: ImageData) -> EvaluationData:
-    """The validation images of data to train on."""
+    """The validation images of training data."""
     return EvaluationData(
         _one_by_one(data.validation),
         data.class_names,
@@ -140,8 +140,8 @@ def of_image_data(data: ImageData) -> EvaluationData:
 def of_batches(
     batches: Any, class_names: Sequence[str] | None = None, name: str = "data"
 ) -> EvaluationData:
-    """A `tf.data.Dataset` of batches (images `[B, rows, columns, 3]` in [0, 255], labels), or a
-    pair of such arrays."""
+    """From a `tf.data.Dataset` of batches (images `[B, rows, columns, 3]` in [0, 255], labels), or
+    a pair of such arrays."""
     import tensorflow as tf
 
     if isinstance(batches, (tuple, list)) and len(batches) == 2:
@@ -166,7 +166,7 @@ def of_batches(
 
 
 def _one_by_one(batches: Any) -> Any:
-    """Elements (image, label, 0) of batches (images, labels). Of shares the largest is meant."""
+    """Elements (image, label, 0) of batches (images, labels); shares become the largest class."""
     import tensorflow as tf
 
     def element(image: Any, label: Any) -> Any:

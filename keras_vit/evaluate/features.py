@@ -15,7 +15,7 @@ from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.progress import Progress
 
-# What may stand behind the dense layer that is a head.
+# Layers that may follow the dense layer of a head.
 _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
 
 # A model that ends in one of these has no head: its outputs are features.
@@ -30,23 +30,23 @@ _POOLINGS = (
 def feature_model(model: Any, layer: str | None = None) -> Any:
     """The part of a model that ends before its head.
 
-    Of a Vision Transformer that is the class token (or the mean of the patches) after the last
-    norm and, where there is one, the `pre_logits` layer with its tanh: what big_vision calls
-    `pre_logits`. Of a BiT and a Mixer it is the pooled output.
+    The features of a Vision Transformer are the class token (or the mean of the patches) after the
+    last norm, and after the `pre_logits` layer with its tanh if it has one: what big_vision calls
+    `pre_logits`. Those of a BiT and a Mixer are the pooled output.
 
     Args:
-        model: A functional model of one image input and one output, or a `keras.Sequential`, that
-            ends in a dense head, or in a pooling if it has no head; wrapped or not, of
-            `keras_vit` or not.
-        layer: Name of the layer whose outputs, `[B, D]`, are the features. Default: the head is
-            told by itself.
+        model: A functional model of one image input and one output, or a `keras.Sequential`. It
+            must end in a dense head, or in a pooling if it has no head. It may be wrapped, and
+            need not be of `keras_vit`.
+        layer: Name of the layer whose outputs, `[B, D]`, are the features. Default: the layer
+            before the head, which is found automatically.
 
     Returns:
-        A model, images as `model` takes them to `[B, D]`, with the weights of `model`.
+        A model from images, as `model` takes them, to `[B, D]`, with the weights of `model`.
 
     Raises:
-        ValueError: If it cannot be told which layer comes before the head, there is no such
-            layer, or its outputs are no vectors.
+        ValueError: If the layer before the head cannot be found, there is no layer of that name,
+            or its outputs are not vectors.
     """
     if not isinstance(model, keras.Model) or len(getattr(model, "outputs", None) or ()) != 1:
         raise ValueError(
@@ -75,7 +75,7 @@ def _before_head(model: Any) -> Any:
         return last.output
     output = model.outputs[0]
     if len(output.shape) != 2:
-        return output  # a feature map: the caller says what to do
+        return output  # a feature map: the caller raises
     raise ValueError(
         "It cannot be told which layer comes before the head: the model ends neither in a dense "
         "layer nor in a pooling. Pass `layer=` with the name of the layer whose outputs are the "
@@ -104,13 +104,13 @@ def extract_features(
 
     Args:
         model: As in `feature_model`.
-        images: `[N, H, W, C]`, scaled as `model` wants them.
+        images: `[N, H, W, C]`, scaled as `model` expects.
         batch_size: Images per step.
         layer: As in `feature_model`.
         progress: Whether to show a progress bar. Default: when the output is a terminal.
 
     Returns:
-        `[N, D]` float32. The same for any batch size, within the rounding of float32.
+        `[N, D]` float32. For any batch size the same, within the rounding of float32.
 
     Raises:
         ValueError: As in `feature_model`, or if there are no images.
@@ -137,7 +137,7 @@ def extract_labelled_features(
         batches: A `tf.data.Dataset`, or any iterable, of (images `[B, H, W, C]`, labels `[B]`).
         layer: As in `feature_model`.
         total: Number of images, for the progress bar.
-        progress: Whether to show one. Default: when the output is a terminal.
+        progress: Whether to show the bar. Default: when the output is a terminal.
 
     Returns:
         `[N, D]` float32 and `[N]` int64.
@@ -159,7 +159,7 @@ def _extract(model: Any, batches: Any, total: int | None, progress: bool | None)
         for images, *of_batch in batches:
             images = ops.convert_to_numpy(images)
             size = size or len(images)
-            # A last batch of another size would be compiled anew.
+            # The last batch is filled up: another size would be compiled again.
             missing = max(size - len(images), 0)
             full = np.concatenate([images, np.repeat(images[-1:], missing, axis=0)])
             found = model.predict_on_batch(full)[: len(images)]
@@ -178,8 +178,8 @@ def checked_examples(
     """Features `[N, D]` and their labels `[N]`, as NumPy arrays.
 
     Raises:
-        ValueError: If they have other shapes, numbers that are not finite, or labels that are no
-            integers from 0 on.
+        ValueError: If the shapes are others, a feature is not finite, or labels are not integers
+            from 0 on.
     """
     features, labels = np.asarray(features, dtype), np.asarray(labels)
     if features.ndim != 2 or labels.shape != features.shape[:1] or 0 in features.shape:
@@ -201,7 +201,7 @@ def checked_examples(
 
 
 def check_same_width(train: np.ndarray, test: np.ndarray) -> None:
-    """Raises a ValueError if features to train and to test on have not one width."""
+    """Raises a ValueError if features to train and to test on differ in width."""
     if train.shape[1] != test.shape[1]:
         raise ValueError(
             "Features to train and to test on must be of the same width. Received: "

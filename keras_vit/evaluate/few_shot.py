@@ -1,12 +1,12 @@
 """Few-shot accuracy by least squares on frozen features: big_vision's `fewshot_lsr`.
 
-A handful of images of each class, the features of a frozen model, and a linear regression onto
-targets of -1 and 1 in closed form: nothing to tune, so that what is measured is the features. The
-ViT paper follows its pre-trainings with it (section 4, "Metrics").
+A few images of each class, the features of a frozen model, and a linear regression onto targets of
+-1 and 1 in closed form. Nothing is tuned, so it measures only the features. The ViT paper follows
+its pre-trainings with it (section 4, "Metrics").
 
-big_vision takes the eigenvalues of X'X (or XX'), so that one decomposition serves many `l2`, and
-then uses one `l2` only, 2^10; it searches none. Solving the equations gives the same weights. Its
-arithmetic is float32, here it is float64.
+big_vision computes the eigenvalues of X'X (or XX'), so that one decomposition serves many `l2`, but
+it uses one `l2` only, 2^10. Solving the equations gives the same weights. Its arithmetic is
+float32, here it is float64.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from keras_vit.utils.checks import check_numbers
 SHOTS = (1, 5, 10, 25)
 SEEDS = 3
 L2 = 2.0**10
-# The last feature, which makes the bias; so large that it is hardly regularised.
+# The value of the last feature, whose weight is the bias; so large that it is hardly regularised.
 CONSTANT = 100.0
 EPSILON = 1e-5
 
@@ -34,8 +34,8 @@ class LeastSquares:
     """A linear classifier of features.
 
     Attributes:
-        mean: `[D]`, taken off the features.
-        std: `[D]`, they are divided by it.
+        mean: `[D]`, subtracted from the features.
+        std: `[D]`, the divisor of the features after that.
         weights: `[D + 1, classes]`, the last row for the constant.
     """
 
@@ -44,7 +44,7 @@ class LeastSquares:
     weights: np.ndarray
 
     def scores(self, features: Any) -> np.ndarray:
-        """Features `[N, D]` to scores `[N, classes]`, float64; the largest says the class."""
+        """Features `[N, D]` to scores `[N, classes]`, float64; the largest is the prediction."""
         return self.inputs(features) @ self.weights
 
     def inputs(self, features: Any) -> np.ndarray:
@@ -60,8 +60,8 @@ def fit_least_squares(
     Args:
         features: `[N, D]`.
         labels: `[N]`, integers.
-        num_classes: Default: as many as the labels say.
-        l2: Factor of the squared weights, above 0; the constant's are among them.
+        num_classes: Number of classes. Default: the largest label plus 1.
+        l2: Factor of the squared weights, those of the constant included; above 0.
 
     Raises:
         ValueError: If an argument is not as described.
@@ -73,7 +73,7 @@ def fit_least_squares(
     std = features.std(axis=0) + EPSILON
     x = _inputs(features, mean, std)  # [N, D + 1]
     y = np.where(labels[:, None] == np.arange(num_classes), 1.0, -1.0)  # [N, classes]
-    # (X'X + l2)^-1 X'Y = X' (XX' + l2)^-1 Y: the smaller of the two systems is solved.
+    # (X'X + l2)^-1 X'Y = X' (XX' + l2)^-1 Y: solve the smaller of the two systems.
     if x.shape[0] >= x.shape[1]:
         weights = np.linalg.solve(x.T @ x + l2 * np.eye(x.shape[1]), x.T @ y)
     else:
@@ -98,14 +98,14 @@ def _number_of_classes(num_classes: int | None, *labels: np.ndarray) -> int:
 def draw_shots(labels: Any, shots: int, seed: int, num_classes: int | None = None) -> np.ndarray:
     """Chooses images to learn from, the same number of each class.
 
-    Which ones follows from the seed and the order of the images, as in big_vision: of one seed,
-    fewer shots are among the more.
+    The choice depends on the seed and the order of the images, as in big_vision. With one seed, a
+    larger number of shots contains the images of a smaller one.
 
     Args:
         labels: `[N]`, integers from 0 on.
         shots: Images of each class, at least 1.
-        seed: Of `numpy.random.default_rng`.
-        num_classes: Default: as many as the labels say.
+        seed: Seed of `numpy.random.default_rng`.
+        num_classes: Number of classes. Default: the largest label plus 1.
 
     Returns:
         `[classes * shots]` int64, indices into `labels`, class by class.
@@ -161,7 +161,7 @@ class FewShot:
 
     Attributes:
         shots: Images of each class to learn from.
-        seeds: What chose them.
+        seeds: The seeds that chose them.
         accuracies: Share of the test images that are right, in [0, 1]: a tuple for each of
             `shots`, with a number for each of `seeds`.
         num_classes: Number of classes.
@@ -201,15 +201,15 @@ def evaluate_few_shot(
     """Learns from a few images of each class, and counts how many test images are right.
 
     Args:
-        train_features: `[N, D]`, to draw from. With features and an order as in big_vision, the
-            draws are its own.
+        train_features: `[N, D]`, to draw from. With the features and the order of big_vision, the
+            draws are the same as there.
         train_labels: `[N]`, integers.
-        test_features: `[M, D]`; all of them are classified each time.
+        test_features: `[M, D]`; all are classified for each draw.
         test_labels: `[M]`.
-        shots: Images of each class; each gives a row, in rising order.
+        shots: Images of each class; each number gives a row, in rising order.
         seeds: How many draws (of the seeds 0, 1, ...), or the seeds.
         l2: As in `fit_least_squares`.
-        num_classes: Default: as many as the labels say.
+        num_classes: Number of classes. Default: the largest label plus 1.
 
     Raises:
         ValueError: If a class has fewer images than `shots` asks for, or an argument is not as

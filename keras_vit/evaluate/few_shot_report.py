@@ -1,4 +1,4 @@
-"""Measures the features of a model on a data set, and writes table, numbers and picture."""
+"""Measures the features of a model on a data set, and writes a table, numbers and a picture."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ class Report:
     """What the features of a model are worth on a data set.
 
     Attributes:
-        model: Its name.
-        data: Its name.
+        model: Name of the model.
+        data: Name of the data.
         num_train: Number of training images.
-        width: Of the features.
-        sizes: (resized, cut out): (rows, columns) in pixels.
+        width: Numbers in a feature.
+        sizes: Sizes of the resized images and of the crop, each (rows, columns) in pixels.
         interpolation: How images were resampled: `"bilinear"` or `"bicubic"`.
-        few_shot: With few images of each class.
-        probe: With all training images, logistic regression.
-        neighbours: With all training images, the share of the test images that their
-            `NEIGHBOURS` nearest neighbours name rightly.
+        few_shot: Result with few images of each class.
+        probe: Result of logistic regression with all training images.
+        neighbours: Share of the test images that their `NEIGHBOURS` nearest neighbours among all
+            training images classify correctly, in [0, 1].
     """
 
     model: str
@@ -70,14 +70,14 @@ class Report:
 
     @property
     def on_all(self) -> dict[str, float]:
-        """What learns from all training images -> its accuracy."""
+        """Method that learns from all training images -> its accuracy."""
         return {
             "linear probe": self.probe.accuracy,
             f"{NEIGHBOURS} nearest neighbours": self.neighbours,
         }
 
     def page(self) -> Page:
-        """What there is to print, in percent of the test images."""
+        """The results as a page, in percent of the test images."""
         few = self.few_shot
         return Page(
             f"{self.model} on {self.data}: {few.num_classes} classes, {self.num_train:,} images to "
@@ -116,26 +116,26 @@ def write_report(
 ) -> Report:
     """Measures a model's features on a data set, and writes `few_shot.json`, `.csv` and `.png`.
 
-    As big_vision does it: images are resized to 256x256 whatever their proportions, and the middle
-    224x224 is cut out (in proportion for models of another size). Where an image shrinks, it is
-    antialiased here, which big_vision's configuration is not.
+    As in big_vision, images are resized to 256x256 whatever their proportions, and the middle
+    224x224 is cut out (in proportion for models of another size). Images that shrink are
+    antialiased here; in big_vision's configuration they are not.
 
     Args:
         source: As in `predict.load_classifier`.
-        data: A folder, of TFRecord files or as for `keras_vit.data.from_folder`, the name of a
-            TensorFlow data set, or `"digits"`. The images to train on are drawn from.
-        out: The folder to write: whole, or not at all.
+        data: A folder of TFRecord files, or one as for `keras_vit.data.from_folder`; the name of a
+            TensorFlow data set; or `"digits"`. The shots are drawn from its training images.
+        out: The folder to write. It appears whole or not at all.
         weights: As in `predict.load_classifier`.
         shots: Images of each class.
-        seeds: Draws of each.
+        seeds: Draws for each number of shots.
         l2: Regularisation of the few-shot classifier.
         batch_size: Images per step.
-        on_error: Of a folder of images: `"raise"` (default) or `"skip"` those that cannot be read.
-        overwrite: Whether there may be such a folder already, which is kept as `OUT.old`.
+        on_error: `"raise"` (default) or `"skip"` images of a folder that cannot be read.
+        overwrite: Whether `out` may exist already; it is then kept as `OUT.old`.
 
     Raises:
-        ValueError: If a class has fewer images than `shots`, `out` is there already, or as the
-            parts say.
+        ValueError: If a class has fewer images than `shots`, `out` exists already, or the model or
+            the data do not fit.
         ImportError: If matplotlib or scikit-learn is not installed.
     """
     plots.require_matplotlib()
@@ -175,13 +175,13 @@ def _features(
     """Features and labels, in the order of the files."""
     import tensorflow as tf
 
-    # Only `ImageData` made by hand has no order.
+    # Only `ImageData` made by hand has no `train_in_order`.
     batches: Any = data.train_in_order if split == "train" else data.validation
     total = data.num_train if split == "train" else data.num_validation
     top, left = ((whole - part) // 2 for whole, part in zip(data.image_size, crop, strict=True))
 
     def cut(pixels: Any, labels: Any) -> Any:
-        # The original goes back to whole levels before it crops, rounding down.
+        # The original rounds down to whole levels before it crops.
         return tf.floor(pixels[:, top : top + crop[0], left : left + crop[1]]), labels
 
     say(f"features of {total} images to {split} on")

@@ -18,22 +18,22 @@ def outputs(
     strategy: Any = None,
     jit_compile: bool = False,
 ) -> Iterator[tuple[np.ndarray, ...]]:
-    """The outputs, batch by batch; no image is left out and none counted twice.
+    """The outputs, batch by batch; every image counts once.
 
-    All batches have one size, the last filled up with images whose outputs are thrown away, as
-    XLA and TPUs want it.
+    All batches have one size, because XLA and TPUs need that: images whose outputs are discarded
+    fill up the last batch.
 
     Args:
-        model: Of one input and one output, built in the scope of the strategy if there is one.
-        dataset: A `tf.data.Dataset` of tuples `(image, ...)`, one by one. On several machines all
-            make the same one and call this.
+        model: A model of one input and one output, built in the scope of the strategy, if any.
+        dataset: A `tf.data.Dataset` of tuples `(image, ...)`, one by one. On several machines
+            every process makes the same one and calls this.
         batch_size: Images of a batch, on all devices together; rounded up to a multiple of them.
-        strategy: Of `tf.distribute`; default: one device.
-        jit_compile: Whether XLA compiles on TensorFlow; on JAX it does.
+        strategy: A `tf.distribute` strategy. Default: one device.
+        jit_compile: Whether XLA compiles on TensorFlow; on JAX it always does.
 
     Yields:
-        `(outputs, ...)`, `[B, ...]` each: of the images of a batch, and what came with them. Under
-        a strategy of several machines the order within a batch is that of the devices.
+        `(outputs, ...)`, `[B, ...]` each: the outputs of a batch, and what came with its images.
+        Under a strategy of several machines the order within a batch is that of the devices.
     """
     import tensorflow as tf
 

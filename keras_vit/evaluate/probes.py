@@ -12,22 +12,22 @@ from keras_vit.data.sources.folders import hold_out
 from keras_vit.evaluate.features import check_same_width, checked_examples
 from keras_vit.utils.checks import check_numbers
 
-# Of the mean loss of an image, so that what is best for a part is so for the whole.
+# Relative to the mean loss of an image, so that the best for a part is the best for the whole.
 L2_GRID = tuple(10.0**exponent for exponent in range(-6, 2))
-# Enough for all of the grid; scikit-learn warns if it ever is not.
+# Enough for the whole grid; otherwise scikit-learn warns.
 _ITERATIONS = 2000
 _ROWS_AT_ONCE = 1024
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearProbe:
-    """What a linear probe gave.
+    """The result of a linear probe.
 
     Attributes:
         accuracy: Share of the test images that are right, in [0, 1].
         l2: The regularisation that was chosen.
-        validation: (l2, accuracy, cross-entropy) on the held-out training images, of each that
-            was tried.
+        validation: (l2, accuracy, cross-entropy) on the held-out training images, for each `l2`
+            that was tried.
     """
 
     accuracy: float
@@ -57,19 +57,19 @@ def linear_probe(
 ) -> LinearProbe:
     """Multinomial logistic regression on standardised features, by L-BFGS.
 
-    The regularisation is chosen on a part of the training images that is held out, class by
-    class: the most accurate, of equally accurate ones the least cross-entropy. Then all training
-    images are fitted. The test images are looked at once.
+    It chooses the regularisation on a held-out part of the training images of each class: the most
+    accurate, and of equally accurate ones that of the least cross-entropy. Then it fits all
+    training images. The test images are used once.
 
     Args:
         train_features: `[N, D]`.
         train_labels: `[N]`, integers.
         test_features: `[M, D]`.
         test_labels: `[M]`.
-        l2_grid: What to try: the mean cross-entropy of an image plus `l2 / 2` times the sum of
-            the squared weights is minimised; the bias is free.
-        validation_share: Of every class, to hold out; in (0, 1).
-        seed: Chooses what is held out.
+        l2_grid: Values of `l2` to try. The fit minimises the mean cross-entropy of an image plus
+            `l2 / 2` times the sum of the squared weights; the bias is free.
+        validation_share: Share of every class to hold out, in (0, 1).
+        seed: Seed of the choice of held-out images.
 
     Raises:
         ImportError: If scikit-learn is not installed.
@@ -129,19 +129,19 @@ def nearest_neighbours(
     k: int = 5,
     temperature: float | None = None,
 ) -> np.ndarray:
-    """Classifies by the training images that are nearest, by cosine.
+    """Classifies images by their nearest training images, those of the largest cosine.
 
     Args:
         train_features: `[N, D]`.
         train_labels: `[N]`, integers.
         test_features: `[M, D]`.
         k: How many neighbours vote.
-        temperature: Default: each has one vote. With a number, `exp(cosine / temperature)` votes,
-            as DINO has it (arXiv 2104.14294; k=20 and .07 there).
+        temperature: `None` gives each neighbour one vote. With a number each has
+            `exp(cosine / temperature)` votes, as in DINO (arXiv 2104.14294; k=20 and .07 there).
 
     Returns:
-        `[M]` int64, labels. Where votes are equal, the class of the nearest neighbour among those
-        wins; of two that are equally near, the first in the order given.
+        `[M]` int64, labels. If classes have equal votes, the one of the nearest neighbour among
+        them wins; of two equally near neighbours, the first in the order given.
 
     Raises:
         ValueError: If an argument is not as described.
@@ -173,7 +173,7 @@ def _vote(
     neighbours = labels[nearest]
     weights = np.ones(nearest.shape)
     if temperature is not None:
-        # Less the largest cosine, 1: small temperatures do not overflow.
+        # Minus 1, the largest cosine, so that small temperatures do not overflow.
         weights = np.exp((np.take_along_axis(cosines, nearest, 1) - 1) / temperature)
     rows = np.arange(len(cosines))[:, None]
     votes = np.zeros((len(cosines), num_classes))
@@ -183,6 +183,6 @@ def _vote(
 
 
 def _unit_length(features: np.ndarray) -> np.ndarray:
-    """Of length 1; a feature of zeros is near to nothing."""
+    """The features at length 1; a feature of zeros stays zero."""
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
     return features / np.where(lengths > 0, lengths, 1)

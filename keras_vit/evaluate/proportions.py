@@ -5,17 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 
-# Of the normal distribution: 95 % lie within so many standard deviations.
+# 95 % of the normal distribution lie within this many standard deviations.
 Z_95 = 1.959963984540054
 
 
 @dataclasses.dataclass(frozen=True)
 class Proportion:
-    """So many of so many.
+    """How many images are right, of how many.
 
     Attributes:
         right: How many are right, in [0, `images`].
-        images: Of how many.
+        images: How many there are.
     """
 
     right: int
@@ -23,7 +23,7 @@ class Proportion:
 
     @property
     def share(self) -> float:
-        """In [0, 1]; NaN of no images."""
+        """`right / images`, in [0, 1]; NaN without images."""
         return self.right / self.images if self.images else math.nan
 
     @property
@@ -41,18 +41,18 @@ class Proportion:
 def wilson_interval(right: int, images: int, z: float = Z_95) -> tuple[float, float]:
     """Wilson's score interval of a proportion.
 
-    It holds what it says for few images and for shares near 0 and 1 too, where "plus or minus two
-    standard errors" does not. It speaks of other images like these, not of another training.
+    It is right for few images and for shares near 0 and 1 too, where "plus or minus two standard
+    errors" is not. It says what other images like these would give, not another training.
     Source: E. B. Wilson (1927), "Probable inference, the law of succession, and statistical
     inference", JASA 22.
 
     Args:
-        right: In [0, `images`].
-        images: How many were looked at.
-        z: Standard deviations of the normal distribution; that of 95 % by default.
+        right: How many images are right, in [0, `images`].
+        images: How many images there are.
+        z: Half width in standard deviations of the normal distribution. Default: that of 95 %.
 
     Returns:
-        (low, high) in [0, 1]; (0, 1) of no images.
+        (low, high) in [0, 1]; (0, 1) without images.
 
     Raises:
         ValueError: If `right` is not in [0, `images`].
@@ -67,7 +67,7 @@ def wilson_interval(right: int, images: int, z: float = Z_95) -> tuple[float, fl
     centre = share + z**2 / (2 * images)
     half = z * math.sqrt(share * (1 - share) / images + z**2 / (4 * images**2))
     scale = 1 + z**2 / images
-    # What is exactly 0 or 1 must not come out a rounding error beyond it.
+    # Exactly 0 and 1, because rounding could put the result beyond them.
     low = 0.0 if right == 0 else (centre - half) / scale
     high = 1.0 if right == images else (centre + half) / scale
     return low, high

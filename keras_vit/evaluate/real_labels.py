@@ -1,7 +1,7 @@
 """ReaL, the reassessed labels of ImageNet's validation images (arXiv 2006.07159).
 
-An image has a set of classes that are right, which may be empty; an image with an empty set is not
-counted. Images are known by their number, that of `ILSVRC2012_val_00000001.JPEG` being 1.
+An image has a set of right classes. The set may be empty; then the image is not counted. Images are
+identified by their number: `ILSVRC2012_val_00000001.JPEG` has number 1.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from keras_vit.evaluate.proportions import Proportion
 
 @functools.cache
 def real_labels() -> tuple[frozenset[int], ...]:
-    """The classes that are right, for each of the 50,000 images in the order of their numbers.
+    """The right classes of each of the 50,000 images, in the order of their numbers.
 
     Returns:
         Sets of indices into the 1,000 classes in the order of their WordNet ids; 3,163 are empty.
@@ -28,11 +28,11 @@ def real_labels() -> tuple[frozenset[int], ...]:
 
 
 def real_accuracy(predictions: np.ndarray, numbers: np.ndarray) -> Proportion | None:
-    """How many predictions are in their image's set, of those whose set is not empty.
+    """How many predictions are in the set of their image; images with an empty set do not count.
 
     Args:
-        predictions: int `[N]`, indices into ImageNet's 1,000 classes; -1 is in no set.
-        numbers: int `[N]`, of the images; those of number 0 are passed over.
+        predictions: int `[N]`, indices into ImageNet's 1,000 classes; -1 is always wrong.
+        numbers: int `[N]`, the numbers of the images; images of number 0 do not count.
 
     Returns:
         The share; `None` if no image has a number.

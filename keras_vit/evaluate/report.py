@@ -36,11 +36,11 @@ class ClassRow:
     """A class of the data.
 
     Attributes:
-        name: As the model calls it.
+        name: The model's name of the class.
         top1: How many of its images are right.
-        mistake: What the others were taken for most often (the first in the model's order, of
-            equally many); `None` if there are none.
-        times: How often.
+        mistake: The most frequent wrong prediction for its images (of equals the first in the
+            model's order); `None` if there is none.
+        times: How often that was predicted.
     """
 
     name: str
@@ -51,32 +51,32 @@ class ClassRow:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Report:
-    """What an evaluation has found.
+    """The results of an evaluation.
 
     Attributes:
         model: Name of the model.
         data: Name of the data.
         image_size: (rows, columns) in pixels.
         resize: How images got this size: `"squash"` or `"crop"`.
-        interpolation: How images were resampled for that: `"bilinear"` or `"bicubic"`.
-        images: How many were looked at.
-        chosen_among: Between how many classes the model chose.
-        top1: How many images are right; `None` if the class of none is known.
-        top5: Whose class is among the five highest outputs; likewise.
-        real: Whose prediction is in the ReaL set of the image, of the images with a set that is
-            not empty; `None` for images that are not of ImageNet's validation set, and for models
+        interpolation: How images were resampled: `"bilinear"` or `"bicubic"`.
+        images: Number of images.
+        chosen_among: Number of classes between which the model chose.
+        top1: How many images are right; `None` if no image has a known class.
+        top5: How many have their class among the five highest outputs; `None` likewise.
+        real: How many predictions are in the ReaL set of the image; images with an empty set do not
+            count. `None` for images that are not of ImageNet's validation set, and for models
             whose classes are not ImageNet's.
         without_real: How many images were left out of `real` because their set is empty.
-        loss: Mean cross-entropy in nats, NaN if the class of no image is known.
+        loss: Mean cross-entropy in nats; NaN if no image has a known class.
         per_class: A row for each class of the data, in their order.
-        confusion: int32 `[classes, classes]`, images by true class and predicted class.
-        elsewhere: int32 `[classes]`, images by true class that were taken for a class that the
-            data do not have.
+        confusion: int32 `[classes, classes]`, number of images by true and predicted class.
+        elsewhere: int32 `[classes]`, number of images by true class whose predicted class is not in
+            the data.
         mistakes: (true class, predicted class, images), the most frequent first.
         photos: (true class, predicted class, uint8 `[rows, columns, 3]`) of the mistakes with the
             highest loss, at most 25; none if the data have more than 10,000 images.
         unreadable: Files left out because they cannot be read.
-        seconds: How long it took.
+        seconds: Duration of the evaluation.
     """
 
     model: str
@@ -101,18 +101,18 @@ class Report:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Of the classes of the data."""
+        """Names of the classes of the data."""
         return tuple(row.name for row in self.per_class)
 
     def __str__(self) -> str:
         return str(self.page())
 
     def page(self) -> Page:
-        """What there is to print: the numbers, and the hardest classes as a table."""
+        """The results as a page: the numbers, and the hardest classes as a table."""
         return Page(*_blocks(self))
 
     def as_dict(self) -> dict[str, Any]:
-        """All but the matrix and the photos, for JSON; shares in [0, 1], rounded to 6 digits."""
+        """The results for JSON, without matrix and photos; shares in [0, 1], of 6 digits."""
         counted = {
             name: None if value is None else _counted(value)
             for name, value in (("top1", self.top1), ("top5", self.top5), ("real", self.real))
@@ -142,23 +142,23 @@ class Report:
         """Writes `report.json`, `per_class.csv`, `mistakes.csv` and `confusion.png`, or nothing.
 
         Args:
-            folder: To make.
-            overwrite: Whether there may be one already, which is then kept as `FOLDER.old`.
+            folder: The folder to make.
+            overwrite: Whether `folder` may exist already; it is then kept as `FOLDER.old`.
 
         Returns:
             The folder.
 
         Raises:
-            ValueError: If it is there already, or cannot be written.
+            ValueError: If the folder exists already, or cannot be written.
         """
         with new_folder(folder, overwrite) as place:
             self.write(place)
         return Path(folder)
 
     def write(self, folder: Path) -> None:
-        """Writes the files into a folder that is there.
+        """Writes the files into an existing folder.
 
-        Without matplotlib there is no picture, and a warning says so.
+        Without matplotlib it warns, and writes no picture.
         """
         write_json(folder / REPORT_FILE, self.as_dict())
         if not self.per_class:
@@ -176,7 +176,7 @@ class Report:
             warnings.warn(f"There is no {PICTURE_FILE}. {error}", stacklevel=3)
 
     def confusion_figure(self) -> Figure:
-        """What is taken for what: `confusion.png` as a matplotlib figure.
+        """The confusion matrix, `confusion.png`, as a matplotlib figure.
 
         Raises:
             ImportError: If matplotlib is not installed.
@@ -202,17 +202,17 @@ def report_of(
     chosen_among: int,
     seconds: float,
 ) -> Report:
-    """Counts.
+    """Makes a report of the scores.
 
     Args:
-        scores: Of all images, in outputs of the model.
-        worst: Mistakes with their photos, likewise.
-        head: Of the model.
+        scores: Scores of all images; classes are outputs of the model.
+        worst: Mistakes with their photos; classes are outputs of the model.
+        head: Head of the model.
         mapping: int `[classes]`, the output of each class of the data.
-        model: Its name.
-        data: What was evaluated on.
-        chosen_among: Number of classes that the model chose between.
-        seconds: How long it took.
+        model: Name of the model.
+        data: The data that the model was evaluated on.
+        chosen_among: Number of classes between which the model chose.
+        seconds: Duration of the evaluation.
     """
     known = scores.labels >= 0
     labels, predictions = scores.labels[known], scores.predictions[known]
@@ -242,7 +242,7 @@ def report_of(
         top5=_up_to(TOP, scores.ranks[known]) if any_known else None,
         real=real,
         without_real=0 if real is None else int((scores.numbers > 0).sum()) - real.images,
-        # A sum of doubles that does not depend on the order of the images.
+        # `fsum`, because its result does not depend on the order of the images.
         loss=math.fsum(scores.losses[known]) / known.sum() if any_known else math.nan,
         per_class=(
             tuple(_class_rows(labels, predictions, head, mapping, mistakes)) if any_known else ()
@@ -268,7 +268,7 @@ def _up_to(top: int, ranks: np.ndarray) -> Proportion:
 
 
 def _mistakes(labels: np.ndarray, predictions: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    """(true output, predicted output, images), most first; of equally many in the model's order."""
+    """(true output, predicted output, images), most first; equals in the model's order."""
     wrong = np.stack([labels, predictions])[:, labels != predictions]
     pairs, times = np.unique(wrong, axis=1, return_counts=True)
     for i in np.argsort(-times, kind="stable"):
@@ -284,7 +284,7 @@ def _class_rows(
 ) -> Iterator[ClassRow]:
     images = np.bincount(labels, minlength=len(head.names))
     right = np.bincount(labels[labels == predictions], minlength=len(head.names))
-    # The last one written is the most frequent.
+    # Reversed, so that the most frequent mistake of a class is written last and stays.
     most = {true: (head.names[said], times) for true, said, times in reversed(mistakes)}
     for output in mapping:
         yield ClassRow(

@@ -39,12 +39,12 @@ def run(
     Args:
         data: As in `open_data`.
         model: As in `keras_vit.predict.load_classifier`.
-        weights: Likewise.
-        class_names: Of the model's outputs, or a file with a line for each. Default: what lies
-            beside the model, or ImageNet's.
-        out: Folder to write, as `Report.save` does; it is refused before any work if it is there.
+        weights: As in `keras_vit.predict.load_classifier`.
+        class_names: Names of the model's outputs, or a file with a line for each. Default: the
+            names beside the model, or ImageNet's.
+        out: Folder to write, as `Report.save` does. If it exists, it is refused before any work.
             Default: none.
-        overwrite: Whether it may be there.
+        overwrite: Whether `out` may exist.
         batch_size: Images of a batch, on all devices together.
         resize: `"squash"` or `"crop"`. Default: as the run folder says, else `"squash"`.
         interpolation: `"bilinear"` or `"bicubic"`. Default: as the run folder says, else
@@ -54,13 +54,13 @@ def run(
         devices: As in `keras_vit.distribution.strategy`.
         xla: As in `keras_vit.distribution.hardware.choose`.
         progress: As in `accuracy`.
-        **options: Of `open_data`.
+        **options: Further arguments of `open_data`.
 
     Returns:
-        The report. On several machines all have it, and one writes it.
+        The report. On several machines every process returns it, and one writes it.
 
     Raises:
-        ValueError: If something is not there or does not fit.
+        ValueError: If the model or the data do not exist, or do not fit.
     """
     machine = hardware.choose(strategy, devices, "float32", xla)
     folder = contextlib.nullcontext()
@@ -93,7 +93,7 @@ def run(
 
 
 def _names(class_names: Sequence[str] | str | Path | None) -> Sequence[str] | None:
-    """The lines of a file, if it is one."""
+    """The names, or the lines of the file that has them."""
     if not isinstance(class_names, (str, Path)):
         return class_names
     path = Path(class_names)

@@ -1,6 +1,6 @@
 """What the outputs say about each image: prediction, rank of the true class, loss.
 
-Pure functions of NumPy arrays; each row for itself, so that batches make no difference.
+Pure functions of NumPy arrays. Rows do not depend on each other, so batches make no difference.
 """
 
 from __future__ import annotations
@@ -10,22 +10,22 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Mistakes whose photos are kept.
+# Number of mistakes whose photos are kept.
 MOST_PHOTOS = 25
-# Of probabilities: a float32 softmax that has underflowed gives no infinite loss (as in Keras).
+# Least probability, as in Keras, so that a float32 softmax that underflows has no infinite loss.
 SMALLEST = 1e-7
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scores:
-    """Of each image, in a fixed order.
+    """The scores of images, in a fixed order.
 
     Attributes:
-        labels: int32 `[N]`, the true class, or -1 where it is not known.
+        labels: int32 `[N]`, the true class, or -1 if unknown.
         predictions: int32 `[N]`, the class of the highest output.
         ranks: int32 `[N]`, how many classes come before the true one: 0 if the prediction is
-            right. Of the number of classes where the true one is not known.
-        losses: float64 `[N]`, cross-entropy in nats; NaN where it is not known.
+            right. The number of classes if the true one is unknown.
+        losses: float64 `[N]`, cross-entropy in nats; NaN if the true class is unknown.
         numbers: int32 `[N]`, the number of an image of ImageNet's validation set, else 0.
     """
 
@@ -39,13 +39,13 @@ class Scores:
     def of(
         cls, outputs: np.ndarray, labels: np.ndarray, numbers: np.ndarray, probabilities: bool
     ) -> Scores:
-        """Of a batch.
+        """The scores of a batch.
 
         Args:
             outputs: `[B, classes]`, logits or probabilities. Of equal outputs the first class
                 counts as the higher one.
-            labels: `[B]` in [-1, classes).
-            numbers: `[B]`.
+            labels: `[B]` in [-1, classes), the true classes.
+            numbers: `[B]`, as in the attributes.
             probabilities: Whether the outputs are probabilities.
 
         Raises:
@@ -78,11 +78,11 @@ class Scores:
         )
 
     def in_head(self, outputs: np.ndarray) -> Scores:
-        """The same for classes that are outputs of a wider head.
+        """The same scores with classes numbered as outputs of a wider head.
 
         Args:
-            outputs: int `[classes + 1]`, of each class its output; the last is -1, for images
-                whose class is not known.
+            outputs: int `[classes + 1]`, the output of each class; the last entry is -1, for
+                images of unknown class.
         """
         return dataclasses.replace(
             self,
@@ -93,11 +93,11 @@ class Scores:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Mistake:
-    """An image that is taken for something else.
+    """An image whose prediction is wrong.
 
     Attributes:
         loss: Cross-entropy in nats.
-        place: Of the image among all, from 0 on.
+        place: Place of the image among all, from 0 on.
         label: The true class.
         prediction: The class of the highest output.
         image: `[rows, columns, 3]` in [0, 255].
@@ -116,9 +116,9 @@ def worst_mistakes(
     """The mistakes of the highest loss, at most 25, highest first.
 
     Args:
-        before: Those of the batches before.
-        scores: Of a batch.
-        places: int `[B]`, of its images among all.
+        before: The worst mistakes of earlier batches.
+        scores: Scores of a batch.
+        places: int `[B]`, the places of its images among all.
         images: `[B, rows, columns, 3]` in [0, 255].
     """
     wrong = np.flatnonzero((scores.labels >= 0) & (scores.labels != scores.predictions))
@@ -136,8 +136,8 @@ def joined(parts: Sequence[Scores], positions: np.ndarray) -> Scores:
     """Several batches as one, each image at its position.
 
     Args:
-        parts: At least one.
-        positions: int `[N]`, of the images of all parts: 0 ... N - 1 in any order.
+        parts: The batches, at least one.
+        positions: int `[N]`, the positions of the images of all parts: 0 ... N - 1 in any order.
     """
     order = np.argsort(positions)
     names = [field.name for field in dataclasses.fields(Scores)]

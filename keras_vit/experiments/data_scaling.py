@@ -1,9 +1,9 @@
 """Accuracy against data and against compute, for several families of models (paper, 4.3, 4.4).
 
-The paper asks two things of ViT and BiT: what more data are worth, and what more compute is worth.
-Here is the experiment for sets of any size: each family is trained from random weights on growing
-subsets of one set of images, with the same floating-point operations, and judged on images that it
-has not seen. Every training is a cell of a table, and a cell that is in the table is not run again.
+The paper asks what more data and more compute are worth for ViT and BiT. This is the experiment for
+sets of any size. Each family trains from random weights on growing subsets of one set of images,
+with the same floating-point operations, and is tested on images that it has not seen. Every
+training is a cell of a table, and a cell that is in the table is not run again.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ class Cell:
 
     Attributes:
         family: Name of the family.
-        images: Of the subset.
+        images: Images of the subset.
         teraflops: Compute asked for, in 1e12 operations.
-        learning_rate: The highest.
+        learning_rate: The highest learning rate.
     """
 
     family: str
@@ -51,15 +51,15 @@ class Cell:
 
 @dataclasses.dataclass(frozen=True)
 class Row(Cell):
-    """One training that was done: a line of the table.
+    """One finished training: a line of the table.
 
     Attributes:
-        steps: Made, of `Experiment.batch_size` images.
-        exaflops: Spent, three times the forward pass of all images seen, in 1e18 operations.
-        passes: Over the subset.
-        train_accuracy: Of the subset (2,000 of its images), without crops; in [0, 1].
-        accuracy: Of the images held out, in [0, 1].
-        seconds: Of the training, evaluations included.
+        steps: Number of steps, of `Experiment.batch_size` images.
+        exaflops: Compute, three forward passes for each image seen, in 1e18 operations.
+        passes: Passes over the subset.
+        train_accuracy: On the subset (2,000 of its images), without crops; in [0, 1].
+        accuracy: On the held-out images, in [0, 1].
+        seconds: Duration of the training, evaluations included.
     """
 
     steps: int
@@ -76,22 +76,22 @@ class Row(Cell):
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-    """What is compared.
+    """What to compare.
 
     Attributes:
         families: Name -> configuration, a row of `keras_vit.VARIANTS` or one like them.
-        counts: Images of the subsets, ascending. They are nested, and of equal shares of the
-            classes.
-        teraflops: Operations of a training in 1e12, ascending; the number of steps follows.
-        learning_rates: The best of them is chosen for each family, by the held-out images, with
-            the least compute and the middle subset.
+        counts: Images of the subsets, ascending. The subsets are nested, and have equal shares of
+            the classes.
+        teraflops: Compute of a training in 1e12 operations, ascending. It sets the steps.
+        learning_rates: Rates to choose from. Each family takes the one that is best on the
+            held-out images, with the least compute and the middle subset.
         image_size: Pixels that the images are brought to.
         batch_size: Images of a step.
         crop_area: Least and largest share of an image's area that a random crop has.
-        seed: Of the weights, the crops and the order.
+        seed: Seed of the weights, the crops and the order.
 
     Raises:
-        ValueError: If a number is not possible.
+        ValueError: If a field is empty, or a number is not positive.
     """
 
     families: Mapping[str, Config]
@@ -120,12 +120,12 @@ class Experiment:
         return planner.training_flops(parts)
 
     def steps(self, family: str, teraflops: float, classes: int) -> int:
-        """Steps for so much compute, to the next ten."""
+        """Steps for this compute, rounded to a multiple of ten, at least ten."""
         steps = teraflops * 1e12 / self.flops(family, classes) / self.batch_size
         return max(1, round(steps / EVALUATIONS)) * EVALUATIONS
 
     def as_json(self) -> dict[str, Any]:
-        """What must be the same for a table to be gone on with."""
+        """The settings that must stay the same to continue a table."""
         families = {name: row.architecture for name, row in self.families.items()}
         kept = ("image_size", "batch_size", "crop_area", "seed")
         rest = {name: getattr(self, name) for name in kept}
@@ -144,21 +144,20 @@ def run(
 ) -> list[Row]:
     """Trains what is not in the table yet, and writes the table and the picture after each.
 
-    A process that is killed loses no more than the steps since the last of ten checkpoints of a
-    training; called again with the same arguments it goes on. More subsets, compute or rates may be
-    asked for later.
+    A killed process loses only the steps since the last of a training's ten checkpoints. Call it
+    again with the same arguments to continue. You may ask for more subsets, compute or rates later.
 
     Args:
-        experiment: What is compared.
+        experiment: What to compare.
         train: Images, uint8 `[N, rows, columns, 3]`, and labels, integers `[N]`.
-        held_out: The same to judge on.
+        held_out: The same to test on.
         class_names: Names of the labels 0, 1, ...
         folder: Gets `data_scaling.csv`, `data_scaling.png` and `settings.json`.
         verbose: As for `fine_tune`.
-        report: Takes a line of text before and after each training.
+        report: Called with a line of text before and after each training.
 
     Returns:
-        The rows of the experiment, those of the choice of the rate included.
+        The rows of the experiment, with those that chose the rate.
 
     Raises:
         ValueError: If a subset is larger than the set, or the folder holds another experiment.
@@ -186,7 +185,7 @@ def run(
             report(f"{100 * rows[cell].accuracy:.1f} % after {rows[cell].seconds:.0f} s")
         return rows[cell]
 
-    # Which rate: the paper's way, a few values tried on images that are held out.
+    # Choose the rate as the paper does: try a few values on held-out images.
     middle = experiment.counts[len(experiment.counts) // 2]
     tried = [(family, rate) for family in experiment.families for rate in experiment.learning_rates]
     rest = len(experiment.families) * (len(experiment.counts) * len(experiment.teraflops) - 1)
@@ -211,7 +210,7 @@ def run(
 
 
 def nested_order(labels: np.ndarray) -> np.ndarray:
-    """Places of all images, such that the first of them have equal shares of the classes.
+    """An order of all images in which the first ones have equal shares of the classes.
 
     Args:
         labels: Integers `[N]`.
@@ -227,7 +226,7 @@ def nested_order(labels: np.ndarray) -> np.ndarray:
 
 
 def chosen_rows(rows: Sequence[Row]) -> list[Row]:
-    """Without the trainings whose rate was not the best of those that were tried."""
+    """The rows of the best rate for each family, subset and compute."""
     best: dict[tuple[str, int, float], Row] = {}
     for row in rows:
         key = row.family, row.images, row.teraflops
@@ -240,7 +239,7 @@ def read_table(path: str | Path) -> list[Row]:
     """The rows of a `data_scaling.csv`.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If the file is not such a table.
     """
     kinds: dict[str, Any] = {"family": str, "images": int, "steps": int}
     with open(path, encoding="utf-8", newline="") as file:
@@ -305,7 +304,7 @@ def _train(
 
 
 def _begin(folder: Path, experiment: Experiment) -> dict[Cell, Row]:
-    """What is done already; an experiment of its own must not be mixed with another."""
+    """The rows that are done already; raises if the folder holds another experiment."""
     check_writable(folder)
     settings, table = folder / SETTINGS_FILE, folder / TABLE_FILE
     asked = experiment.as_json()

@@ -4,7 +4,7 @@
     plan.exaflops, plan.memory, plan.communication, plan.days
 
 Everything follows from the row of a model in `keras_vit.VARIANTS` and the row of a device in
-`DEVICES`; no model is built. `costs` counts those of a model that is there, `report` prints tables.
+`DEVICES`; no model is built. `costs` counts those of a built model, `report` prints tables.
 """
 
 from keras_vit.planner import costs, report

@@ -1,6 +1,6 @@
 """The parts of a model and what each costs, from the model's row in the table alone.
 
-Nothing is built: every number is a formula of the sizes. The layers are those of `models/vit.py`,
+No model is built: every number is a formula of the sizes. The layers are those of `models/vit.py`,
 `models/bit.py` and `models/mixer.py`, in their order; the tests compare with built models and with
 the original code.
 
@@ -35,13 +35,13 @@ def parts(
         config: A row of `keras_vit.VARIANTS`, or one of your own.
         image_size: Pixels, one number or (rows, columns). A border that the patches do not cover
             is dropped.
-        classes: Outputs of the head; `None` for none.
-        representation_size: Width of the `pre_logits` layer, or `None`. Only a ViT has one.
-        class_token: Whether a ViT has one (`classifier="token"`) or pools the patches.
+        classes: Outputs of the head; `None` for no head.
+        representation_size: Width of the `pre_logits` layer of a ViT; `None` for no such layer.
+        class_token: Whether a ViT has a class token (`classifier="token"`) or pools the patches.
 
     Raises:
         ValueError: If the image is smaller than a patch, or a count is not positive.
-        TypeError: If `config` is no configuration.
+        TypeError: If `config` is not a configuration.
     """
     kind = next((kind for kind in _PARTS if isinstance(config, kind)), None)
     if kind is None:
@@ -61,7 +61,7 @@ def parts(
 
 
 def _patches(config: Any, image: Grid) -> tuple[Part, int]:
-    """`PatchEmbed`, which hands on tokens and the grid of them, and N."""
+    """The part `PatchEmbed`, whose output is the tokens and their grid; and N."""
     patch, width = config.patch_size, config.width
     rows, columns = image.rows // patch, image.columns // patch
     if rows * columns == 0:
@@ -112,9 +112,10 @@ def _transformer_block(config: ViTConfig, tokens: int) -> Part:
         outputs=tokens * width,
         kept=functools.partial(transformer_block_memory, *sizes),
         gradients=True,
-        # `sharding.LAYOUT`: all kernels, and the biases of queries, keys, values, hidden channels.
+        # `LAYOUT` of jax_sharding: all kernels, and biases of queries, keys, values and hidden
+        # channels.
         divided_parameters=4 * width**2 + 3 * width + (2 * width + 1) * hidden,
-        summed=2 * tokens * width,  # behind the attention and behind the MLP
+        summed=2 * tokens * width,  # after the attention and after the MLP
         count=config.depth,
     )
 

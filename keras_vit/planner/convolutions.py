@@ -1,6 +1,6 @@
 """The parts of the ResNets: BiT, and the stem of the hybrids.
 
-A bottleneck unit is a block: with rematerialisation only what it hands on is kept.
+A bottleneck unit is a block: with rematerialisation only its output is kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class Convolution:
 
 
 def stem_parts(stem: ResNetStem, image: Grid) -> tuple[list[Part], Grid]:
-    """The stem of a hybrid (`models/resnet_stem.py`) and the feature map that it gives."""
+    """The stem of a hybrid (`models/resnet_stem.py`) and its output, a feature map."""
     filters = int(64 * stem.width_factor)
     root = convolve(image, filters, 7, 2, same=True)
     pooled = _halved(root.output)
@@ -38,7 +38,7 @@ def stem_parts(stem: ResNetStem, image: Grid) -> tuple[list[Part], Grid]:
 
 
 def _stem_unit(x: Grid, filters: int, strides: int, name: str) -> tuple[Part, Grid]:
-    """Each convolution with a norm, two of three with a ReLU; a sum and a ReLU at the end."""
+    """A norm after each convolution, a ReLU after two of three; a sum and a ReLU at the end."""
     first = convolve(x, filters, 1, 1)
     second = convolve(first.output, filters, 3, strides, same=True)
     third = convolve(second.output, 4 * filters, 1, 1)
@@ -54,7 +54,7 @@ def _stem_unit(x: Grid, filters: int, strides: int, name: str) -> tuple[Part, Gr
 
 
 def bit_parts(config: BiTConfig, image: Grid) -> tuple[list[Part], int]:
-    """BiT (`models/bit.py`) up to the pooled features, and the number of these."""
+    """BiT (`models/bit.py`) up to the pooled features, and their number."""
     filters = int(64 * config.width_factor)
     root = convolve(image, filters, 7, 2)
     x = _halved(root.output)
@@ -89,7 +89,7 @@ def _bit_unit(
 def _part(
     name: str, convolutions: list[Convolution], *, norms: int, outputs: int, kept: int = 0
 ) -> Part:
-    """The sum of convolutions, and norms of so many channels."""
+    """A part of several convolutions, and of norms with `norms` channels in all."""
     return Part(
         name,
         parameters=sum(each.parameters for each in convolutions) + 2 * norms,
@@ -101,7 +101,7 @@ def _part(
 
 
 def convolve(x: Grid, filters: int, kernel: int, strides: int, same: bool = False) -> Convolution:
-    """A square kernel that covers the whole image, padded evenly or as TensorFlow's SAME."""
+    """A convolution with a square kernel; pads evenly, or with `same` as TensorFlow's SAME."""
     output = Grid(-(-x.rows // strides), -(-x.columns // strides), filters)
     channels = x.channels * filters
     macs = output.rows * output.columns * kernel**2 * channels
@@ -115,7 +115,7 @@ def convolve(x: Grid, filters: int, kernel: int, strides: int, same: bool = Fals
 
 
 def _taps(size: int, kernel: int, strides: int, same: bool) -> int:
-    """Pairs of a position of the kernel and a place in it that lie on the image, along a side."""
+    """Entries of the kernel that lie on the image, over all its positions along one side."""
     positions = -(-size // strides)
     before = max((positions - 1) * strides + kernel - size, 0) // 2 if same else kernel // 2
     starts = range(-before, positions * strides - before, strides)

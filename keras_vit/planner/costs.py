@@ -1,4 +1,4 @@
-"""The costs of one training, told before it starts: parameters, multiplications, memory."""
+"""The costs of a training before it starts: parameters, multiplications, memory."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ def forward_macs(model: keras.Model) -> int | None:
         N * (patch area * 3) * D  +  L * (4 T D^2 + 2 T^2 D + 2 T D M)  +  D * classes
 
     Normalisations, activations and sums are not counted, as in the tables of the papers' code
-    (ViT-B/16 at 224 pixels: 17,563,828,224). Twice as many are floating-point operations.
+    (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point operations.
 
     Returns:
-        The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids), whose
-        convolutions `keras_vit.planner.forward_macs` counts from their row of the table.
+        The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids). For those
+        `keras_vit.planner.forward_macs` counts from their row of the table.
     """
     blocks = [layer for layer in model.layers if isinstance(layer, TransformerBlock)]
     embed = next((layer for layer in model.layers if isinstance(layer, PatchEmbed)), None)
@@ -42,7 +42,7 @@ def forward_macs(model: keras.Model) -> int | None:
     patches, tokens, width = sizes
     total = patches * _products(embed)
     for block in blocks:
-        # All kernels of a block stand in a dense layer, which every token passes.
+        # All kernels of a block belong to dense layers, and every token passes through each.
         total += tokens * _products(block) + 2 * tokens**2 * width
     rest = ("head", "pre_logits")
     return total + sum(_products(layer) for layer in model.layers if layer.name in rest)
@@ -62,28 +62,28 @@ def vit_sizes(model: keras.Model) -> tuple[int, int, int] | None:
 
 
 def _products(layer: Any) -> int:
-    """Entries of the kernels of a layer: the products that one token, or patch, takes."""
+    """Entries of the kernels of a layer: the multiplications for one token, or one patch."""
     return sum(int(np.prod(v.shape)) for v in layer.trainable_variables if v.name == "kernel")
 
 
-# What TensorFlow keeps of a block from the forward to the backward pass, without dropout: so many
-# numbers for each token and channel (norms, heads), each entry of the attention maps, and each
-# hidden number of an MLP. Read off the graph of a training step of a ViT: the tensors that do not
-# depend on the gradient and that what depends on it takes; `layers/functional.py` says which.
+# Numbers that TensorFlow keeps of a block from the forward to the backward pass, without dropout:
+# for each token and channel (norms, heads), each entry of the attention maps, and each hidden
+# number of an MLP. They come from the graph of a training step of a ViT: tensors of the forward
+# pass that the backward pass takes. `layers/functional.py` says which.
 _KEPT = (
     # of, numbers, dtype
-    ("norms", 2, "float32"),  # of each: its input normalised, before gamma and beta
-    ("norms", 2, "compute"),  # what each gives
-    ("heads", 5, "compute"),  # queries, keys, values, what the heads give, and that as rows
+    ("norms", 2, "float32"),  # the normalised input of each, before gamma and beta
+    ("norms", 2, "compute"),  # the output of each
+    ("heads", 5, "compute"),  # queries, keys, values, output of the heads, and that as rows
     ("maps", 1, "compute"),  # attention
-    # GELU: its slope and what it gives are two; a process grows by about three, which was measured.
+    # GELU keeps two, its slope and its output. A measured process grew by about three.
     ("hidden", 3, "compute"),
 )
 
-# Beside all tensors, for each block: the graphs of the training step, Python's and TensorFlow's.
-# Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
+# Bytes for each block on top of all tensors: the graphs of the training step, Python's and
+# TensorFlow's. Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
 _PROGRAM = 22_000_000
-# More for a block that is rematerialised, whose forward pass is in the graphs twice: 335 MB and
+# Bytes more for a rematerialised block, whose forward pass is in the graphs twice: 335 MB and
 # 393 MB with 12 blocks.
 _PROGRAM_AGAIN = 5_000_000
 
@@ -103,10 +103,10 @@ def transformer_block_memory(
         width: Channels of a token.
         mlp_dim: Hidden channels of the MLP.
         num_heads: Attention heads.
-        compute_dtype: Of the activations, or a Keras dtype policy; norms and the softmax are in
-            float32 under every one.
-        model_parallel: Devices that share the block. Heads, with their attention maps, and hidden
-            channels are divided among them; the norms every device has whole.
+        compute_dtype: Dtype of the activations, or a Keras dtype policy. Norms and the softmax
+            are computed in float32 under every policy.
+        model_parallel: Devices that share the block. They divide the heads, with their attention
+            maps, and the hidden channels. Each device has the norms whole.
     """
     divided = {
         "heads": tokens * width,
@@ -124,7 +124,7 @@ def mixer_block_memory(
     channels_mlp_dim: int,
     compute_dtype: str = "float32",
 ) -> int:
-    """The same of an MLP-Mixer block, which is norms and MLPs; not compared with a measurement.
+    """The same for an MLP-Mixer block, which has norms and MLPs. No measurement checks it.
 
     Args:
         tokens: Patches.
@@ -158,23 +158,23 @@ def training_memory(
 ) -> dict[str, int]:
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
-    For ViT-Ti/16 and ViT-S/16 (both precisions, rematerialised or not) it is 9 % above to 14 %
-    below what was measured; `benchmarks/size/memory.py` measures. For Mixers the rule of a
-    block was not compared with a measurement. Of BiT, and of the stem of a hybrid, only the outputs
-    of the layers are counted, which is too little.
+    For ViT-Ti/16 and ViT-S/16 (both precisions, rematerialised or not) it is between 9 % above and
+    14 % below the memory that `benchmarks/size/memory.py` measures. No measurement checks it for
+    Mixers. Of BiT, and of the stem of a hybrid, it counts only the outputs of the layers, which is
+    too little.
 
     Args:
-        model: Any.
+        model: Any built model.
         batch_size: Images per batch.
         optimizer: `"momentum"` keeps one number per parameter, `"adamw"` two.
         ema: Whether averages of the weights are kept.
 
     Returns:
-        Bytes by what they are for: `weights`, with the copies that mixed precision makes of them;
-        `gradients`; `optimizer`; `activations`, what the forward pass keeps for the backward pass
-        and what this needs for one block; `program`, the graphs; and `total`, the peak: that of
-        `gradients` and `activations` which is more, as one grows when the other shrinks, and the
-        rest. TensorFlow itself, some 500 MiB, and data that wait come on top.
+        Bytes by purpose: `weights`, with the copies that mixed precision makes of them;
+        `gradients`; `optimizer`; `activations`, those kept by the forward pass plus those that the
+        backward pass of one block needs; `program`, the graphs; and `total`, the peak. Activations
+        shrink while gradients grow, so `total` counts the larger of the two and the rest (with
+        rematerialisation both). TensorFlow itself, some 500 MiB, and waiting data come on top.
     """
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     variables = sum(int(np.prod(v.shape)) for v in model.variables)
@@ -183,7 +183,7 @@ def training_memory(
     dtype = next((x.compute_dtype for x in model.layers if "16" in x.compute_dtype), "float32")
     kept = [_kept_of(block) for block in blocks]
     again = [(block, size) for block, size in zip(blocks, kept, strict=True) if block.rematerialise]
-    # Of those all inputs, and what the one keeps whose backward pass runs.
+    # Of rematerialised blocks: all inputs, and the inside of the one whose backward pass runs.
     inside = sum(kept) - sum(size for _, size in again) + max((x for _, x in again), default=0)
     inside += sum(_count(block.output.shape) * bytes_of(block.compute_dtype) for block, _ in again)
     outside = [sum(map(_count, _shapes(x))) * bytes_of(x.compute_dtype) for x in others]
@@ -194,13 +194,13 @@ def training_memory(
         "activations": batch_size * (sum(outside) + inside + max(kept, default=0)),
         "program": _PROGRAM * len(blocks) + _PROGRAM_AGAIN * len(again),
     }
-    # Activations go while gradients come, unless it is one block's that come and go.
+    # Activations go while gradients come. With rematerialisation most are one block's, and stay.
     lesser = 0 if again else min(result["gradients"], result["activations"])
     return {**result, "total": sum(result.values()) - lesser}
 
 
-# The rule of each kind of block, and the attributes of a layer that hold the sizes it asks for
-# after tokens and width.
+# For each kind of block its rule, and the attributes of the layer that the rule takes after
+# tokens and width.
 _BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
     TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads")),
     MixerBlock: (mixer_block_memory, ("tokens_mlp_dim", "channels_mlp_dim")),
@@ -208,7 +208,7 @@ _BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
 
 
 def _kept_of(block: Any) -> int:
-    """Bytes for an image."""
+    """Bytes that a block keeps for one image."""
     rule, names = next(row for kind, row in _BLOCKS.items() if isinstance(block, kind))
     _, tokens, width = block.output.shape
     return rule(tokens, width, *(getattr(block, x) for x in names), block.compute_dtype)

@@ -1,7 +1,7 @@
 """The bytes that a device needs in a training step, from the parts of a model.
 
-The rules are those of `costs.training_memory`, which looks at a built model; what a block keeps is
-the same function there.
+The rules are those of `costs.training_memory`, which looks at a built model. Both use the same
+functions for the bytes that a block keeps.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from keras_vit.planner.costs import OPTIMIZERS, bytes_of, bytes_of_weight
 from keras_vit.planner.part import Part, total
 
-FLOAT32 = 4  # weights, gradients and what an optimizer keeps, under every dtype policy
-IN_FLOAT32 = ("image", "head")  # images come, and scores go, in float32 under every one too
+FLOAT32 = 4  # bytes of a weight, a gradient or an optimizer's number, under every dtype policy
+IN_FLOAT32 = ("image", "head")  # images and scores are float32 under every policy too
 
 
 def local_parameters(model_parts: Sequence[Part], model_parallel: int = 1) -> int:
@@ -35,28 +35,28 @@ def memory(
 ) -> dict[str, int]:
     """An estimate of the bytes on one device.
 
-    That of `costs.training_memory` without its `program`: the graphs are in the memory of the
-    host, which on a CPU is the device's own and has to hold them as well.
+    It is that of `costs.training_memory` without `program`: the graphs are in the memory of the
+    host. On a CPU the host's memory is the device's, so add them there.
 
     Args:
-        model_parts: Of `planner.parts`.
-        images: That go through this device, or these devices of one model, at once.
+        model_parts: As `planner.parts` returns them.
+        images: Images that go at once through the device, or the devices that share a model.
         precision: Keras dtype policy.
         optimizer: `"momentum"` keeps one number per parameter, `"adamw"` two.
         ema: Whether averages of the weights are kept.
         model_parallel: Devices that share a model (`keras_vit.distribution.model_parallel`).
         optimizer_shards: Devices that share the optimizer's numbers and the averages (ZeRO stage
             1, arXiv 1910.02054).
-        rematerialise: Keep what goes from block to block, and of the blocks only what the one
-            whose backward pass runs keeps.
+        rematerialise: Whether to keep only the outputs of the blocks, and the inside of the one
+            block whose backward pass runs.
         accumulate: Parts of a batch whose gradients are summed up before an update.
 
     Returns:
-        Bytes by what they are for: `weights`, with the copies that mixed precision makes of them;
-        `gradients`, with the sums of them; `optimizer`; `activations`, what is kept for the
-        backward pass and what this needs for one block; `total`, the peak: as activations go
-        while gradients come, it counts that of the two which is more, and the rest. With
-        rematerialisation most activations are one block's, there to the end: it counts both.
+        Bytes by purpose: `weights`, with the copies that mixed precision makes of them;
+        `gradients`, with the sums of them; `optimizer`; `activations`, those kept by the forward
+        pass plus those that the backward pass of one block needs; `total`, the peak. Activations
+        go while gradients come, so `total` counts the larger of the two and the rest. With
+        rematerialisation most activations are one block's and stay to the end: it counts both.
     """
     parameters = local_parameters(model_parts, model_parallel)
     gradients = FLOAT32 * parameters

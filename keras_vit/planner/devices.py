@@ -1,8 +1,8 @@
 """The devices that a plan can be made for, one row each, with the source of its numbers.
 
 Peaks are for dense matrices (a vendor's "with sparsity" halved). float32 is the plain rate,
-without TensorFloat-32. A link's bandwidth is what a device can send: half of what a vendor adds up
-over both directions; for a TPU, the all-reduce bandwidth of a pod divided by its chips.
+without TensorFloat-32. A link's bandwidth counts only sending: half of a vendor's sum over both
+directions; for a TPU, the all-reduce bandwidth of a pod divided by its chips.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Device:
     """One accelerator, or one core.
 
     Attributes:
-        name: As in `DEVICES`.
+        name: Its key in `DEVICES`.
         peak: Precision (a Keras dtype policy) -> floating-point operations per second. The first
             is the one that `keras_vit.distribution.default_precision` takes there.
         memory: Bytes.
@@ -72,12 +72,12 @@ DEVICES: dict[str, Device] = {
             "L4", {"mixed_bfloat16": 121e12, "float32": 30.3e12}, 24e9, 32e9,
             "https://www.nvidia.com/en-us/data-center/l4/",
         ),
-        # Before Ampere, 16 bits are float16 only. PCIe 32 GB/s; NVLink 300 GB/s.
+        # GPUs before Ampere are fast in float16, not in bfloat16. PCIe 32 GB/s; NVLink 300 GB/s.
         Device("T4", {"float32": 8.1e12, "mixed_float16": 65e12}, 16e9, 16e9, _T4),
         Device("V100-16", {"float32": 15.7e12, "mixed_float16": 125e12}, 16e9, 150e9, _V100),
         Device("V100-32", {"float32": 15.7e12, "mixed_float16": 125e12}, 32e9, 150e9, _V100),
         # Two AVX2 multiply-adds of 8 floats a cycle at 3 GHz; a channel of DDR4-3200 between
-        # cores. The 8 GB are an assumption: memory is the machine's, not the core's.
+        # cores. The 8 GB are an assumption, because all cores share the machine's memory.
         Device(
             "CPU-core", {"float32": 96e9}, 8e9, 25.6e9,
             "2 x 8 x 2 x 3 GHz (AVX2); 3,200 MT/s x 8 bytes (DDR4-3200)",
@@ -98,10 +98,10 @@ def device_of(device: str | Device) -> Device:
 
 
 def parse_devices(text: str) -> tuple[int, Device]:
-    """`"8xA100-80"` -> 8 of these; without a number one.
+    """Reads `"8xA100-80"`: 8 and the device; the number is 1 where the text has none.
 
     Raises:
-        ValueError: If it is not of this form, or there is no such device.
+        ValueError: If `text` is not of this form, or there is no such device.
     """
     found = re.fullmatch(r"(?:(\d+)x)?(.+)", text)
     if found is None:

@@ -11,8 +11,8 @@ from keras_vit.planner.device_memory import memory
 from keras_vit.planner.part import total
 from keras_vit.utils.checks import check_counts, check_numbers
 
-# What a CUDA context, compiled programs and the workspaces of convolutions take beside the model:
-# an assumption, not a measurement.
+# Memory for a CUDA context, compiled programs and the workspaces of convolutions: an assumption,
+# not a measurement.
 OVERHEAD_GB = 1.0
 
 
@@ -23,11 +23,11 @@ class Fit:
     Attributes:
         model: Name in `keras_vit.VARIANTS`.
         parameters: Trainable numbers.
-        bytes: Needed for a step, the overhead included.
+        bytes: Bytes that a step needs, the overhead included.
         rematerialised_bytes: The same with rematerialisation.
-        largest_batch: Images that fit at once; 0 if not even the weights do.
+        largest_batch: The most images that fit at once; 0 if not even one does.
         rematerialised_largest_batch: The same with rematerialisation.
-        batch_size: That was asked for.
+        batch_size: The batch size that was asked for.
     """
 
     model: str
@@ -58,23 +58,23 @@ def fits(
     classes: int = 1000,
     overhead_gb: float = OVERHEAD_GB,
 ) -> list[Fit]:
-    """Which of `keras_vit.VARIANTS` can be fine-tuned in so much memory.
+    """Which of `keras_vit.VARIANTS` can be fine-tuned in a given memory.
 
-    A smaller batch gives the same training with `gradient_accumulation_steps`. An estimate, as
-    `planner.memory` is; leave some room.
+    A smaller batch gives the same training with `gradient_accumulation_steps`. The numbers are
+    estimates, as those of `planner.memory`; leave some room.
 
     Args:
-        memory_gb: Of one device, in 1e9 bytes.
-        image_size: Pixels of a side. Mixers are left out where it is not that of their released
-            weights (224).
-        batch_size: Images at once.
+        memory_gb: Memory of one device, in 1e9 bytes.
+        image_size: Pixels of a side. Mixers are listed only at 224, the size of their released
+            weights.
+        batch_size: Images that go through the model at once.
         precision: Keras dtype policy.
         optimizer: `"momentum"` (the papers' fine-tuning) or `"adamw"`.
         classes: Outputs of the head.
-        overhead_gb: Taken off `memory_gb` for what is not the model's.
+        overhead_gb: The part of `memory_gb` that is not for the model.
 
     Returns:
-        A row for each model, from the one that needs least to the one that needs most.
+        A row for each model; the model that needs the least memory comes first.
 
     Raises:
         ValueError: If a number is not positive, or an image is smaller than a patch.
@@ -97,8 +97,8 @@ def fits(
             )
             needed.append(batch["total"] + int(1e9 * overhead_gb))
             each, gradients = one["activations"], one["gradients"]
-            # The rest is there all the time; of gradients and activations the larger counts, or
-            # with rematerialisation both.
+            # The rest stays all the time. Of gradients and activations the larger counts; with
+            # rematerialisation both do.
             rest = one["weights"] + one["optimizer"] + (gradients if rematerialise else 0)
             fits_one = room >= rest + (each if rematerialise else max(gradients, each))
             largest.append((room - rest) // each if fits_one else 0)

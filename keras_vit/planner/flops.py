@@ -17,7 +17,7 @@ from keras_vit.planner.part import Part, total
 from keras_vit.recipes import paper_tables
 from keras_vit.utils.checks import check_choice
 
-# Of the released heads; 18,291 of JFT-300M are in Sun et al., arXiv 1707.02968, section 3.
+# Outputs of the released heads. Those of JFT-300M: Sun et al., arXiv 1707.02968, section 3.
 CLASSES = {
     "jft": 18_291,
     "imagenet21k": 21_843,
@@ -30,7 +30,7 @@ CLASSES = {
 
 
 def config_of(model: str | Config) -> tuple[str, Config]:
-    """The name for printing and the configuration of a model.
+    """The printed name and the configuration of a model.
 
     Args:
         model: A name in `keras_vit.VARIANTS` or in `UNRELEASED`, or a configuration.
@@ -62,12 +62,12 @@ def parameters(
     classes: int | None = 1000,
     **options: Any,
 ) -> int:
-    """Trainable parameters of a model that is not built.
+    """Trainable parameters of a model, without building it.
 
     Args:
         model: A name in `keras_vit.VARIANTS` or `planner.UNRELEASED`, or a configuration.
         image_size: Pixels, one number or (rows, columns).
-        classes: Outputs of the head; `None` for none.
+        classes: Outputs of the head; `None` for no head.
         **options: `representation_size` and `class_token`, as for `planner.parts`.
 
     Raises:
@@ -82,13 +82,13 @@ def forward_macs(
     classes: int | None = 1000,
     **options: Any,
 ) -> int:
-    """Multiply-accumulates of a forward pass for one image; those with padding are counted.
+    """Multiply-accumulates of a forward pass for one image, those with padding included.
 
     Args:
-        model: As for `parameters`, which see for the other arguments as well.
+        model: As for `parameters`.
         image_size: Pixels, one number or (rows, columns).
-        classes: Outputs of the head; `None` for none.
-        **options: `representation_size` and `class_token`.
+        classes: Outputs of the head; `None` for no head.
+        **options: `representation_size` and `class_token`, as for `planner.parts`.
     """
     return total(parts(config_of(model)[1], image_size, classes, **options), "macs")
 
@@ -96,14 +96,14 @@ def forward_macs(
 def training_flops(model_parts: Sequence[Part], rematerialise: bool = False) -> int:
     """Floating-point operations of a training step for one image.
 
-    The backward pass is two products for each of the forward pass (the gradient of the input and
-    that of the weights): three times the forward pass in all. Rematerialisation runs the blocks
-    once more. What would multiply padding is left out, as XLA leaves it out of its count
-    (`valid_position_counts` in its `hlo_cost_analysis.cc`); only ResNets have such.
+    The backward pass has two products for each of the forward pass (the gradients of the input and
+    of the weights), so a step costs three forward passes. Rematerialisation runs the blocks once
+    more. Products with padding are left out, as in the count of XLA (`valid_position_counts` in
+    its `hlo_cost_analysis.cc`); only ResNets have them.
 
     Args:
-        model_parts: Of `planner.parts`.
-        rematerialise: Whether what is inside the blocks is computed again.
+        model_parts: As `planner.parts` returns them.
+        rematerialise: Whether the backward pass computes the inside of the blocks again.
     """
     forward = total(model_parts, "macs") - total(model_parts, "padding_macs")
     blocks = [part for part in model_parts if part.kept]
@@ -121,13 +121,13 @@ def pretraining_exaflops(
 
     Images of the data set (303 million in JFT-300M, as the paper says) x epochs x three times the
     forward pass (`training_flops`) at 224 pixels, two operations a multiply-accumulate, with a
-    head for the data set's classes. All 18 rows of the table come out within 3.1 %, 15 of them
-    within 1 %. With the products on padding counted, the ResNets would be 3 to 5 % above it.
+    head for the data set's classes. The result is within 3.1 % of all 18 rows of the table, and
+    within 1 % of 15 of them. With the products on padding, the ResNets would be 3 to 5 % above.
 
     Args:
         model: A name in `keras_vit.VARIANTS` or `planner.UNRELEASED`, or a configuration.
         dataset: One of `planner.CLASSES`.
-        epochs: Passes over it.
+        epochs: Passes over the data set.
         image_size: Pixels, one number or (rows, columns).
 
     Raises:

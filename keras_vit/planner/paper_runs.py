@@ -1,8 +1,8 @@
 """The pre-trainings of the ViT paper's Table 6, and the models in it that were never released.
 
-All 18 rows and all their figures were read in the text of arXiv 2010.11929 v2, appendix C
-("Detailed results of model scaling experiments", which corresponds to Figure 5): in three
-transcriptions of it, one of them from ar5iv.labs.arxiv.org, which agree in every digit.
+All 18 rows come from arXiv 2010.11929 v2, appendix C ("Detailed results of model scaling
+experiments", which corresponds to Figure 5). Three transcriptions of it, one of them from
+ar5iv.labs.arxiv.org, agree in every digit.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import NamedTuple
 from keras_vit.models import BiTConfig, ResNetStem, ViTConfig
 from keras_vit.models.variants import Config
 
-# Section 4.1: a hybrid of stride 32 takes what stage 4 of a ResNet-50 gives; for stride 16 the
-# units of stage 4 are in stage 3. R200 is He et al.'s ResNet-200 (arXiv 1603.05027).
+# Section 4.1: a hybrid of stride 32 takes the output of stage 4 of a ResNet-50; one of stride 16
+# has the units of stage 4 in stage 3. R200 is He et al.'s ResNet-200 (arXiv 1603.05027).
 _R50, _R50_STRIDE_16, _R152, _R200 = (3, 4, 6, 3), (3, 4, 9), (3, 8, 36, 3), (3, 24, 36, 3)
 
 UNRELEASED: dict[str, Config] = {
@@ -26,18 +26,18 @@ UNRELEASED: dict[str, Config] = {
 
 
 class Run(NamedTuple):
-    """A pre-training on JFT-300M and what became of it, fine-tuned at 384 pixels.
+    """A pre-training on JFT-300M, and the accuracy after fine-tuning at 384 pixels.
 
     Attributes:
         model: Name in `keras_vit.VARIANTS` or in `UNRELEASED`.
-        epochs: Of the pre-training.
-        imagenet: Top-1 in percent, as are the following.
-        imagenet_real: With the ReaL labels.
-        cifar10: Top-1.
-        cifar100: Top-1.
-        pets: Oxford-IIIT Pets.
-        flowers: Oxford Flowers-102.
-        exaflops: Of the pre-training, in 1e18 floating-point operations.
+        epochs: Epochs of the pre-training.
+        imagenet: Top-1 accuracy on ImageNet in percent, as all that follow.
+        imagenet_real: On ImageNet with the ReaL labels.
+        cifar10: On CIFAR-10.
+        cifar100: On CIFAR-100.
+        pets: On Oxford-IIIT Pets.
+        flowers: On Oxford Flowers-102.
+        exaflops: Compute of the pre-training, in 1e18 floating-point operations.
     """
 
     model: str
@@ -68,7 +68,7 @@ TABLE_6: tuple[Run, ...] = (
     Run("R50_ViT_B32", 7, 84.90, 89.15, 99.01, 92.24, 95.75, 99.46, 106),
     Run("R50_ViT_B16", 7, 85.58, 89.65, 99.14, 92.63, 96.65, 99.40, 274),
     Run("R50_ViT_L32", 7, 85.68, 89.04, 99.24, 92.93, 96.97, 99.43, 246),
-    # 14 epochs are 1668: the 859 of this row, 3 % more than the half of it, may be a slip.
+    # The 859 may be a slip: it is 3 % more than half of the 1668 of 14 epochs.
     Run("R50_ViT_L16", 7, 86.60, 89.72, 99.18, 93.64, 97.03, 99.40, 859),
     Run("R50_ViT_L16", 14, 87.12, 89.76, 99.31, 93.89, 97.36, 99.11, 1668),
 )

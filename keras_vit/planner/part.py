@@ -13,17 +13,18 @@ class Part:
     """A layer, or a block of layers; all numbers are for one image.
 
     Attributes:
-        name: What it is.
+        name: Name of the layer or block.
         parameters: Trainable numbers.
         macs: Multiply-accumulates of the matrix products and convolutions of a forward pass.
-        padding_macs: Of `macs`, those with the zeros around an image.
-        outputs: Numbers that go on to the next part. Kept for the backward pass: of a layer
-            always, of a block with rematerialisation.
-        kept: Of a block, the bytes that it keeps without rematerialisation, a function of the
-            dtype policy and the devices that share the model; `None` for a layer.
-        gradients: Whether the backward pass of the block is taken to need as much again.
-        divided_parameters: Of `parameters`, those that model parallelism divides.
-        summed: Numbers that the devices which share a model sum up in a forward pass.
+        padding_macs: The part of `macs` that multiplies the zeros around an image.
+        outputs: Numbers that go on to the next part. A layer always keeps them for the backward
+            pass, a block only with rematerialisation.
+        kept: Function that returns the bytes that a block keeps without rematerialisation. It
+            takes the dtype policy and the number of devices that share the model. `None` for a
+            layer.
+        gradients: Whether the backward pass of the block is assumed to need as much again.
+        divided_parameters: The part of `parameters` that model parallelism divides.
+        summed: Numbers that the devices of one model sum up in a forward pass.
         count: How many such parts follow one another.
     """
 
@@ -54,15 +55,15 @@ class Grid:
 
     @property
     def size(self) -> int:
-        """Numbers in it."""
+        """How many numbers it holds."""
         return self.rows * self.columns * self.channels
 
 
 def dense(name: str, before: int, after: int) -> Part:
-    """A dense layer on one vector."""
+    """A dense layer that takes one vector."""
     return Part(name, parameters=(before + 1) * after, macs=before * after, outputs=after)
 
 
 def kept_numbers(numbers: int) -> Callable[[str, int], int]:
-    """`Part.kept` of a block that keeps so many numbers, all in the dtype it computes in."""
+    """`Part.kept` of a block that keeps this many numbers, all in its compute dtype."""
     return lambda precision, model_parallel: numbers * bytes_of(precision)

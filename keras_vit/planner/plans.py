@@ -18,8 +18,8 @@ from keras_vit.planner.part import total
 from keras_vit.planner.traffic import communication
 from keras_vit.utils.checks import check_choice, check_counts, check_numbers
 
-# Of the paper's own trainings: L/16 for 14 epochs of JFT takes 1,567 exaFLOPs (Table 6) and 680
-# TPUv3-core-days (Table 2), 43 % of the peak; H/14 takes 4,262 and 2,500, 32 %.
+# From the paper's own trainings: L/16 for 14 epochs of JFT takes 1,567 exaFLOPs (Table 6) and 680
+# TPUv3-core-days (Table 2), which is 43 % of the peak; H/14 takes 4,262 and 2,500, which is 32 %.
 UTILISATION = 0.4
 
 
@@ -28,22 +28,22 @@ class Plan:
     """What a training needs; made by `plan`.
 
     Attributes:
-        model: For printing.
-        device: Each of them.
+        model: Printed name of the model.
+        device: The device; all are of one sort.
         devices: How many.
         data_parallel: Copies of the model.
         precision: Keras dtype policy.
-        image_size: Pixels.
+        image_size: Pixels, one number or (rows, columns).
         batch_size: Images of an update.
         parameters: Trainable numbers of the model.
         forward_flops: Floating-point operations of a forward pass for one image.
-        step_flops: Of a training step, on all devices.
+        step_flops: Floating-point operations of a training step, on all devices.
         memory: Bytes on a device: `weights`, `gradients`, `optimizer`, `activations`, `total`.
         communication: Bytes that a device sends in a step: `gradients`, `weights`,
             `activations`, `total`.
-        compute_seconds: Of a step, at the stated utilisation.
-        communication_seconds: Of a step, at the link's full bandwidth.
-        steps: Updates.
+        compute_seconds: Seconds that a step computes, at the given utilisation.
+        communication_seconds: Seconds that a step sends, at the link's full bandwidth.
+        steps: Number of updates.
     """
 
     model: str
@@ -64,27 +64,27 @@ class Plan:
 
     @property
     def fits(self) -> bool:
-        """Whether the estimate is less than the memory of a device."""
+        """Whether the estimate is at most the memory of a device."""
         return self.memory["total"] <= self.device.memory
 
     @property
     def step_seconds(self) -> float:
-        """Computing, then sending: nothing at the same time."""
+        """Seconds of a step that computes first and sends then, without overlap."""
         return self.compute_seconds + self.communication_seconds
 
     @property
     def images_per_second(self) -> float:
-        """On all devices."""
+        """Images per second on all devices."""
         return self.batch_size / self.step_seconds
 
     @property
     def exaflops(self) -> float:
-        """Of all steps, in 1e18 operations; what is computed again is counted again."""
+        """1e18 floating-point operations of all steps, those of rematerialisation included."""
         return self.steps * self.step_flops / 1e18
 
     @property
     def days(self) -> float:
-        """Of all steps."""
+        """Days that all steps take."""
         return self.steps * self.step_seconds / 86_400
 
     @property
@@ -114,32 +114,32 @@ def plan(
 ) -> Plan:
     """Plans a training, from the row of the model and the row of the device alone.
 
-    Not modelled: reading and augmenting images, evaluation, checkpoints; what is bound by the
+    The plan leaves out: reading and augmenting images, evaluation, checkpoints; work bound by the
     memory's bandwidth (norms, softmax, the optimizer's update) other than through `utilisation`;
-    latencies, slower links between machines, communication behind computation; what a library
-    needs for itself and what its allocator wastes; what XLA fuses away; pipeline parallelism and
-    the later stages of ZeRO.
+    latencies, slower links between machines, communication during computation; memory that a
+    library needs for itself or its allocator wastes; the savings of XLA's fusion; pipeline
+    parallelism and the later stages of ZeRO.
 
     Args:
         model: A name in `keras_vit.VARIANTS` or `planner.UNRELEASED`, or a configuration.
-        device: A name in `planner.DEVICES`, or one of your own.
+        device: A name in `planner.DEVICES`, or a `Device` of your own.
         devices: How many.
         image_size: Pixels, one number or (rows, columns).
-        batch_size: Images of an update; a multiple of the copies of the model and `accumulate`.
-        dataset: One of `planner.CLASSES`: gives the images of an epoch and the head.
+        batch_size: Images of an update; a multiple of the copies of the model x `accumulate`.
+        dataset: One of `planner.CLASSES`. It sets the images of an epoch and the classes.
         epochs: Passes over the data set.
-        steps: Updates, in place of `epochs`.
+        steps: Number of updates; replaces `epochs`.
         optimizer: `"adamw"` or `"momentum"`.
         ema: Whether averages of the weights are kept.
-        precision: One of the device's. Default: what `default_precision` takes there.
+        precision: A key of the device's `peak`. Default: what `default_precision` takes there.
         accumulate: Parts of a batch that go through the model one after the other.
-        model_parallel: Devices that share a copy of the model; divides its heads and MLP.
-        shard_optimizer: Copies share the optimizer's numbers (ZeRO stage 1).
-        rematerialise: The inside of the blocks is computed again in the backward pass.
-        utilisation: Share of the device's peak that is reached while it computes, in (0, 1].
+        model_parallel: Devices that share a copy of the model and divide its heads and MLP.
+        shard_optimizer: Whether the copies divide the optimizer's numbers (ZeRO stage 1).
+        rematerialise: Whether the backward pass computes the inside of the blocks again.
+        utilisation: Share of the device's peak that it reaches while it computes, in (0, 1].
 
     Raises:
-        ValueError: If there is no such row, or numbers do not go together.
+        ValueError: If a name is not known, or numbers do not fit together.
     """
     name, config = config_of(model)
     device = device_of(device)
@@ -163,7 +163,7 @@ def plan(
 
     model_parts = parts(config, image_size, classes)
     per_copy = batch_size // copies
-    # Devices of one model divide its blocks; the rest each of them computes whole.
+    # Devices that share a model divide its blocks. Each computes the whole of the rest.
     divided = [part for part in model_parts if part.divided_parameters]
     whole = [part for part in model_parts if not part.divided_parameters]
     device_flops = per_copy * (
@@ -213,11 +213,11 @@ def compare(model: str | Config, devices: Sequence[str], **options: Any) -> list
 
     Args:
         model: As for `plan`.
-        devices: `"8xA100-80"`, `"256xTPUv3-core"`, ...
+        devices: For example `["8xA100-80", "256xTPUv3-core"]`.
         **options: As for `plan`.
 
     Returns:
-        A plan for each, in their order.
+        A plan for each, in the order of `devices`.
     """
     parsed = (parse_devices(text) for text in devices)
     return [plan(model, device, count, **options) for count, device in parsed]

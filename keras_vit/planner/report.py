@@ -18,7 +18,7 @@ from keras_vit.utils.tables import Page, Table
 
 
 def plan_page(plans: Sequence[Plan]) -> Page:
-    """Plans of one model, a column each."""
+    """A page of plans of one model, with a column for each."""
     first = plans[0]
     rows = [
         ("precision", [plan.precision for plan in plans]),
@@ -53,7 +53,7 @@ def plan_page(plans: Sequence[Plan]) -> Page:
 
 
 def fit_page(fits: Sequence[Fit]) -> Page:
-    """The rows of `planner.fits`."""
+    """A page with a row for each model of `planner.fits`."""
     heads = (
         "",
         "parameters, millions",
@@ -85,7 +85,7 @@ def fit_page(fits: Sequence[Fit]) -> Page:
 
 
 def paper_page() -> Page:
-    """The paper's Table 6 beside what `pretraining_exaflops` gives."""
+    """A page with the paper's Table 6 beside the results of `pretraining_exaflops`."""
     rows = []
     for run in TABLE_6:
         found = pretraining_exaflops(run.model, "jft", run.epochs)
@@ -111,7 +111,7 @@ def paper_page() -> Page:
 
 
 def device_page() -> Page:
-    """The devices and where their numbers come from."""
+    """A page of the devices and where their numbers come from."""
     rows = [
         (
             device.name,
@@ -134,12 +134,12 @@ def paper_picture(path: str | os.PathLike[str], overwrite: bool = False) -> Path
     """Draws pre-training compute against ImageNet accuracy (paper, Figure 5, right).
 
     Args:
-        path: Of the PNG.
+        path: Path of the PNG.
         overwrite: Whether a file there may be replaced.
 
     Raises:
         ValueError: If `path` does not end with `.png`.
-        FileExistsError: If there is something already.
+        FileExistsError: If `path` exists and may not be replaced.
         ImportError: If matplotlib is not installed.
     """
     from keras_vit import plots

@@ -10,9 +10,9 @@ from keras_vit.planner.part import Part, total
 
 
 def all_reduce(bytes_: float, devices: int) -> float:
-    """What each device sends to sum up `bytes_` over a ring, `2 (n - 1) / n` of them.
+    """Bytes that each of n devices sends to sum up `bytes_` over a ring: `2 (n - 1) / n` times.
 
-    Half is for the sums (reduce-scatter), half for handing them round (all-gather). Source:
+    Half of them compute the sums (reduce-scatter), half distribute them (all-gather). Source:
     Patarasuk and Yuan, "Bandwidth optimal all-reduce algorithms", 2009.
     """
     return 2 * (devices - 1) / devices * bytes_
@@ -31,20 +31,20 @@ def communication(
     """Bytes that a device sends in a step.
 
     Args:
-        model_parts: Of `planner.parts`.
-        images: Of a step, for each copy of the model.
-        precision: Keras dtype policy: of the activations; gradients and weights are float32.
+        model_parts: As `planner.parts` returns them.
+        images: Images of a step for each copy of the model.
+        precision: Keras dtype policy of the activations. Gradients and weights are float32.
         data_parallel: Copies of the model.
-        model_parallel: Devices that share a copy. Each sums up the two branches of a block in the
-            forward pass and their inputs' gradients in the backward pass (Megatron-LM, arXiv
-            1909.08053, section 3).
-        shard_optimizer: Each copy updates its share of the weights and sends it to the others: a
-            reduce-scatter of the gradients and an all-gather of the weights in place of an
-            all-reduce, as many bytes in all.
-        rematerialise: The forward sums are made twice.
+        model_parallel: Devices that share a copy. They sum up the two branches of a block in the
+            forward pass, and the gradients of their inputs in the backward pass (Megatron-LM,
+            arXiv 1909.08053, section 3).
+        shard_optimizer: Whether each copy updates its share of the weights and sends it to the
+            others. A reduce-scatter of the gradients and an all-gather of the weights replace the
+            all-reduce; they send as many bytes.
+        rematerialise: Whether the backward pass repeats the sums of the forward pass.
 
     Returns:
-        Bytes by what they are: `gradients`, `weights`, `activations`, `total`.
+        Bytes of `gradients`, `weights` and `activations`, and their `total`.
     """
     gradients = all_reduce(FLOAT32 * local_parameters(model_parts, model_parallel), data_parallel)
     weights = gradients / 2 if shard_optimizer else 0.0

@@ -1,7 +1,7 @@
 """Serves an exported model, to develop clients with.
 
-It serves one model on the loopback interface, over the session loader that TF Serving uses, so
-that clients can be written and tried without it. It is not made for production: no batching of
+It serves one model on the loopback interface, with the session loader that TF Serving uses. You
+can write and try clients without TF Serving. It is not made for production: no batching of
 requests, no encryption, no access control.
 """
 

@@ -17,7 +17,7 @@ from keras_vit.serving.model import ServedModel
 from keras_vit.serving.wire import check_fields
 
 _logger = logging.getLogger(__name__)
-# A request without images names a model and little more.
+# Most bytes of a request without images, which names a model and little more.
 _SMALL = 2**16
 
 
@@ -47,7 +47,7 @@ def start_grpc(model: ServedModel, host: str, port: int) -> tuple[Any, int]:
     """Starts a gRPC server.
 
     Args:
-        model: What to serve; it is not closed with the server.
+        model: The model to serve. Closing the server does not close it.
         host: Address to listen at.
         port: 0 takes a free one.
 
@@ -66,12 +66,12 @@ def start_grpc(model: ServedModel, host: str, port: int) -> tuple[Any, int]:
         options=[
             ("grpc.max_receive_message_length", limits.body_bytes),
             ("grpc.max_send_message_length", -1),
-            # The length above is that of a message as it is sent; it could be compressed.
+            # No compression: the limit above counts bytes as sent, which could expand.
             ("grpc.compression_enabled_algorithms_bitset", 1),
             ("grpc.max_allowed_incoming_connections", limits.connections),
             ("grpc.server_handshake_timeout_ms", milliseconds),
             ("grpc.max_connection_idle_ms", milliseconds),
-            # Without this two servers can share a port, each with half of the requests.
+            # Otherwise two servers can share a port, and each gets half of the requests.
             ("grpc.so_reuseport", 0),
         ],
         maximum_concurrent_rpcs=limits.held,
@@ -86,7 +86,7 @@ def start_grpc(model: ServedModel, host: str, port: int) -> tuple[Any, int]:
 
 
 def _handlers(grpc: Any, apis: Any, model: ServedModel) -> list[Any]:
-    """Each method takes the bytes of a request and gives those of the answer."""
+    """The methods, each from the bytes of a request to those of the answer."""
     limits = model.limits
     readers = ThreadPoolExecutor(limits.held, thread_name_prefix="grpc-read")
 
@@ -108,7 +108,7 @@ def _handlers(grpc: Any, apis: Any, model: ServedModel) -> list[Any]:
                 code, message = "INTERNAL", "The server failed; its log says why."
             return context.abort(grpc.StatusCode[code], message)
 
-        # As a stream of one message, since grpc lets the client take forever for a single one.
+        # A stream of one message, because for a plain message grpc has no time limit.
         return grpc.stream_unary_rpc_method_handler(answer)
 
     services = {
@@ -125,7 +125,7 @@ def _handlers(grpc: Any, apis: Any, model: ServedModel) -> list[Any]:
 
 
 def _read(message: Any, data: bytes, model: ServedModel, most: int = _SMALL) -> Any:
-    """The request in the bytes; it must be for this model."""
+    """Parses a request, and checks that it is for this model."""
     if len(data) > most:
         raise RequestError(
             "RESOURCE_EXHAUSTED",
@@ -175,7 +175,7 @@ def _array(name: str, tensor: Any, info: Any, limits: Limits) -> np.ndarray:
         )
     if tensor.tensor_shape.unknown_rank:
         raise RequestError("INVALID_ARGUMENT", f"The shape of the input {name!r} must be known.")
-    # A single value stands for all of a tensor, however large its shape.
+    # A single value may stand for a whole tensor, however large its shape.
     check_shape(name, [side.size for side in tensor.tensor_shape.dim], info, limits)
     try:
         return tf.make_ndarray(tensor)

@@ -1,4 +1,4 @@
-"""An HTTP server that slow clients cannot hold up; at its end it answers what is in flight."""
+"""An HTTP server that slow clients cannot block; it answers open requests before it ends."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keras_vit.serving.limits import Limits
 
 logger = logging.getLogger(__name__)
 
-# The request line has at most 64 KiB, else http.server says so; the headers get as much.
+# http.server refuses a request line of more than 64 KiB; the headers get as much.
 _HEAD_BYTES = 2**17
 _CHUNK = 2**16
 # When the server ends, a client that has just connected gets this long to begin its request.
@@ -25,7 +25,7 @@ _LAST_SECONDS = 0.5
 
 
 class HttpError(Exception):
-    """An answer before or instead of one of the model; the connection is closed with it."""
+    """An error answer to a request; the connection is closed after it."""
 
     def __init__(self, status: int, message: str):
         super().__init__(message)
@@ -38,7 +38,7 @@ class HttpServer(ThreadingHTTPServer):
     Args:
         address: (host, port); port 0 takes a free one.
         handler: A `Handler`.
-        limits: Of a request.
+        limits: Limits of a request.
     """
 
     daemon_threads = True
@@ -50,12 +50,12 @@ class HttpServer(ThreadingHTTPServer):
         self.ends = False
         self._places = threading.Semaphore(limits.held)
         self._changed = threading.Condition()
-        self._in_flight: dict[Any, bool] = {}  # of each open connection, whether a request is
+        self._in_flight: dict[Any, bool] = {}  # open connection -> has it a request
         super().__init__(address, handler)
 
     @contextlib.contextmanager
     def hold(self):
-        """A request is in memory; raises an `HttpError` if there are too many."""
+        """Counts a request that is in memory; raises an `HttpError` if there are too many."""
         if not self._places.acquire(blocking=False):
             raise HttpError(503, "The server is busy. Try again later.")
         try:
@@ -69,13 +69,13 @@ class HttpServer(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def drain(self) -> None:
-        """Takes no further connection; answers what is in flight, for at most `grace` seconds."""
+        """Takes no new connections; answers open requests for at most `grace` seconds."""
         if self.ends:
             return
         deadline = time.monotonic() + self.limits.grace
         self.shutdown()
         self.timeout = 0
-        for _ in range(self.request_queue_size):  # who has connected and is not accepted yet
+        for _ in range(self.request_queue_size):  # clients that have connected already
             self.handle_request()
         self.ends = True
         self.server_close()
@@ -105,7 +105,7 @@ class HttpServer(ThreadingHTTPServer):
             self._changed.notify_all()
 
     def _refuse(self, connection: Any) -> None:
-        """Answers without a thread and without reading the request."""
+        """Answers that the server is full, without a thread and without reading the request."""
         message = f"The server has {self.limits.connections} connections. Try again later."
         body = json.dumps({"error": message}).encode()
         head = "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
@@ -117,14 +117,14 @@ class HttpServer(ThreadingHTTPServer):
         self.shutdown_request(connection)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        # A client that goes away is no error of ours, and nothing to print a traceback for.
+        # A client that goes away is not our error, so no traceback is printed.
         logger.info("connection of %s ended", client_address, exc_info=True)
 
 
 def linger(connection: Any, seconds: float) -> None:
-    """Takes in some of what the client still sends.
+    """Reads some of what the client still sends.
 
-    Closing while it is on its way would make the client's system discard our answer.
+    Closing before that would make the client's system discard our answer.
     """
     deadline = time.monotonic() + seconds
     with contextlib.suppress(OSError):
@@ -139,7 +139,7 @@ class _LateError(Exception):
 
 
 class _Reader(io.RawIOBase):
-    """What a client sends, until a deadline for all of it, not for each byte."""
+    """Reads what a client sends; the deadline is for all of it, not for each byte."""
 
     def __init__(self, connection: Any):
         self._connection = connection
@@ -168,7 +168,7 @@ class _Reader(io.RawIOBase):
 
 
 class Handler(BaseHTTPRequestHandler):
-    """The requests of one connection. A subclass has `do_GET` and the like, which use `answer`."""
+    """The requests of one connection. A subclass defines `do_GET` and `do_POST`."""
 
     server: HttpServer
     protocol_version = "HTTP/1.1"
@@ -207,7 +207,7 @@ class Handler(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def body(self) -> bytes:
-        """The body of the request; raises an `HttpError` if it does not come as it should."""
+        """The body of the request; raises an `HttpError` if it is late, incomplete or too large."""
         length = self._length()
         self._reader.allow(self.server.limits.timeout, length + io.DEFAULT_BUFFER_SIZE)
         body = bytearray()
@@ -261,9 +261,9 @@ class Handler(BaseHTTPRequestHandler):
             return False
 
     def send_error(self, code: int, message: Any = None, explain: Any = None) -> None:
-        """Ends the connection with an answer; http.server calls it for what is no HTTP."""
+        """Answers with an error and ends the connection; http.server calls it for bad HTTP."""
         self.close_connection = True
-        self.request_version = self.protocol_version  # else it takes nonsense for HTTP/0.9
+        self.request_version = self.protocol_version  # else bad HTTP counts as HTTP/0.9
         body = json.dumps({"error": message or "The request is not valid HTTP."}).encode()
         with contextlib.suppress(OSError):
             self.send_json(code, body)

@@ -1,7 +1,7 @@
-"""Compares an input with the signature and the limits before any memory is taken for it.
+"""Compares an input with the signature and the limits before it takes memory.
 
-A few bytes can promise a large array: a shape of 10^9 with a single value, thousands of empty
-image files, each of which becomes an image of zeros, or a small file of a vast image.
+A few bytes can become a large array: a shape of 10^9 with a single value, thousands of empty
+image files, each of which becomes an image of zeros, or a small file of a huge image.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from PIL import Image
 
 from keras_vit.serving.limits import Limits, RequestError
 
-# What a string takes in memory, however short it is.
+# Bytes that a string takes in memory, however short it is.
 _STRING_BYTES = 64
-# Those that the graph of an export decodes.
+# The formats that the graph of an export decodes.
 _FORMATS = ("JPEG", "PNG", "GIF", "BMP", "WEBP")
 
 
@@ -26,10 +26,10 @@ def check_shape(name: str, sides: Sequence[int], info: Any, limits: Limits) -> N
     """Raises a `RequestError` unless an array of this shape fits the signature and the limits.
 
     Args:
-        name: Of the input.
-        sides: The shape that is there or promised.
+        name: Name of the input.
+        sides: The shape of the array, or the shape that the request states.
         info: The `TensorInfo` of the signature.
-        limits: Of a request.
+        limits: Limits of a request.
     """
     wanted = [side.size for side in info.tensor_shape.dim]  # -1 is any
     known = not info.tensor_shape.unknown_rank
@@ -54,11 +54,11 @@ def check_shape(name: str, sides: Sequence[int], info: Any, limits: Limits) -> N
 
 
 def check_pixels(files: Iterable[Any], limits: Limits) -> None:
-    """Raises a `RequestError` if image files are small and what is in them is not.
+    """Raises a `RequestError` if image files hold too many pixels, however small the files are.
 
     Args:
-        files: The strings of an input, bytes or text; what is no image is left to the model.
-        limits: Of a request.
+        files: The strings of an input, bytes or text. The model checks those that are not images.
+        limits: Limits of a request.
     """
     pixels = sum(_pixels_of(file) for file in files if isinstance(file, bytes))
     if pixels > limits.pixels:
@@ -66,11 +66,11 @@ def check_pixels(files: Iterable[Any], limits: Limits) -> None:
 
 
 def _pixels_of(file: bytes) -> int:
-    """Rows times columns by the header of an image file; 0 where it says none."""
+    """Rows times columns from the header of an image file; 0 if it cannot be read."""
     try:
         with Image.open(io.BytesIO(file), formats=_FORMATS) as image:
             return image.width * image.height
-    except Exception:  # the model says what is wrong with the file, and does not decode a huge one
+    except Exception:  # the model says what is wrong with the file, and decodes no huge one
         return 0
 
 

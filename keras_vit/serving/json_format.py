@@ -1,11 +1,11 @@
-"""The JSON of TF Serving's REST interface, to arrays and back.
+"""Converts the JSON of TF Serving's REST interface to arrays and back.
 
     {"instances": [{"b64": "..."}, ...]}                         -> {"predictions": [...]}
     {"inputs": {"image_bytes": [{"b64": "..."}]}}                -> {"outputs": {...}}
     {"signature_name": "predict_pixels", "instances": [[[[0, 0, 0], ...], ...], ...]}
 
-Bytes are `{"b64": base64}`, text is a string. With one input its name may be left out; of one
-output it is.
+Bytes are `{"b64": base64}`, text is a string. A request may leave out the name of a single input.
+An answer always leaves out the name of a single output.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def read_request(body: bytes) -> tuple[str, dict[str, Any]]:
-    """The signature, and the rest, of which `read_inputs` makes arrays.
+    """The name of the signature, and the rest of the request, which `read_inputs` takes.
 
     Raises:
-        RequestError: If the body is no such JSON.
+        RequestError: If the body is not such JSON.
     """
     try:
         request = json.loads(body)
-    except (ValueError, RecursionError) as error:  # among them: it is not UTF-8
+    except (ValueError, RecursionError) as error:  # also if it is not UTF-8
         raise _invalid(f"The body is no valid JSON: {error}") from error
     if not isinstance(request, dict):
         raise _invalid(f"The body must be a JSON object. Received: {_shorten(request)}")
@@ -55,10 +55,10 @@ def read_inputs(request: dict[str, Any], definition: Any, limits: Limits) -> dic
     Args:
         request: From `read_request`.
         definition: The `SignatureDef`.
-        limits: Of a request.
+        limits: Limits of a request.
 
     Raises:
-        RequestError: If they do not fit the signature or the limits.
+        RequestError: If the inputs do not fit the signature or the limits.
     """
     names = list(definition.inputs)
     if "inputs" in request:
@@ -96,7 +96,7 @@ def write_response(request: dict[str, Any], outputs: Mapping[str, np.ndarray]) -
 
 
 def _is_named(value: Any) -> bool:
-    """Whether it is an object of names, and no bytes."""
+    """Whether it is an object with names, not `{"b64": ...}`."""
     return isinstance(value, dict) and set(value) != {"b64"}
 
 
@@ -126,7 +126,7 @@ def _array(name: str, values: Any, info: Any, limits: Limits) -> np.ndarray:
 
 
 def _flatten(values: Any, sides: list[int]) -> list[Any]:
-    """Nested lists of these lengths as one list."""
+    """Makes one list of nested lists of these lengths."""
     flat = [values]
     for side in sides:
         if any(not isinstance(item, list) or len(item) != side for item in flat):
@@ -168,7 +168,7 @@ def _json(name: str, value: Any) -> Any:
 
 
 def _shorten(value: Any) -> str:
-    return reprlib.repr(value)  # `repr` of lists in lists may need more recursion than they did
+    return reprlib.repr(value)  # plain `repr` of nested lists may need too much recursion
 
 
 def _invalid(message: str) -> RequestError:

@@ -1,4 +1,4 @@
-"""What one client may cost the others, and the errors that clients are told."""
+"""Limits to what one client may cost the others, and the errors that clients get."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import dataclasses
 
 from keras_vit.utils.checks import check_counts, check_numbers
 
-# An error repeats what was received; this much of it is enough to recognise it.
+# Most characters of an error, which repeats what was received: enough to recognise it.
 _MESSAGE = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What one client may cost the others.
+    """Limits to what one client may cost the others.
 
     Attributes:
         images: Most images in a request.
-        pixels: Most pixels that the image files of a request may have together.
-        body_bytes: Largest request.
-        connections: Open connections at a time, of REST and of gRPC; more are refused.
-        timeout: Seconds for the headers of a request to arrive, as many for its body, as many to
-            wait until it runs, and as many that a connection is kept without a request.
-        grace: Seconds that requests get to end when the server ends.
-        running: Requests that run at a time, on both interfaces together.
-        held: Requests that are in memory at a time, on each interface, those that arrive or wait
-            included; more are refused.
+        pixels: Most pixels in all image files of a request together.
+        body_bytes: Bytes of the largest request.
+        connections: Most open connections, of REST and of gRPC; more are refused.
+        timeout: Most seconds, each by itself: until the headers of a request arrive, until its body
+            arrives, until it runs, and for a connection without a request.
+        grace: Seconds that open requests get to finish when the server ends.
+        running: Most requests that run at a time, on both interfaces together.
+        held: Most requests in memory at a time, on each interface, also those that arrive or wait;
+            more are refused.
 
     Raises:
         ValueError: If one is not positive.
@@ -51,7 +51,7 @@ class RequestError(Exception):
     Args:
         code: Name of a gRPC status: `"INVALID_ARGUMENT"`, `"NOT_FOUND"`,
             `"RESOURCE_EXHAUSTED"`, `"UNAVAILABLE"`, `"CANCELLED"` or `"INTERNAL"`.
-        message: For the client.
+        message: Text for the client.
     """
 
     def __init__(self, code: str, message: str):

@@ -20,18 +20,18 @@ class ServedModel:
     """One version of a model.
 
     Args:
-        folder: A SavedModel, or a folder with one SavedModel per version, named by numbers, of
-            which the highest is taken.
-        name: As clients call it. Default: the name of the folder without the version.
-        limits: Of a request.
+        folder: A SavedModel, or a folder with a SavedModel for each version, named by its number.
+            The highest version is served.
+        name: The name that clients use. Default: the name of the folder without the version.
+        limits: Limits of a request.
 
     Attributes:
-        name: See above.
-        version: A positive integer; 1 where the folder says none.
+        name: The name that clients use.
+        version: A positive integer; 1 where the folder has no version.
         signatures: Name -> `SignatureDef`.
-        limits: Of a request.
-        places: For the requests that run; one is held from the reading of a request to its
-            answer, since both take memory.
+        limits: Limits of a request.
+        places: Places for running requests. A request holds one from its reading to its answer,
+            because both take memory.
 
     Raises:
         ValueError: If there is no SavedModel in the folder.
@@ -51,7 +51,7 @@ class ServedModel:
         self.places = Places(self.limits.running)
 
     def check(self, name: str, version: int | None = None) -> None:
-        """Raises a `RequestError` unless this is the model that is asked for."""
+        """Raises a `RequestError` if another model or version is asked for."""
         if name != self.name or version not in (None, self.version):
             asked = name if version is None else f"{name}, version {version}"
             raise RequestError(
@@ -71,7 +71,7 @@ class ServedModel:
     def predict(
         self, signature: str, inputs: Mapping[str, np.ndarray], outputs: tuple[str, ...] = ()
     ) -> dict[str, np.ndarray]:
-        """Runs a signature; as `SessionModel.run`, but whatever goes wrong is a `RequestError`."""
+        """Runs a signature like `SessionModel.run`, but raises every error as a `RequestError`."""
         for array in inputs.values():
             if array.dtype == object:
                 check_pixels(array.flat, self.limits)
@@ -85,12 +85,12 @@ class ServedModel:
             raise RequestError("INTERNAL", f"{type(error).__name__}: {error}") from error
 
     def close(self) -> None:
-        """Frees the memory; what runs is cancelled."""
+        """Frees the memory, and cancels running requests."""
         self._session.close()
 
 
 def find_version(folder: Path) -> tuple[Path, Path, int]:
-    """The folder of a model, that of its highest version, and the version.
+    """The folder of a model, the folder of its highest version, and the version.
 
     Raises:
         ValueError: If there is no SavedModel.

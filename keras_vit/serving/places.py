@@ -1,4 +1,4 @@
-"""Places for requests that run: first come, first served, and who has gone does not get one."""
+"""Places for running requests: first come, first served; a client that has gone gets none."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterator
 
 from keras_vit.serving.limits import RequestError
 
-# How often a request that waits looks whether its client is still there.
+# Seconds after which a waiting request checks again whether its client is still there.
 _LOOK_SECONDS = 0.1
 
 
 class Places:
-    """A number of places; its methods may be called from many threads.
+    """A number of places; many threads may call its methods.
 
     Args:
         count: How many.
@@ -31,11 +31,11 @@ class Places:
         """Holds a place: `with places.take(30, context.is_active):`.
 
         Args:
-            timeout: Seconds to wait for one.
-            is_wanted: Whether the client still waits for the answer.
+            timeout: Seconds to wait for a place.
+            is_wanted: Returns whether the client still waits for the answer.
 
         Raises:
-            RequestError: If none was free in time, or the client has gone.
+            RequestError: If no place was free in time, or the client has gone.
         """
         self._wait(time.monotonic() + timeout, is_wanted)
         try:

@@ -33,10 +33,10 @@ _STATUS = {
 
 
 class RestServer(HttpServer):
-    """The interface of one model.
+    """The REST interface of one model.
 
     Args:
-        model: What to serve; it is not closed with the server.
+        model: The model to serve. Closing the server does not close it.
         address: (host, port); port 0 takes a free one.
     """
 
@@ -91,7 +91,7 @@ class _Handler(Handler):
         model, limits = self.server.model, self.server.limits
         with self.server.hold():
             body = self.body()
-            # Behind the body, so that the connection can be used again.
+            # Checked after the body is read, so that the connection can be used again.
             if self._target() != ":predict":
                 raise HttpError(405, f"Use GET for {self.path[:200]}.")
             with model.places.take(limits.timeout, self.is_there):
@@ -101,7 +101,7 @@ class _Handler(Handler):
             self.send_json(200, answer)
 
     def _target(self) -> str:
-        """What is asked of the model; raises for another model."""
+        """What the path asks of the model; raises for another model."""
         match = _PATH.fullmatch(self.path.partition("?")[0])
         if match is None:
             raise RequestError(

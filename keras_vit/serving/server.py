@@ -1,4 +1,4 @@
-"""Runs both interfaces in one process."""
+"""Runs the REST and the gRPC interface in one process."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class ModelServer:
 
     Args:
         folder: As in `ServedModel`.
-        name: As clients call it. Default: the name of the folder.
-        rest_port: Of REST; 0 takes a free one. TF Serving's is 8501.
-        grpc_port: Of gRPC; 0 takes a free one, `None` serves no gRPC, which then needs no
-            package. TF Serving's is 8500.
-        host: Address to listen at; the loopback interface, if you have no reason.
-        limits: Of a request.
+        name: The name that clients use. Default: the name of the folder.
+        rest_port: Port of REST; 0 takes a free one. TF Serving uses 8501.
+        grpc_port: Port of gRPC; 0 takes a free one. `None` serves only REST, and needs no package
+            for gRPC. TF Serving uses 8500.
+        host: Address to listen at. Keep the loopback interface unless you have a reason.
+        limits: Limits of a request.
 
     Attributes:
         model: The `ServedModel`.
-        rest_port, grpc_port: Those that were taken.
+        rest_port, grpc_port: The ports in use.
 
     Raises:
         ValueError: If there is no SavedModel in the folder.
@@ -64,7 +64,7 @@ class ModelServer:
         self._thread.start()
 
     def wait(self) -> None:
-        """Until Ctrl-C, or until `stop` is called, from a signal handler for example."""
+        """Waits until Ctrl-C, or until `stop` is called, from a signal handler for example."""
         while self._thread.is_alive() and not self._stopped:
             self._thread.join(0.2)
 
@@ -73,7 +73,7 @@ class ModelServer:
         self._stopped = True
 
     def close(self) -> None:
-        """Takes no more requests, answers those in flight for `limits.grace` seconds, and ends."""
+        """Takes no new requests, answers open ones for at most `limits.grace` seconds, and ends."""
         ended = None if self._grpc is None else self._grpc.stop(self.model.limits.grace)
         self._rest.drain()
         if ended is not None:

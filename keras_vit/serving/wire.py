@@ -1,6 +1,6 @@
 """Counts the fields of a protobuf message before it is parsed.
 
-Two bytes are an empty message, of which protobuf makes an object a hundred times as large. A
+An empty message takes two bytes, but protobuf's object for it is a hundred times as large. A
 request of images has few fields, whatever its size.
 """
 
@@ -12,19 +12,19 @@ from keras_vit.serving.limits import RequestError
 
 MOST_FIELDS = 10_000
 _MOST_DEPTH = 20
-# What follows the tag, by its type; of type 2 (bytes, a string or a message) the length is told.
+# Bytes after the tag, by its type. Type 2 (bytes, a string or a message) states its length.
 _FIXED = {1: 8, 5: 4}
 
 
 def check_fields(data: bytes, descriptor: Any) -> None:
-    """Raises a `RequestError` for a message of more than `MOST_FIELDS`, those inside others too.
+    """Raises a `RequestError` if a message has too many fields, nested ones included.
 
     Args:
-        data: The message as it is sent. What is no message at all is left to the parser.
-        descriptor: Of its type.
+        data: The message as it was sent. The parser rejects bytes that are not a message.
+        descriptor: Descriptor of the type of the message.
     """
     count = 0
-    # Parts still to read: where they begin and end, and what they are.
+    # Parts still to read: where they begin and end, their type and their depth.
     parts = [(0, len(data), descriptor, 0)]
     while parts:
         place, end, kind, depth = parts.pop()
@@ -49,7 +49,7 @@ def check_fields(data: bytes, descriptor: Any) -> None:
 
 
 def _varint(data: bytes, place: int) -> tuple[int, int]:
-    """The number at a place, seven bits a byte, and the place behind it."""
+    """The number at a place, seven bits a byte, and the place after it."""
     number = shift = 0
     while place < len(data):
         byte = data[place]

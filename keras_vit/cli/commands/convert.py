@@ -5,8 +5,7 @@ keras-vit convert model.safetensors vit.npz
 keras-vit convert vit.npz for_transformers --format huggingface
 keras-vit convert vit.npz vit384.keras --image-size 384
 
-Source and result run on a photo; the result gets its name if their outputs
-agree.
+Both models run on a photo. The result is only kept if their outputs agree.
 """
 
 from __future__ import annotations

@@ -4,7 +4,8 @@ keras-vit export ViT_Ti16 --format savedmodel,tflite,onnx --out exported --check
 keras-vit export runs/photos --format tflite --quantize int8,int4 --calibrate photos/train
 keras-vit export mine.keras --format onnx --input-range 0 1 --scores sigmoid --opset 17
 
-A .keras may be any model around one of ours: features and several outputs too.
+A .keras file may hold any model that contains one of ours, also one that
+returns features or several outputs.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 keras-vit few-shot flowers/ --model ViT_Ti16 --out runs/few_shot
 keras-vit few-shot flowers/ --model runs/flowers --shots 1 5 10 25 --seeds 3 --out b
 
-The folder holds `train` and `test` folders of class folders, or class folders
-alone, of which a fifth is then held out to test on. few_shot.json,
-few_shot.csv and few_shot.png are written.
+The folder holds `train` and `test` folders of class folders, or only class
+folders; then a fifth of the images is held out to test on. The command writes
+few_shot.json, few_shot.csv and few_shot.png.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from keras_vit.predict import Prediction, classify, load_classifier, write_csv
 from keras_vit.utils.files import check_target
 from keras_vit.utils.text import printable, say
 
-# Of the picture: photos, classes named of each, pixels of the longer side.
+# The picture: most photos, classes named for each, pixels of the longer side.
 MOST_PHOTOS, NAMES, SIDE = 100, 3, 320
 
 

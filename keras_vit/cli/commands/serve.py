@@ -5,8 +5,8 @@ curl -s localhost:8501/v1/models/vit:predict -d '{"instances": [{"b64": "'$(base
 
 FOLDER is a SavedModel, or holds versions of one: models/vit/1, models/vit/2.
 The interfaces are those of TF Serving. The server is for this machine only,
-not for production. Ctrl-C or SIGTERM ends it: it takes no more requests and
-answers those that are in flight.
+not for production. Ctrl-C or SIGTERM ends it: it takes no new requests, and
+first answers the open ones.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def run(given: dict[str, Any]) -> int:
 
 @contextlib.contextmanager
 def _stopped_by_sigterm(server: ModelServer) -> Iterator[None]:
-    """A second SIGTERM, while the server answers what is in flight, ends it at once."""
+    """SIGTERM stops the server; a second one, while it answers open requests, ends it at once."""
     before = signal.signal(signal.SIGTERM, lambda *_: server.stop())
     try:
         yield

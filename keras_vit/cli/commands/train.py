@@ -7,9 +7,9 @@ keras-vit train --data photos --strategy cpu --devices 2 --dry-run
 `imagenet_tfrecords` is a folder that `keras_vit.data.write_records` has made,
 `imagenet2012` the name of a TensorFlow data set, `photos` a folder with one
 folder of images per class. Without --data a small model learns handwritten
-digits. The recipes are for many images: a pretrained model learns a few
-thousand better with `finetune`. --dry-run prints steps, FLOPs and memory,
-and trains nothing.
+digits. The recipes are for many images. With a few thousand, use `finetune`
+and a pretrained model. --dry-run prints steps, FLOPs and memory, and trains
+nothing.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 keras-vit visualize ViT_Ti16 --photos photos/ --out inside
 keras-vit visualize runs/photos --photos photos/test --out inside
 
-The figures are those of the papers. index.html shows them all.
+The figures are those of the papers. index.html shows all of them.
 """
 
 from __future__ import annotations

@@ -3,9 +3,9 @@
 keras-vit vtab --list --data-dir tfds
 keras-vit vtab --model ViT_B16 --weights imagenet21k --data-dir tfds --out runs/vtab
 
-The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512, a learning
-rate of .01 for all tasks. Tasks whose data are not there are named and
-skipped; --download lets TFDS fetch what it can.
+The defaults are the ViT paper's: 384 pixels, 2,500 steps of 512 images, a
+learning rate of .01 for all tasks. The command names and skips tasks whose
+data are missing; --download lets TFDS fetch what it can.
 """
 
 from __future__ import annotations

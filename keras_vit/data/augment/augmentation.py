@@ -17,11 +17,11 @@ class Augmentation:
     """How strongly training images are changed.
 
     Attributes:
-        name: For people to read.
+        name: Name for people to read.
         layers: Number of RandAugment operations, one after the other; 0 for none.
-        magnitude: Of all of them, in [0, 30].
+        magnitude: Magnitude of all operations, in [0, 30].
         mixup: Alpha of MixUp's Beta distribution; 0 for no MixUp.
-        cutmix: Alpha of CutMix's; 0 for none. With both, each batch gets the one or the other.
+        cutmix: Alpha of CutMix's; 0 for no CutMix. With both, each batch gets one of the two.
         erasing: Probability that a part of an image is erased, in [0, 1].
     """
 
@@ -46,7 +46,7 @@ class Augmentation:
 
     @property
     def mixes(self) -> bool:
-        """Whether images are mixed, so that labels have to be shares of classes."""
+        """Whether images are mixed; labels must then be shares of classes."""
         return self.mixup > 0 or self.cutmix > 0
 
     @property
@@ -55,8 +55,8 @@ class Augmentation:
         return self.layers > 0 or self.erasing > 0
 
 
-# Source: AugReg, section 3.3 (big_vision, vit_i1k.py); the last is not AugReg's but what the BiT
-# HyperRule adds for all but small sets.
+# Source: AugReg, section 3.3 (big_vision, vit_i1k.py). Only the last is from elsewhere: the BiT
+# HyperRule adds it for all but small sets.
 AUGMENTATIONS = {
     row.name: row
     for row in (
@@ -73,7 +73,7 @@ AUGMENTATIONS = {
 
 
 def as_augmentation(given: str | Augmentation | None) -> Augmentation:
-    """An augmentation by its name; None is "none".
+    """An augmentation by its name; `None` means "none".
 
     Raises:
         ValueError: If there is no such name.

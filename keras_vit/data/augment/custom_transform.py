@@ -10,14 +10,14 @@ import keras
 
 from keras_vit.data.seeds import fold
 
-# Layers of Keras and KerasCV that mix images, and with them labels.
+# Layers of Keras and KerasCV that mix images and their labels.
 MIXING_LAYERS = ("MixUp", "CutMix", "FourierMix", "Mosaic")
 
 
 def takes_labels(transform: Any) -> bool:
-    """Whether a transform has to be given labels, one-hot.
+    """Whether a transform takes one-hot labels too.
 
-    That is so for a layer that mixes images, and for a function of two arguments.
+    Layers that mix images do, and functions of two arguments.
 
     Raises:
         ValueError: If it is neither a layer nor a function of one or two arguments.
@@ -31,7 +31,7 @@ def takes_labels(transform: Any) -> bool:
     if callable(transform):
         try:
             parameters = inspect.signature(transform).parameters.values()
-        except (TypeError, ValueError):  # a built-in function does not tell
+        except (TypeError, ValueError):  # a built-in function has no signature
             return False
         count = sum(
             p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD) and p.default is p.empty
@@ -46,12 +46,12 @@ def takes_labels(transform: Any) -> bool:
 
 
 def _layers(layer: keras.Layer) -> list[Any]:
-    """A layer and those in it: `keras.Sequential` and `keras.layers.Pipeline` have `layers`."""
+    """A layer and its inner layers: `keras.Sequential` and `keras.layers.Pipeline` have them."""
     return [layer, *(part for inner in getattr(layer, "layers", ()) for part in _layers(inner))]
 
 
 def random_states(transform: Any) -> list[Any]:
-    """The variables that hold what a layer draws next."""
+    """The variables that determine what a layer draws next."""
     if not isinstance(transform, keras.Layer) or keras.backend.backend() != "tensorflow":
         return []
     states = [v for v in transform.variables if v.name == "seed_generator_state"]
@@ -59,12 +59,12 @@ def random_states(transform: Any) -> list[Any]:
 
 
 def as_step(transform: Any) -> Callable[[Any, Any, Any], tuple[Any, Any]]:
-    """A function of images, labels and a seed, int64 `[2]`, that gives images and labels.
+    """A function from images, labels and a seed, int64 `[2]`, to images and labels.
 
-    What a layer of Keras draws depends on that seed only, not on what it has drawn before (with
-    the TensorFlow backend). A function has to see to that itself. KerasCV's layers draw from
-    TensorFlow's own generators, whose place cannot be set: a run that is taken up gets other
-    numbers than one that was not interrupted.
+    With the TensorFlow backend, the random numbers of a Keras layer depend only on that seed, not
+    on earlier ones. A function of your own must do the same by itself. KerasCV's layers draw from
+    TensorFlow's own generators, which cannot be set: a resumed run gets other numbers than an
+    uninterrupted one.
     """
     with_labels = takes_labels(transform)
     states = random_states(transform)

@@ -1,7 +1,7 @@
-"""MixUp, CutMix and random erasing inside a `tf.data` pipeline; the same seed does the same.
+"""MixUp, CutMix and random erasing in a `tf.data` pipeline; the same seed has the same result.
 
-Pixels are in [0, 255]. As mixing is linear, it does not matter that big_vision mixes after it has
-brought them to [-1, 1].
+Pixels are in [0, 255]. big_vision scales them to [-1, 1] before it mixes; that makes no difference,
+because mixing is linear.
 """
 
 from __future__ import annotations
@@ -16,17 +16,18 @@ from keras_vit.utils.checks import as_shares, check_numbers
 def mixup(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
     """Fades every image of a batch into the one before it.
 
-    One share a ~ Beta(alpha, alpha), a = max(a, 1 - a), for the batch; the first image meets the
-    last. Source: `get_mixup` of big_vision (`big_vision/utils.py`); paper arXiv 1710.09412.
+    The batch has one share a ~ Beta(alpha, alpha), a = max(a, 1 - a). The first image is mixed with
+    the last. Source: `get_mixup` of big_vision (`big_vision/utils.py`); paper arXiv 1710.09412.
 
     Args:
         images: float32 `[B, H, W, 3]`.
         labels: float32 `[B, classes]`, shares of the classes (one-hot).
         seed: int `[2]`.
-        alpha: Positive; .2 mixes a little most of the time, 1 anything alike.
+        alpha: Positive. With .2 most batches are mixed a little; with 1 all shares are equally
+            likely.
 
     Returns:
-        Images and labels, of the same shapes: `a` times its own and `1 - a` times the other's.
+        Images and labels of the same shapes: `a` times the own plus `1 - a` times the other.
     """
     import tensorflow as tf
 
@@ -42,9 +43,9 @@ def mixup(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
 def cutmix(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]:
     """Puts a box of the image before it into every image of a batch.
 
-    One share a ~ Beta(alpha, alpha) and one box for the batch, with the proportions of the
-    image, 1 - a of its area, and its middle anywhere, so that some of it may lie outside; labels
-    are mixed by the area that is left. Source: paper arXiv 1905.04899, whose partner is drawn;
+    The batch has one share a ~ Beta(alpha, alpha) and one box. The box has the proportions of the
+    image and 1 - a of its area. Its middle is anywhere, so a part of it may lie outside. Labels are
+    mixed by the areas that remain. Source: paper arXiv 1905.04899, which draws the other image;
     here it is the one before, as in `mixup`.
 
     Args:
@@ -76,7 +77,7 @@ def cutmix(images: Any, labels: Any, seed: Any, alpha: float) -> tuple[Any, Any]
 def mix(
     images: Any, labels: Any, seed: Any, mixup_alpha: float, cutmix_alpha: float
 ) -> tuple[Any, Any]:
-    """MixUp, CutMix, or with both one of them for every batch, each half of the time."""
+    """MixUp or CutMix; if both are on, each batch gets one of them with equal probability."""
     import tensorflow as tf
 
     if not cutmix_alpha:
@@ -99,14 +100,14 @@ def random_erasing(
 ) -> Any:
     """Replaces a rectangle of one image by noise.
 
-    Source: paper arXiv 1708.04896, filled with random values, which it finds best. Where the
-    rectangle drawn is larger than the image, it is cut to it; the paper draws again.
+    Source: paper arXiv 1708.04896, with random values, which it finds best. A rectangle that is
+    larger than the image is cut to it; the paper draws again.
 
     Args:
         image: uint8 or float32 `[H, W, 3]` in [0, 255].
         seed: int `[2]`.
-        probability: Share of the images of which something is erased, in [0, 1].
-        area: Least and largest share of the image's area.
+        probability: Probability that a part of the image is erased, in [0, 1].
+        area: Least and largest share of the image's area that is erased.
         aspect: The rectangle's height over its width is between this and its inverse, evenly on
             a logarithmic scale.
 
@@ -129,7 +130,7 @@ def random_erasing(
         pixels = (area[0] + uniform[1] * (area[1] - area[0])) * size[0] * size[1]
         ratio = tf.exp((2.0 * uniform[2] - 1.0) * math.log(1.0 / aspect))
         sides = tf.sqrt(tf.stack([pixels * ratio, pixels / ratio]))  # height, width
-        # One pixel at least, also of an image that is tiny.
+        # At least one pixel, also in a tiny image.
         sides = tf.clip_by_value(tf.round(sides), 1.0, size)
         begin = tf.floor(uniform[3:] * (size - sides + 1.0))
         middle, half = begin + sides / 2.0, sides / 2.0
@@ -154,7 +155,7 @@ def _beta(seed: Any, alpha: Any) -> Any:
     """A float32 scalar from Beta(alpha, alpha)."""
     import tensorflow as tf
 
-    # In float64: with a small alpha both numbers are often too small for float32.
+    # In float64, because with a small alpha both numbers are often too small for float32.
     pair = tf.random.stateless_gamma((2,), seed, alpha, dtype=tf.float64)
     return tf.cast(pair[0] / tf.reduce_sum(pair), tf.float32)
 

@@ -1,10 +1,10 @@
 """RandAugment as AugReg uses it, inside a `tf.data` pipeline: one uint8 image at a time.
 
 Paper: arXiv 1909.13719. Source: `distort_image_with_randaugment` of big_vision
-(`big_vision/pp/autoaugment.py`), which has it from the TensorFlow EfficientNet. Each of the layers
-draws one of the sixteen operations, all alike, and applies it at the one magnitude given; where an
-operation has a direction, it goes either way half of the time. Nothing else is random, but for
-the place of a cutout.
+(`big_vision/pp/autoaugment.py`), which comes from the TensorFlow EfficientNet. Each layer draws one
+of the sixteen operations, all with equal probability, and applies it at the given magnitude. It
+also draws the direction of an operation that has one, and the place of a cutout. Nothing else is
+random.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ OPERATIONS = (
     "SolarizeAdd",
 )
 
-# What goes either way.
+# Operations with a direction, which is drawn.
 SIGNED = ("Rotate", "ShearX", "ShearY", "TranslateX", "TranslateY")
 
 
 def strengths(magnitude: float) -> dict[str, float | int | None]:
-    """What an operation does at a magnitude, before the sign is drawn.
+    """The strength of each operation at a magnitude, before the sign is drawn.
 
     Args:
-        magnitude: 0 to 30; 10 is what the operations were made for. Some go on beyond that, and
-            others turn back: Solarize at 10 and 20 is Invert, see `randaugment_ops.py`. At 0
-            they are not all harmless either: Posterize leaves one bit, Solarize inverts, and
-            Color, Contrast and Brightness leave a tenth.
+        magnitude: 0 to 30. The operations were made for 0 to 10. Beyond 10 some become stronger,
+            and others start again: Solarize at 10 and 20 is Invert, see `randaugment_ops.py`. At 0
+            some still change the image: Posterize leaves one bit, Solarize inverts, and Color,
+            Contrast and Brightness leave a tenth.
 
     Returns:
         For each of `OPERATIONS`: degrees (Rotate), bits kept (Posterize), a threshold
         (Solarize), levels added (SolarizeAdd), a factor with 1 for no change (Color, Contrast,
         Brightness, Sharpness), a slope (Shear), pixels (Translate), half the side in pixels
-        (Cutout), or None.
+        (Cutout), or `None` (no strength).
     """
     share = float(magnitude) / MAX_LEVEL
     factor = share * 1.8 + 0.1
@@ -84,15 +84,15 @@ def strengths(magnitude: float) -> dict[str, float | int | None]:
 def apply_operation(
     name: str, image: Any, magnitude: float, sign: Any = 1.0, row: Any = 0, column: Any = 0
 ) -> Any:
-    """One operation.
+    """Applies one operation.
 
     Args:
         name: One of `OPERATIONS`.
         image: uint8 `[H, W, 3]`.
         magnitude: 0 to 30, see `strengths`.
         sign: 1 or -1, float32, for those in `SIGNED`.
-        row: Middle of the cutout in pixels, int32.
-        column: Likewise.
+        row: Row of the middle of the cutout in pixels, int32.
+        column: Column of the middle of the cutout in pixels, int32.
 
     Returns:
         uint8 `[H, W, 3]`.
@@ -129,7 +129,7 @@ _FUNCTIONS = {
 
 
 def draw(seed: Any, num_layers: int, image_shape: Any) -> tuple[Any, Any, Any, Any]:
-    """What `randaugment` applies for a seed.
+    """The operations that `randaugment` applies for a seed.
 
     Args:
         seed: int `[2]`.
@@ -155,11 +155,11 @@ def randaugment(image: Any, seed: Any, num_layers: int = 2, magnitude: float = 1
     """Applies random operations to one image.
 
     Args:
-        image: uint8 `[H, W, 3]`, at the size of the model: pixels of a translation or a cutout
-            are pixels of this image.
+        image: uint8 `[H, W, 3]`, at the size of the model, because translations and cutouts are
+            measured in pixels of this image.
         seed: int `[2]`; the same seed gives the same image.
         num_layers: Number of operations, one after the other; 0 for none.
-        magnitude: Of all of them, 0 to 30.
+        magnitude: Magnitude of all operations, 0 to 30.
 
     Returns:
         uint8 `[H, W, 3]`.

@@ -1,14 +1,14 @@
 """The sixteen operations of RandAugment on one uint8 image, as Google's code computes them.
 
 Source: autoaugment.py of the TensorFlow EfficientNet, which big_vision and AugReg use
-(big_vision `big_vision/pp/autoaugment.py`). Every function but `sharpness` gives the bytes that
-it gives, seen by running it with TensorFlow 2.12 and NumPy 1.23 (`tests/golden/randaugment`);
-where that is not what Pillow's operation of the same name gives, the docstring says so.
+(big_vision `big_vision/pp/autoaugment.py`). Every function but `sharpness` returns the same bytes
+as it does with TensorFlow 2.12 and NumPy 1.23 (`tests/golden/randaugment`). Where Pillow's
+operation of the same name differs, the docstring says so.
 
-Faster than the original: what depends on a pixel's own value only is arithmetic on bytes,
-histograms are counted in one pass over the three channels, sums of neighbours are sums of shifted
-images, and an affine transform moves whole pixels in one kernel that fills the outside. Rows of
-`3 W` numbers in place of a last axis of three keep TensorFlow's broadcasting fast.
+It is faster than the original: operations on single pixel values are arithmetic on bytes, one pass
+counts the histograms of the three channels, sums of neighbours are sums of shifted images, and an
+affine transform moves whole pixels in one kernel that fills the outside. Rows of `3 W` numbers
+instead of a last axis of three keep TensorFlow's broadcasting fast.
 
 Images are uint8 `[H, W, 3]`, and so are the results.
 """
@@ -18,9 +18,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-# What comes into view from outside the image, and what a cutout leaves: middle grey.
+# The level of pixels outside the image and in a cutout: middle grey.
 FILL = 128
-# Four bytes of it as one int32, which a float32 holds exactly.
+# Four such bytes as one int32, which a float32 holds exactly.
 _FILL_PIXEL = float(int.from_bytes(bytes([FILL] * 4), "little", signed=True))
 
 
@@ -67,7 +67,7 @@ def invert(image: Any) -> Any:
 def posterize(image: Any, bits: int) -> Any:
     """Keeps the upper `bits` of every byte; `PIL.ImageOps.posterize` for 1 to 8.
 
-    0 bits keep one, and so do more than 8: the original's shift is a byte, -1 becomes 255 in it,
+    0 bits keep one, and so do more than 8. The original's shift is a byte, in which -1 becomes 255,
     and TensorFlow shifts by 7 at most.
     """
     import tensorflow as tf
@@ -79,7 +79,7 @@ def posterize(image: Any, bits: int) -> Any:
 def solarize(image: Any, threshold: int) -> Any:
     """Inverts the levels from `threshold` on; `PIL.ImageOps.solarize` below 256.
 
-    The original's threshold is a byte: 256 and 512 are 0, which inverts all of the image.
+    The original's threshold is a byte: 256 and 512 become 0, which inverts the whole image.
     """
     import tensorflow as tf
 
@@ -99,19 +99,19 @@ def color(image: Any, factor: float) -> Any:
     """Saturation, 0 for grey: `PIL.ImageEnhance.Color`, whose grey differs by a level at most."""
     import tensorflow as tf
 
-    # Three equal columns: the grey level comes out once for every channel.
+    # Three equal columns, so that every channel gets the grey level.
     weights = tf.constant([[0.2989] * 3, [0.587] * 3, [0.114] * 3])
     pixels = tf.cast(tf.reshape(image, (-1, 3)), tf.float32)
-    # The scaling there and back is that of `tf.image.rgb_to_grayscale`.
+    # `tf.image.rgb_to_grayscale` scales to [0, 1] and back in the same way.
     grey = tf.floor(tf.matmul(pixels * (1.0 / 255.0), weights) * 255.5)
     return _as_image(_blend(grey, pixels, factor), image)
 
 
 def contrast(image: Any, factor: float) -> Any:
-    """Differences from a grey level, multiplied.
+    """Multiplies the differences from a grey level.
 
-    Pillow takes the mean level of the image. The original does not: its level is the number of
-    pixels over 256, at most 255, which is 196 for 224 x 224 pixels.
+    Pillow takes the mean level of the image. The original takes the number of pixels over 256, at
+    most 255, which is 196 for 224 x 224 pixels.
     """
     import tensorflow as tf
 
@@ -121,7 +121,7 @@ def contrast(image: Any, factor: float) -> Any:
 
 
 def brightness(image: Any, factor: float) -> Any:
-    """All levels, multiplied; `PIL.ImageEnhance.Brightness`."""
+    """Multiplies all levels; `PIL.ImageEnhance.Brightness`."""
     import tensorflow as tf
 
     return _to_bytes(factor * tf.cast(image, tf.float32))
@@ -130,8 +130,8 @@ def brightness(image: Any, factor: float) -> Any:
 def sharpness(image: Any, factor: float) -> Any:
     """0 smoothes, above 1 sharpens; `PIL.ImageEnhance.Sharpness`, within one level as blended.
 
-    The outermost pixels stay as they are. The smooth image is rounded down, exactly; the original
-    does it in float32 and is one level lower where the sum is a multiple of 13, now and then.
+    The outermost pixels stay as they are. The smooth image is rounded down exactly. The original
+    divides in float32, and is sometimes one level lower where the sum is a multiple of 13.
     """
     import tensorflow as tf
 
@@ -145,7 +145,7 @@ def sharpness(image: Any, factor: float) -> Any:
 
 
 def rotate(image: Any, degrees: Any) -> Any:
-    """About the middle, by the nearest pixel; positive is anticlockwise on the screen."""
+    """Rotates about the middle, by the nearest pixel; positive is anticlockwise on the screen."""
     import tensorflow as tf
 
     angle = degrees * (math.pi / 180.0)
@@ -177,7 +177,7 @@ def translate_y(image: Any, pixels: Any) -> Any:
 
 
 def cutout(image: Any, half: int, row: Any, column: Any) -> Any:
-    """A grey square of `2 * half` pixels about (row, column), less what is outside the image."""
+    """Draws a grey square of `2 * half` pixels about (row, column), cut at the image's border."""
     import tensorflow as tf
 
     rows, columns = tf.unstack(tf.shape(image)[:2])
@@ -216,11 +216,11 @@ def _to_bytes(values: Any) -> Any:
 
 
 def _transform(image: Any, matrix: tuple[Any, ...]) -> Any:
-    """Where a pixel of the result comes from: x' = a x + b y + c, y' = d x + e y + f."""
+    """Takes pixel (x, y) of the result from x' = a x + b y + c, y' = d x + e y + f."""
     import tensorflow as tf
 
     row = [tf.cast(x, tf.float32) for x in matrix] + [tf.constant(0.0), tf.constant(0.0)]
-    # A pixel is one int32: a third of the work.
+    # One int32 for each pixel needs a third of the work.
     pixels = tf.bitcast(tf.pad(image, ((0, 0), (0, 0), (0, 1))), tf.int32)  # [H, W]
     moved = tf.raw_ops.ImageProjectiveTransformV3(
         images=pixels[None, ..., None],

@@ -6,7 +6,8 @@
     summary = vtab.run(vtab.Settings(), "runs/vtab", data_dir=data_dir)
     print(vtab.report_page(summary))
 
-The 19 tasks of arXiv 1910.04867 are the rows of `TASKS`; how the ViT paper trains is in `Settings`.
+`TASKS` has a row for each of the 19 tasks of arXiv 1910.04867; the defaults of `Settings` are those
+of the ViT paper.
 """
 
 from keras_vit.experiments.vtab.data import Availability, available, load, splits

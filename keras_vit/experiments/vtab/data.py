@@ -17,14 +17,14 @@ from keras_vit.utils.checks import check_choice
 TRAIN, TUNE = 800, 200
 # Phase: splits to train and to evaluate on, by the names of google-research/task_adaptation.
 PHASES = {"tune": ("train800", "val200"), "final": ("train800val200", "test")}
-# BiT (arXiv 1912.11370, section 3.3), which the ViT paper follows: a square of 384 pixels out of
-# 448. As everywhere in this package it is cut out first, and resized then.
+# BiT (arXiv 1912.11370, section 3.3), which the ViT paper follows, cuts a square of 384 pixels out
+# of 448. As everywhere in this package, the crop is cut out first and resized then.
 CROP_AREA = ((384 / 448) ** 2, 1.0)
 WHOLE_IMAGE = (1.0, 1.0)
 
 
 def as_tasks(tasks: Iterable[str | Task] | None) -> tuple[Task, ...]:
-    """The rows that names stand for; all of them for `None`.
+    """The rows of these names; all rows for `None`.
 
     Raises:
         ValueError: If there is no such task, or two have one name.
@@ -44,10 +44,10 @@ def as_tasks(tasks: Iterable[str | Task] | None) -> tuple[Task, ...]:
 
 
 def splits(task: Task, examples: Mapping[str, int] | None = None) -> dict[str, str]:
-    """The splits of the protocol in the language of TFDS.
+    """The splits of the protocol, as TFDS writes them.
 
     As in google-research (`task_adaptation/data/cifar.py` and its neighbours): the first 800
-    images to train on, and 200 to tune on from where that code's own validation split begins.
+    images to train on, and the first 200 of that code's own validation split to tune on.
 
     Args:
         task: A row of `TASKS`.
@@ -74,7 +74,7 @@ def _test_start(task: Task, examples: Mapping[str, int]) -> int:
     split, percent = task.test_from
     count = examples[split]
     if task.tune_from[0] == split and task.tune_from[1]:
-        # What comes before is two parts, each rounded down there (dsprites.py, eurosat.py).
+        # Two parts come before, and that code rounds each down (dsprites.py, eurosat.py).
         first = task.tune_from[1]
         return count * first // 100 + count * (percent - first) // 100
     return count * percent // 100
@@ -85,10 +85,10 @@ class Availability:
     """Whether the data of a task are there.
 
     Attributes:
-        state: `"prepared"` on the disk; `"download"`: TFDS can fetch it; `"manual"`: somebody has
-            to; `"unknown"`: TFDS has no such data set.
-        detail: The folder where it is or would be; for `"manual"` what TFDS says of how to get
-            it; for `"unknown"` why.
+        state: `"prepared"`: on the disk; `"download"`: TFDS can fetch them; `"manual"`: you have
+            to download them by hand; `"unknown"`: TFDS has no such data set.
+        detail: The folder where they are or would be; for `"manual"` the instructions of TFDS;
+            for `"unknown"` the reason.
     """
 
     state: str
@@ -98,14 +98,14 @@ class Availability:
 def available(
     data_dir: str | Path | None = None, tasks: Iterable[str | Task] | None = None
 ) -> dict[str, Availability]:
-    """Which of the data are there; nothing is downloaded.
+    """Which data are there; downloads nothing.
 
     Args:
         data_dir: Where TFDS keeps its files. Default: its own choice.
         tasks: Names, or rows like those of `TASKS`. Default: all 19.
 
     Returns:
-        By the name of the task.
+        Name of the task -> `Availability`.
 
     Raises:
         ImportError: If tensorflow-datasets is not installed.
@@ -146,18 +146,18 @@ def load(
 
     Args:
         task: A name of `TASKS`, or a row like those.
-        phase: `"tune"`: 800 images to train and 200 to validate on; `"final"`: those 1,000, and
-            all that there are to test on.
+        phase: `"tune"`: 800 images to train and 200 to validate on; `"final"`: those 1,000 to
+            train on, and all test images.
         image_size: Pixels, one number or (rows, columns); 384 in the ViT paper.
-        batch_size: Images per batch. An epoch leaves out what does not fill one.
+        batch_size: Images per batch. An epoch leaves out images that do not fill a batch.
         data_dir: Where TFDS keeps its files. Default: its own choice.
-        download: Whether TFDS may download and prepare what is not there.
-        seed: Of the crops and the order.
+        download: Whether TFDS may download and prepare missing data.
+        seed: Seed of the crops and the order.
 
     Returns:
-        Its training images are cut at random (about three quarters of the area or more) and
-        mirrored where that leaves the label right (`Task.crop`, `Task.flip`); the others are
-        resized whole.
+        The data. Training images are cropped at random (about three quarters of the area or more)
+        and mirrored where the label stays right (`Task.crop`, `Task.flip`); the others are resized
+        whole.
 
     Raises:
         ImportError: If tensorflow-datasets is not installed.

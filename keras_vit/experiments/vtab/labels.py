@@ -1,6 +1,6 @@
 """Labels of the VTAB tasks, as functions of a TFDS example.
 
-Each is that of google-research/task_adaptation, in the file that its comment names (there under
+Each follows google-research/task_adaptation, in the file that is named beside it (there under
 `task_adaptation/data/`).
 """
 
@@ -20,12 +20,12 @@ NO_VEHICLE = 1000.0
 
 @dataclasses.dataclass(frozen=True)
 class Label:
-    """What the class of an example is.
+    """How to read the class of an example.
 
     Attributes:
-        read: A function of the example, a dictionary of tensors; gives an integer scalar.
-        fields: What it reads, as `tfds.decode.PartialDecoding` takes it.
-        class_names: Names of the classes; or of the feature whose names they are.
+        read: Function from the example, a dictionary of tensors, to an integer scalar.
+        fields: The fields that it reads, as `tfds.decode.PartialDecoding` takes them.
+        class_names: Names of the classes, or the name of the feature that has them.
     """
 
     read: Callable[[dict[str, Any]], Any]
@@ -34,7 +34,7 @@ class Label:
 
 
 def feature(name: str) -> Label:
-    """The classes of the data set, as they are."""
+    """The classes of the data set, unchanged."""
     return Label(lambda example: example[name], {name: True}, name)
 
 
@@ -70,7 +70,7 @@ def closest_vehicle(example: dict[str, Any]) -> Any:
 
 
 def binned(name: str, values: int, bins: int) -> Label:
-    """Neighbouring values of a feature taken together (dsprites.py, `preprocess_fn`)."""
+    """Neighbouring values of a feature as one class (dsprites.py, `preprocess_fn`)."""
 
     def read(example: dict[str, Any]) -> Any:
         import tensorflow as tf
@@ -83,7 +83,7 @@ def binned(name: str, values: int, bins: int) -> Label:
 
 
 def _ranges(edges: tuple[float, ...], unit: str = "") -> tuple[str, ...]:
-    """Names of the ranges between edges, without the first and the last, which never matter."""
+    """Names of the ranges between edges, and of those below the first and above the last."""
     inner = [f"{edge:g}{unit}" for edge in edges]
     between = (f"{low} to {high}" for low, high in itertools.pairwise(inner))
     return (f"up to {inner[0]}", *between, f"above {inner[-1]}")

@@ -11,16 +11,16 @@ from keras_vit.utils.tables import Page, Table
 
 
 def scores(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """Means over the tasks of VTAB that were run; what stands in for a task does not count.
+    """Means over the tasks of VTAB that were run; stand-ins do not count.
 
     Args:
-        results: By the name of a task, with `group`, `test_accuracy` in [0, 1] and `stand_in`.
+        results: Name of a task -> `group`, `test_accuracy` in [0, 1] and `stand_in`.
 
     Returns:
         `groups`: the mean of each group that has a result; `mean`: that of all tasks, each with
-        the same weight, as in the paper; `of`: of how many of 19, for groups and all;
-        `vtab_score`: `mean` if all 19 were run, else `None`. `stand_ins`: the mean of what stands
-        in, or `None`.
+        the same weight, as in the paper; `of`: [tasks run, tasks in VTAB] for each group and
+        `all`; `vtab_score`: `mean` if all 19 were run, else `None`; `stand_ins`: the mean of the
+        stand-ins, or `None`.
     """
     real = {name: row for name, row in results.items() if not row["stand_in"]}
     by_group = {
@@ -96,7 +96,7 @@ def _percent(share: float) -> str:
 def picture(summary: Mapping[str, Any]) -> Any:
     """What `vtab.run` returns as bars: tasks in the colours of their groups, and means.
 
-    Stand-ins are hatched and named so, and their mean is apart.
+    Stand-ins are hatched and labelled, and have a mean of their own.
 
     Returns:
         A matplotlib figure; save it with `keras_vit.plots.save`.
@@ -142,8 +142,8 @@ def _fraction(of: Any) -> str:
 
 
 def list_page(found: Mapping[str, Availability]) -> Page:
-    """Tasks of `TASKS`, what they are made of, and whether the data are there; `found` is what
-    `keras_vit.experiments.vtab.available` gives."""
+    """A page of tasks, their classes, images and source, and whether the data are there; `found`
+    is what `keras_vit.experiments.vtab.available` returns."""
     rows = []
     for task in (TASKS[name] for name in found):
         split, percent = task.test_from

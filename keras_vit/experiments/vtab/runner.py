@@ -1,4 +1,4 @@
-"""Runs VTAB-1k task by task, and keeps each result as soon as it is there."""
+"""Runs VTAB-1k task by task, and saves each result at once."""
 
 from __future__ import annotations
 
@@ -39,24 +39,25 @@ _WHY_SKIPPED = {
 class Settings:
     """How to train; the defaults are those of the ViT paper (appendix B.1.1 and Table 4).
 
-    One setting for all tasks, as there: its authors chose it once, among two learning rates and
-    two schedules, by the mean of all tasks on the 200 images. So by default nothing is tuned here.
+    All tasks have the same settings, as in the paper. Its authors chose them once, among two
+    learning rates and two schedules, by the mean of all tasks on the 200 images. So by default
+    nothing is tuned here.
 
     Attributes:
         model: A constructor of `keras_vit`, or `"small"`, as in `keras_vit.runs.Settings`.
-        weights: What it takes as `weights`.
+        weights: The constructor's argument `weights`.
         image_size: Pixels of a side.
-        steps: Updates. Default: 2,500, for another batch size as many as make the same number of
-            images.
+        steps: Number of updates. Default: 2,500 of 512 images, or as many as train on the same
+            number of images.
         batch_size: Images of an update.
-        accumulate: In how many parts they are taken; saves memory.
-        learning_rate: The highest. Default: .01, in proportion to the batch size.
-        sweep: Learning rates to choose from, for each task the one that is best on its 200 images
-            after training on its 800 (of equal ones the first), as VTAB allows. One value only
-            records what it gives there. Default: none, and that phase is left out.
-        seed: Of everything that happens at random.
+        accumulate: Parts into which a batch is split, to save memory.
+        learning_rate: The highest learning rate. Default: .01, in proportion to the batch size.
+        sweep: Learning rates to choose from for each task, as VTAB allows: the best on its 200
+            images after training on its 800 (of equal ones the first). A single value only records
+            its accuracy there. Default: none, which leaves that phase out.
+        seed: Seed of everything random.
         dtype: Dtype policy; `"auto"` as in `keras_vit.runs.Settings`.
-        xla: Likewise.
+        xla: As in `keras_vit.runs.Settings`.
         save_every: Batches between checkpoints.
     """
 
@@ -74,7 +75,7 @@ class Settings:
     save_every: int = 500
 
     def recipe(self) -> Recipe:
-        """The ViT paper's recipe for VTAB, for this batch size, learning rate and these steps.
+        """The ViT paper's recipe for VTAB, with the batch size, learning rate and steps set here.
 
         Raises:
             ValueError: If a field is out of its range.
@@ -107,26 +108,26 @@ def run(
 ) -> dict[str, Any]:
     """Runs the protocol on all tasks whose data are there.
 
-    For each: with a `sweep`, trainings on 800 images, of which the learning rate that is best on
-    200 others is taken; then a training on those 1,000, and the share of all test images that are
-    right. A task's result is a file `TASK.json` in the folder, written under another name and
-    renamed; `summary.json` holds them all, `vtab.png` shows them. When the process ends before its
-    time, at whatever moment, the same call goes on: with the tasks that have no file yet, and in
-    the middle of one from the newest of its checkpoints (`TASK.training`). The result is that of a
-    run that was not interrupted. More tasks may be asked for later, in the same folder.
+    With a `sweep`, each task first trains on 800 images with every learning rate, and takes the one
+    that is best on 200 others. Then it trains on those 1,000, and measures the accuracy on all test
+    images. Its result is a file `TASK.json` in the folder, which appears whole. `summary.json`
+    holds all results, `vtab.png` shows them. If the process ends early, at any moment, the same
+    call continues: with the tasks that have no file yet, and inside a task from its newest
+    checkpoint (`TASK.training`). The result is that of an uninterrupted run. You may ask for more
+    tasks later, in the same folder.
 
     Args:
         settings: How to train.
         out: The folder.
         tasks: Names of `keras_vit.experiments.vtab.TASKS`, or rows like those. Default: all 19.
         data_dir: Where TFDS keeps its files. Default: its own choice.
-        download: Whether TFDS may download what is not there.
-        overwrite: Whether to begin anew; what is there is kept as `OUT.old`.
-        verbose: As in `keras_vit.training.fine_tune`; with 0 nothing is said of the tasks either.
+        download: Whether TFDS may download missing data.
+        overwrite: Whether to start again; the old folder is kept as `OUT.old`.
+        verbose: As in `keras_vit.training.fine_tune`; 0 prints nothing about the tasks either.
 
     Returns:
-        `results` by task, those of earlier calls included; `skipped`: tasks and why; `scores` as
-        `keras_vit.experiments.vtab.scores` gives them; `settings`.
+        `results` by task, those of earlier calls included; `skipped`: task -> reason; `scores` as
+        `keras_vit.experiments.vtab.scores` returns them; `settings`.
 
     Raises:
         ValueError: If the folder holds something else, or a run with other settings; if there is
@@ -148,7 +149,7 @@ def run(
         path = out / f"{task.name}.json"
         one = _Task(task, settings, recipe, out, data_dir, verbose)
         if path.exists():
-            resume.remove(one.checkpoints)  # where it was killed between the two
+            resume.remove(one.checkpoints)  # left if the process was killed between the two
             continue
         state = states[task.name]
         if state.state != "prepared":
@@ -193,7 +194,7 @@ class _Task:
         tuned = {rate: self._tune(rate) for rate in rates}
         best = max(rates, key=lambda rate: tuned[rate]) if rates else self.recipe.learning_rate
         data, model, result = self._train("final", best)
-        # The test images are looked at once, when all is decided.
+        # The test images are used once, after all choices are made.
         with data_errors(data):
             test = OneDevice(model).evaluate(data.validation, data.batch_size)
         return {
@@ -213,7 +214,7 @@ class _Task:
         }
 
     def _tune(self, rate: float) -> float:
-        """Accuracy on the 200 images; kept in a file, as the next training may be killed."""
+        """Accuracy on the 200 images; kept in a file, because a later training may be killed."""
         path = self.checkpoints / f"tune-{rate:g}.json"
         if not path.exists():
             _, _, result = self._train("tune", rate)
@@ -222,7 +223,7 @@ class _Task:
 
     def _train(self, phase: str, rate: float) -> tuple[Any, keras.Model, training.TrainingResult]:
         settings = self.settings
-        # Each training starts like the first of a process, in which it may be taken up.
+        # Each training starts like the first of a process, because it may resume in a new one.
         keras.utils.clear_session()
         keras.utils.set_random_seed(settings.seed)
         data = vtab_data.load(
@@ -241,7 +242,7 @@ class _Task:
             dtype=settings.dtype,
         )
         model = model_for(built, len(data.class_names), self.recipe)
-        # On the way a sample of the training images is looked at, not those to test on.
+        # Evaluations during the training use a sample of the training images, not the test images.
         watched = data
         if phase == "final":
             watched = dataclasses.replace(
@@ -266,7 +267,7 @@ class _Task:
 
 
 def _resolved(settings: Settings) -> Settings:
-    """With what `"auto"` comes to on one device; several are not used."""
+    """The settings with `"auto"` replaced by the choice for one device; no more are used."""
     check_choice("model", settings.model, (SMALL, *VARIANTS))
     check_choice("xla", settings.xla, XLA)
     machine = under(None, settings.dtype, settings.xla)
@@ -274,30 +275,30 @@ def _resolved(settings: Settings) -> Settings:
 
 
 def _recorded(settings: Settings, recipe: Recipe) -> dict[str, Any]:
-    """What the results depend on, for JSON."""
+    """The settings that the results depend on, for JSON."""
     fields = dataclasses.asdict(settings) | {
         "weights": settings.weights and Path(settings.weights).name,
         "steps": recipe.total_steps,
         "warmup_steps": recipe.warmup_steps,
         "learning_rate": recipe.learning_rate,
     }
-    del fields["save_every"]  # it changes nothing
+    del fields["save_every"]  # it does not change the results
     return json.loads(json.dumps(fields))
 
 
 def _open_folder(out: Path, recorded: dict[str, Any], overwrite: bool) -> None:
-    """Makes the folder of a run, or checks that it is that of this one."""
+    """Makes the folder of a run, or checks that it belongs to this run."""
     if out.exists() and overwrite:
         set_aside(out)
     there = {"a file"} if out.is_file() else set()
-    if out.is_dir():  # without what a process was writing when it was killed
+    if out.is_dir():  # without files that a killed process was writing
         there = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     if there and SETTINGS_FILE not in there:
         raise ValueError(
             f"{out} exists already, and is no run of VTAB. Choose another name, or pass "
             "overwrite=True (--overwrite): it is then kept under another name"
         )
-    # Settings with which nothing was ever done bind nobody.
+    # Settings without any result or checkpoint may be replaced.
     if any(name.endswith((".json", ".training")) for name in there - {SETTINGS_FILE, SUMMARY_FILE}):
         check_same_run(recorded, json.loads((out / SETTINGS_FILE).read_text("utf-8")), out)
         return
@@ -310,7 +311,7 @@ def _why(state: vtab_data.Availability) -> str:
 
 
 def _prepare(task: Task, state: vtab_data.Availability, data_dir: Any) -> str | None:
-    """Downloads and prepares; why not, if that fails: other tasks are to go on."""
+    """Downloads and prepares the data. Returns why that failed, so that other tasks go on."""
     from keras_vit.data.sources.tfds import open_builder
 
     if state.state == "unknown":
@@ -324,7 +325,7 @@ def _prepare(task: Task, state: vtab_data.Availability, data_dir: Any) -> str | 
 
 
 def _results(out: Path) -> dict[str, Any]:
-    """The results that are there, in the order of the tasks; what stands in comes last."""
+    """The results so far, in the order of the tasks; stand-ins come last."""
     known = [f"{name}.json" for name in TASKS]
     others = (SETTINGS_FILE, SUMMARY_FILE, *known)
     rest = sorted(path.name for path in out.glob("*.json") if path.name not in others)

@@ -3,9 +3,9 @@
 Names, splits and labels are those of google-research/task_adaptation (commit ed9b417,
 `task_adaptation/data/`; the file is named after the TFDS name unless a comment says so), and of
 the paper (arXiv 1910.04867). Where TFDS 4.9.10 no longer has the version that is asked for there,
-a comment says so. Numbers of images are those of TFDS's catalogue; the 200 images to tune on are
-cut by what the prepared data say of themselves. The notes on licences are a hint and were not
-checked against the data's own pages.
+a comment says so. Numbers of images come from TFDS's catalogue, but the 200 images to tune on are
+cut by the numbers of the prepared data. The notes on licences are a hint and were not checked
+against the data's own pages.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ GROUPS = ("natural", "specialised", "structured")
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """A task of VTAB, or one that stands in for such.
+    """A task of VTAB, or a stand-in for one.
 
     Attributes:
-        name: For commands and files.
-        title: For pictures, as in the paper.
+        name: Name in commands and files.
+        title: Name in pictures, as in the paper.
         group: One of `GROUPS`.
         tfds: Name and version of the data set in TFDS.
-        label: What its classes are.
-        classes: How many.
-        examples: Images of each split in TFDS that is used.
-        tune_from: Split, and which percent of it comes before the 200 images to tune on. The 800
-            to train on are always `train[:800]`.
-        test_from: Split, and which percent of it comes before the images to test on.
-        crop: Whether a random crop leaves the label right.
-        flip: Whether mirroring does.
-        licence: What the data's page says of its use; read it there before you use it.
+        label: How to read the class of an example.
+        classes: Number of classes.
+        examples: Images of each split of TFDS that is used.
+        tune_from: Split, and the percentage of it before the 200 images to tune on. The 800 to
+            train on are always `train[:800]`.
+        test_from: Split, and the percentage of it before the images to test on.
+        crop: Whether the label stays right after a random crop.
+        flip: Whether the label stays right after mirroring.
+        licence: What the data's page says about their use; read it there before you use them.
         scale: Factor that brings pixels to [0, 255].
-        stand_in: Whether this is no task of VTAB.
+        stand_in: Whether this is a stand-in, not a task of VTAB.
     """
 
     name: str
@@ -64,8 +64,8 @@ _DSPRITES = {"train": 737_280}
 _NORB = {"train": 24_300, "test": 24_300}
 
 # Crop and flip: BiT (arXiv 1912.11370, section 3.3), which the ViT paper follows, leaves out what
-# "destroys the label semantics" and has no list. This one is ours: no flip of digits, azimuths
-# and positions; no crop where what is counted, measured or located could be cut off or enlarged.
+# "destroys the label semantics" but gives no list. This one is ours: no flip of digits, azimuths
+# and positions; no crop that could cut off or enlarge what is counted, measured or located.
 _ROWS = (
     # caltech.py
     Task("caltech101", "Caltech101", "natural", "caltech101:3.*.*", labels.CLASS, 102,
