@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
@@ -18,6 +19,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most of the time of these small models is XLA's compilation, here and in the programs started.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _what_lives_is_not_walked_over_again():
+    """TensorFlow keeps every graph of a process, millions of objects in the end.
+
+    Each full garbage collection walks over all of them, and Keras asks for one whenever it
+    quantizes a layer. What is alive after a module is therefore left out from then on.
+    """
+    yield
+    gc.collect()
+    gc.freeze()
+
 
 TI16 = (
     "Ti_16-i21k-300ep-lr_0.001-aug_none-wd_0.03-do_0.0-sd_0.0"
