@@ -20,8 +20,7 @@ def flat(model: Any) -> Any:
 
     Returns:
         A model of copies of the layers, with their weights; the updates of LoRA are added to their
-        kernels. A name that two of them have is
-        numbered in the second.
+        kernels. A name that two of them have is numbered in the second.
     """
     graph = functional(model)
     if graph is None:

@@ -207,6 +207,27 @@ def test_what_config_json_says_is_refused_where_it_is_not_known(
         keras_vit.from_checkpoint(path)
 
 
+def test_a_config_json_that_is_damaged_is_not_ignored(tmp_path):
+    """Without it a model with another number of heads or GELU would open, and nothing would say."""
+    path = _folder(_vit(norm_epsilon=1e-12), tmp_path, "huggingface", HUGGING_FACE)
+    keras_vit.from_checkpoint(path)
+    for text in ('{"model_type": "vit", ', "[1]", '"vit"'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(ValueError, match=r"config\.json"):
+            keras_vit.from_checkpoint(path)
+
+
+@pytest.mark.parametrize("inside", ["{", "[1]", "\x00"])
+def test_a_note_of_ours_that_is_damaged_is_not_ignored(inside, tmp_path):
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "model.safetensors"
+    arrays = _arrays(_vit(), tmp_path / "a.npz", "timm")
+    save_file({k: np.ascontiguousarray(v) for k, v in arrays.items()}, path, {"keras_vit": inside})
+    with pytest.raises(ValueError, match="the metadata of"):
+        keras_vit.from_checkpoint(path)
+
+
 def test_what_config_json_says_is_believed(tmp_path):
     config = {**HUGGING_FACE, "hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-5}
     model = keras_vit.from_checkpoint(_folder(_vit(), tmp_path, "huggingface", config))

@@ -5,9 +5,10 @@ A field that changes what the model computes is either understood or refused, ne
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
+
+from keras_vit.utils.files import read_json
 
 _GELUS = {
     "gelu": "exact", "gelu_python": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
@@ -22,25 +23,17 @@ _OTHER_TIMM = (
 )
 
 
-def parsed_json(text: str) -> dict[str, Any]:
-    """The object in a text, or an empty one."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
-
-
 def settings_beside(path: Path) -> dict[str, Any]:
     """What the `config.json` in the folder of a file says; empty where there is none.
 
     Raises:
-        ValueError: If it says that the model is one that is not known here.
+        ValueError: If it says that the model is one that is not known here, or cannot be read:
+            without it the file might open as another model.
     """
     config = path.with_name("config.json")
-    if not config.is_file() or config.stat().st_size > 2**20:
+    if not config.is_file():
         return {}
-    said = parsed_json(config.read_text(encoding="utf-8", errors="replace"))
+    said = read_json(config, {})
     if said.get("model_type") == "vit":
         found = _hugging_face(said, config)
     elif isinstance(said.get("architecture"), str):

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from keras_vit.checkpoints.files.array_file import ArrayFile
-from keras_vit.checkpoints.files.config_json import parsed_json
 from keras_vit.checkpoints.files.npz import MAX_TOTAL_BYTES
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.layers.tokens import POOLINGS
+from keras_vit.utils.files import MOST_BYTES, parsed_json
 
 
 def too_large(path: Path) -> ValueError:
@@ -182,7 +182,8 @@ class KerasReader(H5Reader):
                 with archive.open("model.weights.h5") as source:
                     shutil.copyfileobj(source, self._copy, 2**20)
                 with archive.open("config.json") as source:
-                    config = parsed_json(source.read(2**24).decode("utf-8", errors="replace"))
+                    where = f"config.json in {str(path)!r}"
+                    config = parsed_json(source.read(MOST_BYTES), {}, where)
             super().__init__(path, self._copy)
         except BaseException:
             self._copy.close()

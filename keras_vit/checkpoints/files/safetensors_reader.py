@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from keras_vit.checkpoints.files.array_file import ArrayFile
-from keras_vit.checkpoints.files.config_json import parsed_json, settings_beside
+from keras_vit.checkpoints.files.config_json import settings_beside
+from keras_vit.utils.files import parsed_json
 
 _SAFETENSORS_DTYPES = {
     "F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16", "I64": "int64",
@@ -48,5 +49,5 @@ class SafetensorsReader(ArrayFile):
 def _metadata(inside: Mapping[str, str] | None, path: Path) -> dict[str, Any]:
     """What we wrote into the file, or the `config.json` that lies beside it."""
     if inside and "keras_vit" in inside:
-        return parsed_json(inside["keras_vit"])
+        return parsed_json(inside["keras_vit"], {}, f"the metadata of {str(path)!r}")
     return settings_beside(path)

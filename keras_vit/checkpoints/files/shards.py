@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from keras_vit.checkpoints.files.array_file import ArrayFile
-from keras_vit.checkpoints.files.config_json import parsed_json
 from keras_vit.checkpoints.files.safetensors_reader import SafetensorsReader
+from keras_vit.utils.files import read_json
 
 INDEX = "model.safetensors.index.json"
 
@@ -19,9 +19,7 @@ class ShardsReader(ArrayFile):
     def __init__(self, path: Path):
         self.path = path
         self.shapes, self.dtypes, self.metadata = {}, {}, {}
-        with open(path, "rb") as file:
-            index = parsed_json(file.read(2**26).decode("utf-8", errors="replace"))
-        places = index.get("weight_map")
+        places = read_json(path, {}).get("weight_map")
         if not isinstance(places, dict) or not places:
             raise ValueError(f"{str(path)!r} is no index of shards: it has no `weight_map`.")
         self._shards: dict[str, SafetensorsReader] = {}
