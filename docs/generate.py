@@ -65,14 +65,14 @@ def weights() -> str:
     )  # fmt: skip
 
 
-# What to choose among, and images/s of the forward pass: batches of 8, float32, no XLA, 2 cores of
-# an AMD EPYC, 30 November 2026. From the processor's time, as the machine had other work.
+# What to choose among, and images/s on 2 cores of an AMD EPYC, 30 November 2026. docs/models.md has
+# the commands.
 RECOMMENDED = {
-    ("ViT_Ti16", "augreg-imagenet-224"): ("least time and memory", 62),
-    ("ViT_S16", "augreg-imagenet-224"): ("a good start on a CPU", 21),
-    ("ViT_B32", "augreg-imagenet-384"): ("accurate and still fast", 7.8),
-    ("ViT_B16", "augreg-imagenet-384"): ("a good start on a GPU", 1.7),
-    ("ViT_L16", "augreg-imagenet-384"): ("the highest accuracy of these", 0.52),
+    ("ViT_Ti16", "augreg-imagenet-224"): ("least time and memory", 54),
+    ("ViT_S16", "augreg-imagenet-224"): ("a good start on a CPU", 19),
+    ("ViT_B32", "augreg-imagenet-384"): ("accurate and still fast", 7.0),
+    ("ViT_B16", "augreg-imagenet-384"): ("a good start on a GPU", 1.5),
+    ("ViT_L16", "augreg-imagenet-384"): ("the highest accuracy of these", 0.47),
 }
 
 
