@@ -21,6 +21,7 @@ def one_process(path: Path) -> Iterator[None]:
 
     The lock is on a file beside it, `PATH.lock`, which says who holds it. The operating system
     drops the lock of a process that ends, however it ends: a file that is left hinders nobody.
+    Where the file system has no locks, or the file cannot be written, nobody is refused.
 
     Args:
         path: What is to be written; it need not exist.
