@@ -15,7 +15,7 @@ from keras_vit.applications import weights as released_weights
 from keras_vit.applications.released_files import RELEASED, ReleasedFile
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.model_info import describe
+from keras_vit.checkpoints.describe import describe
 from keras_vit.models import VARIANTS
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of

@@ -6,7 +6,6 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
-import math
 import os
 import warnings
 from collections.abc import Callable
@@ -16,13 +15,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
+from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
-from keras_vit.checkpoints.model_info import ViTInfo, describe
 from keras_vit.checkpoints.model_variables import (
-    layers_of,
     model_family,
     model_variables,
     number_of_heads,
@@ -30,9 +29,7 @@ from keras_vit.checkpoints.model_variables import (
 from keras_vit.checkpoints.names.keys import MIXER, Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
 from keras_vit.checkpoints.names.others import what_has
-from keras_vit.layers import PositionEmbedding
 from keras_vit.layers.initializers import weights_follow
-from keras_vit.layers.position_embedding import resample_position_embedding
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair
 from keras_vit.utils.text import say
@@ -229,18 +226,9 @@ def _load(
             variable.assign(np.zeros(variable.shape, "float32"))  # no bias is the same as zeros
             continue
         array = checkpoint[name]
-        if isinstance(info, ViTInfo) and name == "position_embedding/embedding":
-            layer = layers_of(model, PositionEmbedding)[0]
-            here = tuple(n * info.config.stride for n in layer.grid_size)
-            known = before is not None and image_size is not None
-            has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
-            if not (known or info.saved_grid):
-                _warn_of_grids(checkpoint, grid, layer.grid_size, here)
-            if info.class_token and not has_class_row:
-                array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
-            array = resample_position_embedding(
-                array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
-            )
+        if name == POSITION_EMBEDDING:
+            trained_at = image_size if before is not None else None
+            array = positions_for(model, array, info, image_size, trained_at, checkpoint.path.name)
         variable.assign(array)
         zero_head = name == "head/kernel" and not array.any()
         del array  # before the next one is read
@@ -252,22 +240,6 @@ def _load(
                 "train it; the AugReg files of ImageNet-21k have trained heads.",
                 stacklevel=3,
             )
-
-
-def _warn_of_grids(
-    checkpoint: Checkpoint, grid: tuple[int, int], wanted: tuple[int, int], size: Any
-) -> None:
-    """Says which of two grids is taken, where the positions fit that of the model as they are."""
-    if grid == wanted or math.prod(grid) != math.prod(wanted):
-        return
-    (rows, columns), (new_rows, new_columns) = grid, wanted
-    warnings.warn(
-        f"The positions in {checkpoint.path.name!r} are taken for a grid of {rows} x {columns} "
-        f"patches, and resampled to {new_rows} x {new_columns}. If the file was trained at "
-        f"{new_rows} x {new_columns}, load it with `keras_vit.load_weights(model, path, "
-        f"image_size={size})`.",
-        stacklevel=4,
-    )
 
 
 def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:

@@ -1,0 +1,65 @@
+"""Fits the arrays of a file to a model that is made for other images."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import keras
+import numpy as np
+
+from keras_vit.checkpoints.model_variables import layers_of
+from keras_vit.checkpoints.vit_info import ViTInfo
+from keras_vit.layers import PositionEmbedding
+from keras_vit.layers.position_embedding import resample_position_embedding
+
+POSITION_EMBEDDING = "position_embedding/embedding"
+
+
+def positions_for(
+    model: keras.Model,
+    array: np.ndarray,
+    info: ViTInfo,
+    image_size: tuple[int, int] | None,
+    trained_at: tuple[int, int] | None,
+    file: str,
+) -> np.ndarray:
+    """The position embedding of a file, resampled to the grid of a model (paper, section 3.2).
+
+    Args:
+        model: A Vision Transformer.
+        array: What the file has, `[1, rows, D]`.
+        info: The architecture in the file.
+        image_size: (rows, columns) in pixels that were asked for, or `None`.
+        trained_at: The same, where the user says that the file was trained at that size.
+        file: Its name, for a warning.
+
+    Returns:
+        `[1, positions of the model, D]`.
+    """
+    layer: Any = layers_of(model, PositionEmbedding)[0]
+    here = tuple(n * info.config.stride for n in layer.grid_size)
+    known = trained_at is not None
+    has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
+    if not (known or info.saved_grid):
+        _warn_of_grids(file, grid, layer.grid_size, here)
+    if info.class_token and not has_class_row:
+        array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
+    return resample_position_embedding(
+        array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
+    )
+
+
+def _warn_of_grids(file: str, grid: tuple[int, int], wanted: tuple[int, int], size: Any) -> None:
+    """Says which of two grids is taken, where the positions fit that of the model as they are."""
+    if grid == wanted or math.prod(grid) != math.prod(wanted):
+        return
+    (rows, columns), (new_rows, new_columns) = grid, wanted
+    warnings.warn(
+        f"The positions in {file!r} are taken for a grid of {rows} x {columns} "
+        f"patches, and resampled to {new_rows} x {new_columns}. If the file was trained at "
+        f"{new_rows} x {new_columns}, load it with `keras_vit.load_weights(model, path, "
+        f"image_size={size})`.",
+        stacklevel=5,
+    )

@@ -1,0 +1,207 @@
+"""What a checkpoint says about a Vision Transformer."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.model_info import (
+    Info,
+    block_sizes,
+    check_ranks,
+    classes_of,
+    numbers_of,
+    square_side,
+)
+from keras_vit.layers.position_embedding import INTERPOLATIONS
+from keras_vit.models import ResNetStem, ViTConfig
+from keras_vit.models.vit import CLASSIFIERS
+
+_POSITIONS = "position_embedding/embedding"
+
+
+@dataclasses.dataclass(frozen=True)
+class ViTInfo(Info):
+    """What a file says about a Vision Transformer.
+
+    Attributes:
+        classifier: `"token"`, or `"gap"` where the file has no class token or its last norm
+            is that of a mean.
+        class_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As in `ViT`.
+        has_layer_scale: Whether the blocks have a `LayerScale`.
+        registers: Number of register tokens.
+        representation_size: Width of `pre_logits`, or `None` where there is none.
+        position_layout: Which rows the position embedding has: a layout of `names/layouts.py`.
+        num_positions: Rows of the position embedding.
+        saved_grid: (rows, columns) in patches, where the file says it.
+    """
+
+    config: ViTConfig
+    classifier: str
+    class_token: bool
+    norm_after_pooling: bool
+    gelu: str
+    norm_epsilon: float
+    interpolation: str
+    has_layer_scale: bool
+    registers: int
+    representation_size: int | None
+    position_layout: str
+    num_positions: int
+    saved_grid: tuple[int, int] | None = None
+
+    def image_size(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """(rows, columns) in pixels: what is wanted, or what the file was trained at."""
+        _, (rows, columns) = self.grid_size(wanted)
+        return wanted or (rows * self.config.stride, columns * self.config.stride)
+
+    def settings(self, new_head: bool) -> dict[str, Any]:
+        """The other arguments of `ViT`; a new head comes without `pre_logits`."""
+        return {
+            "classifier": self.classifier,
+            "class_token": self.class_token,
+            "norm_after_pooling": self.norm_after_pooling,
+            "registers": self.registers,
+            "layer_scale": 1e-5 if self.has_layer_scale else None,
+            "gelu": self.gelu,
+            "norm_epsilon": self.norm_epsilon,
+            "interpolation": self.interpolation,
+            "representation_size": None if new_head else self.representation_size,
+            "name": "vit",
+        }
+
+    def grid_size(
+        self, image_size: tuple[int, int] | None = None, trained_at: bool = False
+    ) -> tuple[bool, tuple[int, int]]:
+        """Whether the file has a position for the class token, and its (rows, columns).
+
+        The grid is what the file says, or a square, or that of `image_size` if its count fits
+        (before the square, where the file was `trained_at` that size); `image_size` decides too
+        whether the class token has a position where both are possible.
+
+        Raises:
+            ValueError: If the number of positions does not tell, and `image_size` does not fit.
+        """
+        class_rows = {
+            "positions": [self.class_token],
+            "patch_positions": [False],
+            # timm: DeiT-III and DINOv2 with registers have none, the others have one.
+            "any_positions": [True, False] if self.class_token else [False],
+        }[self.position_layout]
+        wanted = None
+        if image_size is not None:
+            patch_size = self.config.patch_size
+            rows, columns = (-(-n // (self.config.stride // patch_size)) for n in image_size)
+            wanted = rows // patch_size, columns // patch_size
+        counts = [(has_row, self.num_positions - has_row) for has_row in class_rows]
+        for has_row, count in counts:
+            if self.saved_grid is not None and math.prod(self.saved_grid) == count:
+                return has_row, self.saved_grid
+        squares, fits = [], []
+        for has_row, count in counts:
+            side = math.isqrt(max(count, 0))
+            if count == side * side > 0:
+                squares.append((has_row, (side, side)))
+            if wanted is not None and math.prod(wanted) == count:
+                fits.append((has_row, wanted))
+        # A square number of positions, one of which may be the class token's, is a square grid
+        # without it, or one that is not square with it: (n - 1)(n + 1) + 1 = n * n.
+        clear = [s for s in squares if s[0] == counts[0][0] or self.registers]
+        if found := [*fits, *clear] if trained_at else [*clear, *fits]:
+            return found[0]
+        if squares:
+            side = squares[0][1][0]
+            stride = self.config.stride
+            raise ValueError(
+                f"The file has {self.num_positions} positions: a grid of {side} x {side} patches "
+                "without a position for the class token, or a grid that is not square and one for "
+                f"it, as {side - 1} x {side + 1}. Give the image size that it was trained at, "
+                f"image_size={(side * stride, side * stride)} or "
+                f"image_size={((side - 1) * stride, (side + 1) * stride)} for example; "
+                "`keras_vit.resize_model` makes it another. Received: "
+                f"image_size={image_size}"
+            )
+        count = counts[0][1]
+        raise ValueError(
+            f"The file has {count} positions, which is not a square grid, so the "
+            "image size that it was trained at must be given as `image_size=(rows, columns)`, "
+            f"with {count} patches of {self.config.stride} pixels. Received: "
+            f"image_size={image_size}"
+        )
+
+
+def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
+    """Reads the architecture of a Vision Transformer, a hybrid included."""
+    patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
+    stem_conv = "stem_root_conv/kernel"
+    check_ranks(
+        checkpoint,
+        {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
+        {
+            stem_conv: 4, "class_token/token": 3, "registers/token": 3, "pre_logits/bias": 1,
+            "head/bias": 1,
+        },
+    )  # fmt: skip
+    shapes = checkpoint.shapes
+    channels, width = shapes[patches][2:]
+    stem = None
+    if stem_conv in shapes:
+        channels, root_width = shapes[stem_conv][2:]
+        units = block_sizes("stem_block{b}_unit{u}_conv1/kernel", checkpoint)
+        stem = ResNetStem(units, root_width / 64)
+    config = ViTConfig(
+        patch_size=square_side(checkpoint, patches),
+        width=width,
+        depth=len(numbers_of("block_{i}/attention_norm/gamma", shapes)),
+        num_heads=checkpoint.num_heads(num_heads),
+        mlp_dim=shapes[hidden][1],
+        stem=stem,
+    )
+    if checkpoint.metadata.get("width", width) != width:
+        raise ValueError(
+            f"The `config.json` beside {str(checkpoint.path)!r} is of another model: its width "
+            f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
+            "there, or take it away and give what it says as arguments."
+        )
+    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
+    said = checkpoint.metadata
+    class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
+    classifier = "gap" if norm_after_pooling or not class_token else "token"
+    if class_token and said.get("classifier") in CLASSIFIERS:
+        classifier = said["classifier"]
+    usual = checkpoint.format
+    interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
+    epsilon = epsilon if isinstance(epsilon, float) and 0 < epsilon < 1 else usual.norm_epsilon
+    return ViTInfo(
+        config,
+        classes=classes_of(checkpoint),
+        channels=channels,
+        classifier=classifier,
+        class_token=class_token,
+        norm_after_pooling=norm_after_pooling,
+        gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
+        norm_epsilon=epsilon,
+        interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
+        has_layer_scale="block_0/attention_scale/gamma" in shapes,
+        registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
+        representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
+        position_layout=positions_key.layout,
+        num_positions=shapes[_POSITIONS][1],
+        saved_grid=_saved_grid(said, config.stride),
+    )
+
+
+def _saved_grid(said: Mapping[str, Any], stride: int) -> tuple[int, int] | None:
+    """(rows, columns) in patches, from what the file says besides its arrays."""
+    for name, unit in (("grid_size", 1), ("image_size", stride)):
+        size = said.get(name)
+        if (
+            isinstance(size, list)
+            and len(size) == 2
+            and all(isinstance(n, int) and n > 0 for n in size)
+        ):
+            return size[0] // unit, size[1] // unit
+    return None
