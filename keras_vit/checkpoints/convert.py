@@ -17,9 +17,9 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
-from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.model_variables import model_variables
 from keras_vit.checkpoints.save import format_name, save_weights
 from keras_vit.models import VARIANTS
