@@ -59,6 +59,7 @@ def test_npz_to_keras_to_npz_is_bit_identical(golden, tmp_path, name):
             assert array.tobytes() == after[key].tobytes(), key
 
 
+@pytest.mark.one_backend
 @pytest.mark.any_backend
 @pytest.mark.parametrize("container", [".npz", ".safetensors"])
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.combinations import crossed
 
 import keras_vit
 from keras_vit.models import ResNetStem
@@ -53,16 +54,19 @@ PREFIXES = [
 
 @pytest.mark.filterwarnings("ignore:The model .* has {")
 @pytest.mark.filterwarnings("ignore:The head in")
-@pytest.mark.parametrize("prefix", PREFIXES)
 @pytest.mark.parametrize(
-    ("make", "file_format"),
-    [
-        (_vit, "timm"), (_vit, "huggingface"), (_vit, "google"), (_vit, "big_vision"),
-        (_hybrid, "timm"), (_hybrid, "google"), (_bit, "timm"), (_bit, "google"),
-        (_mixer, "google"),
-    ],
+    ("prefix", "kind"),
+    crossed(
+        PREFIXES,
+        [
+            (_vit, "timm"), (_vit, "huggingface"), (_vit, "google"), (_vit, "big_vision"),
+            (_hybrid, "timm"), (_hybrid, "google"), (_bit, "timm"), (_bit, "google"),
+            (_mixer, "google"),
+        ],
+    ),
 )  # fmt: skip
-def test_prefixes_of_trainers(make, file_format, prefix, tmp_path):
+def test_prefixes_of_trainers(prefix, kind, tmp_path):
+    make, file_format = kind
     model = make()
     arrays = _arrays(model, tmp_path / "a.npz", file_format)
     named = {f"{prefix}{name}": array for name, array in arrays.items()}

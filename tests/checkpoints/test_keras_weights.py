@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.combinations import crossed
 
 import keras_vit
 from keras_vit.models import ResNetStem
@@ -45,28 +46,31 @@ def _save(model, path):
     return path
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("wrap", [False, True], ids=["alone", "in a Sequential"])
+MISFITS = [
+    (_vit, {"depth": 3}, "unexpected in the file: .*block_2/"),
+    (_vit, {"depth": 1}, "missing from the file: .*block_1/"),
+    (_vit, {"registers": 2}, "unexpected in the file: .*registers/token"),
+    (_vit, {"num_heads": 2}, "attention heads: .* is 2 in the file, 3 in the model"),
+    (_vit, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
+    (_hybrid, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
+    (_vit, {"norm_epsilon": 1e-2}, "epsilon of the norms: .* is 0.01 in the file, 1e-06 in"),
+    (_vit, {"mlp_dim": 32}, r"wrong shape: .*block_0/mlp/dense_1/kernel is \(48, 32\)"),
+    (_vit, {"layer_scale": 0.1}, "unexpected in the file: .*attention_scale"),
+    (_hybrid, {"units": (2,)}, "unexpected in the file: .*stem_block1_unit2"),
+    (_hybrid, {"depth": 3}, "unexpected in the file: .*block_2/"),
+    (_bit, {"block_sizes": (1, 2)}, "unexpected in the file: .*block2_unit02"),
+    (_mixer, {"depth": 3}, "unexpected in the file: .*mixer_block_2/"),
+    (_mixer, {"tokens_mlp_dim": 9}, "wrong shape: .*token_mixing/dense_1/kernel"),
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    ("make", "change", "message"),
-    [
-        (_vit, {"depth": 3}, "unexpected in the file: .*block_2/"),
-        (_vit, {"depth": 1}, "missing from the file: .*block_1/"),
-        (_vit, {"registers": 2}, "unexpected in the file: .*registers/token"),
-        (_vit, {"num_heads": 2}, "attention heads: .* is 2 in the file, 3 in the model"),
-        (_vit, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
-        (_hybrid, {"gelu": "exact"}, "GELU: .* is 'exact' in the file, 'tanh' in the model"),
-        (_vit, {"norm_epsilon": 1e-2}, "epsilon of the norms: .* is 0.01 in the file, 1e-06 in"),
-        (_vit, {"mlp_dim": 32}, r"wrong shape: .*block_0/mlp/dense_1/kernel is \(48, 32\)"),
-        (_vit, {"layer_scale": 0.1}, "unexpected in the file: .*attention_scale"),
-        (_hybrid, {"units": (2,)}, "unexpected in the file: .*stem_block1_unit2"),
-        (_hybrid, {"depth": 3}, "unexpected in the file: .*block_2/"),
-        (_bit, {"block_sizes": (1, 2)}, "unexpected in the file: .*block2_unit02"),
-        (_mixer, {"depth": 3}, "unexpected in the file: .*mixer_block_2/"),
-        (_mixer, {"tokens_mlp_dim": 9}, "wrong shape: .*token_mixing/dense_1/kernel"),
-    ],
-)  # fmt: skip
-def test_what_does_not_fit_changes_nothing(make, change, message, wrap, ending, tmp_path):
+    ("misfit", "file"), crossed(MISFITS, [(e, wrap) for e in ENDINGS for wrap in (False, True)])
+)
+def test_what_does_not_fit_changes_nothing(misfit, file, tmp_path):
+    """In a model alone, and inside a Sequential."""
+    (make, change, message), (ending, wrap) = misfit, file
+
     def made(**options):
         return _wrapped(make, **options) if wrap else make(**options)
 
@@ -80,8 +84,7 @@ def test_what_does_not_fit_changes_nothing(make, change, message, wrap, ending, 
         np.testing.assert_array_equal(old, new)
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-@pytest.mark.parametrize("make", [_vit, _hybrid, _bit, _mixer])
+@pytest.mark.parametrize(("make", "ending"), crossed([_vit, _hybrid, _bit, _mixer], ENDINGS))
 def test_what_fits_loads(make, ending, tmp_path):
     """Whatever numbers Keras gave the user's own layers, compiled or not, with dropout or not."""
     keras.layers.Dense(1)  # the next one has another number

@@ -8,6 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from support.combinations import slow
 from support.models_to_export import VIT, randomised
 
 import keras_vit
@@ -113,13 +114,16 @@ def test_the_range_is_told_from_the_graph(family, scaling):
 @pytest.mark.parametrize(
     "family, scaling",
     [
-        *((family, "rescaling") for family in FAMILIES),
         ("vit", "preprocess_input"),
-        ("vit", "normalization"),
-        ("bit", "unit"),
+        ("hybrid", "rescaling"),
         ("bit", "unit arithmetic"),
         ("mixer", "reversed arithmetic"),
-        ("mixer", "nothing"),
+        slow("vit", "rescaling"),
+        slow("vit", "normalization"),
+        slow("bit", "rescaling"),
+        slow("bit", "unit"),
+        slow("mixer", "rescaling"),
+        slow("mixer", "nothing"),
     ],
 )
 def test_files_take_what_the_model_takes(family, scaling, tmp_path):
@@ -139,8 +143,11 @@ def test_files_take_what_the_model_takes(family, scaling, tmp_path):
 @pytest.mark.parametrize(
     "family, scaling",
     [
-        *(("vit", scaling) for scaling in ("rescaling", "unit", "nothing", "preprocess_input")),
-        ("hybrid", "rescaling"),
+        ("vit", "preprocess_input"),
+        slow("vit", "rescaling"),
+        slow("vit", "unit"),
+        slow("vit", "nothing"),
+        slow("hybrid", "rescaling"),
         ("bit", "nothing"),
         ("mixer", "unit"),
     ],
@@ -165,7 +172,7 @@ def test_augmentation_and_models_in_models(tmp_path):
         _same(_outputs(keras_vit.export(outer, tmp_path / file))["output"], expected)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", slow("hybrid"), "bit", slow("mixer")])
 def test_another_scaling_asks(family, tmp_path):
     imagenet = keras.layers.Normalization(
         mean=[123.7, 116.3, 103.5], variance=[58.4**2, 57.1**2, 57.4**2]
@@ -199,7 +206,7 @@ def test_ranges_by_hand():
     assert str(other) == "[-2, 3]"
 
 
-@pytest.mark.parametrize("taken", [(-2, 3), (0, 1)])
+@pytest.mark.parametrize("taken", [(-2, 3), slow((0, 1))])
 def test_a_range_that_is_given_is_that_of_the_files(taken, tmp_path):
     model = _around(_vit(), "nothing")
     (expected,) = _expected(model, InputRange(*taken))

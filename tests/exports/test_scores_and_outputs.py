@@ -69,14 +69,10 @@ def test_several_outputs_have_their_names(family, tmp_path):
             _same(found[name], values)
 
 
-@pytest.mark.parametrize("kind", ["pooled", "normalised", "feature map", "bit", "mixer"])
+# `test_several_outputs_have_their_names` has the pooled features of every family.
+@pytest.mark.parametrize("kind", ["normalised", "feature map"])
 def test_features_are_exported(kind, tmp_path):
-    model = {
-        "pooled": _vit,
-        "normalised": lambda: _normalised(_vit()),
-        "feature map": lambda: _vit(pooling=None),
-        **BACKBONES,
-    }[kind]()
+    model = _normalised(_vit()) if kind == "normalised" else _vit(pooling=None)
     randomised(model)
     expected = _expected(model)
     for file in FILES:
@@ -199,8 +195,8 @@ def test_an_opset_that_is_not_there(opset, tmp_path):
 
 
 def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_path):
-    """About 83 % of the photos are right in the Keras model, and in each file the same."""
-    few = slice(0, 100, 4)
+    """Most photos are right in the Keras model, and in each file the same."""
+    few = slice(0, 100, 10)
     vit = keras_vit.from_checkpoint(ti16_path)
     model = keras.Sequential(
         [

@@ -8,6 +8,7 @@ import zipfile
 import keras
 import numpy as np
 import pytest
+from support.combinations import slow
 from support.models_to_export import (
     AS_THEY_ARE,
     FOLDED,
@@ -33,7 +34,8 @@ litert = pytest.importorskip("ai_edge_litert.interpreter", reason="the extra tfl
     "kind, uint8_input",
     [
         *((kind, False) for kind in (*FOLDED, *AS_THEY_ARE)),
-        *((kind, True) for kind in ("token", "padded", "pixels to scores", "hybrid", "bit")),
+        *((kind, True) for kind in ("token", "hybrid")),
+        *(slow(kind, True) for kind in ("padded", "pixels to scores", "bit")),
     ],
 )
 def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):

@@ -40,10 +40,11 @@ def _images(count=8):
     return np.random.default_rng(0).normal(size=(count, 16, 16, 3)).astype("float32")
 
 
-def _compiled(model, **options):
+def _compiled(model, jit_compile=BACKEND == "jax", **options):
     model.compile(
         keras.optimizers.SGD(0.1, momentum=0.9),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        jit_compile=jit_compile,
         **options,
     )
     return model
@@ -65,22 +66,25 @@ def _check_same(ours, theirs, atol):
         np.testing.assert_allclose(value, expected, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize(("kind", "jit_compile"), [("vit", False), ("vit", True), ("mixer", False)])
-def test_training_is_the_same_to_the_masks_that_are_drawn(kind, jit_compile):
-    if BACKEND == "torch" and jit_compile:
-        pytest.skip("needs a compiler of C++")
-    kept = _trained(_build(kind), jit_compile=jit_compile)
-    again = _trained(_build(kind, rematerialise=True), jit_compile=jit_compile)
+@pytest.mark.parametrize("kind", MODELS)
+def test_training_is_the_same_to_the_masks_that_are_drawn(kind, **options):
+    kept = _trained(_build(kind), **options)
+    again = _trained(_build(kind, rematerialise=True), **options)
     _check_same(again, kept, atol=3e-6)
     moved = [value[1] for name, value in again if name == "seed_generator_state"]
     # PyTorch draws from a generator of its own, and checkpoints that.
     assert moved and (BACKEND == "torch" or min(moved) > 3)
 
 
+@pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX has it always, torch no compiler")
+def test_training_is_the_same_with_xla():
+    test_training_is_the_same_to_the_masks_that_are_drawn("vit", jit_compile=True)
+
+
 def test_training_is_the_same_in_mixed_precision():
     dtype = "mixed_bfloat16"
-    kept = _trained(_build(dtype=dtype), jit_compile=False)
-    again = _trained(_build(dtype=dtype, rematerialise=True), jit_compile=False)
+    kept = _trained(_build(dtype=dtype))
+    again = _trained(_build(dtype=dtype, rematerialise=True))
     _check_same(again, kept, atol=2e-2)  # a step moves the weights by .1 to 1
 
 
@@ -164,9 +168,9 @@ def test_it_can_be_set_on_a_built_model():
     for block in _blocks(model):
         block.rematerialise = True
     assert _blocks_again(model, training=True) == 2
-    _check_same(_trained(model), _trained(_build(rematerialise=True)), atol=0)
 
 
+@pytest.mark.one_backend
 def test_the_named_constructors_have_it():
     for construct in (keras_vit.ViT_Ti16, keras_vit.Mixer_B32):
         small = {"weights": None, "include_top": False, "input_shape": (32, 32, 3)}

@@ -33,6 +33,7 @@ def test_every_variant_has_a_row():
     assert bits == set(json.loads((TABLES / "param_counts.json").read_text())["bit"])
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("name", ["R50x1", "R50x3", "R101x1", "R101x3", "R152x2", "R152x4"])
 def test_parameter_counts_and_manifests_of_the_original(name):
     counts = json.loads((TABLES / "param_counts.json").read_text())["bit"][name]
@@ -46,6 +47,7 @@ def test_parameter_counts_and_manifests_of_the_original(name):
     assert config.width == counts["features"]
 
 
+@pytest.mark.one_backend
 def test_a_built_model_has_the_parameters_of_its_manifest():
     with weights_follow():
         model = keras_vit.BiT_R50x1(weights=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from support.combinations import crossed, slow
 from support.families import FAMILIES, SHAPE, build, images, outputs
 
 import keras_vit
@@ -17,6 +18,8 @@ pytestmark = [
 ]
 
 MODES = ("int8", "int4", "float8")
+# A hybrid has the layers of a ViT and the convolutions of a BiT.
+ALWAYS = [family if family != "hybrid" else slow(family) for family in FAMILIES]
 # Dense layers: query, key, value, out and two of the MLP in the block; two MLPs; the head.
 DENSE = {"vit": 7, "hybrid": 7, "mixer": 5, "bit": 1}
 
@@ -26,8 +29,7 @@ def _dense(model):
 
 
 @pytest.mark.skipif(BACKEND == "torch", reason="Keras has no integer products there")
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("family", "mode"), crossed(tuple(FAMILIES), MODES))
 def test_every_dense_kernel_is_quantized_and_saved(family, mode, tmp_path):
     model = build(family, depth=1)
     before = outputs(model)
@@ -91,7 +93,7 @@ def _compiled(model):
     return model
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", "mixer", slow("bit"), slow("hybrid")])
 def test_lora_trains_saves_and_trains_on(family, tmp_path):
     model = _compiled(_with_lora(family, trained=False))
     labels = np.arange(4)
@@ -114,7 +116,7 @@ def test_lora_trains_saves_and_trains_on(family, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:The model 'vit' has {'gelu'")  # timm's is the exact one
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ALWAYS)
 def test_lora_is_merged_in_what_has_no_name_for_it(family, tmp_path):
     model = _with_lora(family)
     expected = outputs(model)
@@ -179,7 +181,7 @@ def test_lora_is_merged_in_what_is_exported(family, tmp_path):
     np.testing.assert_allclose(outputs(mixed), expected, atol=5e-6)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", slow("hybrid"), slow("bit"), "mixer"])
 def test_float16_scales_its_loss(family):
     model = build(family, dtype="mixed_float16")
     _compiled(model)
@@ -190,7 +192,7 @@ def test_float16_scales_its_loss(family):
     assert isinstance(_compiled(resized).optimizer, keras.optimizers.LossScaleOptimizer)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", slow("hybrid"), "bit", slow("mixer")])
 def test_float16_inside_another_model_is_not_trained_without_scaling(family):
     base = build(family, dtype="mixed_float16", include_top=False, pooling="avg")
     model = keras.Sequential([keras.Input(SHAPE), base, keras.layers.Dense(5)])
@@ -217,7 +219,7 @@ def test_float16_inside_another_model_is_refused_after_an_evaluation_too():
         model.fit(images(), np.arange(4), verbose=0)
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", slow("hybrid"), slow("bit"), "mixer"])
 def test_float16_that_was_loaded_is_not_trained_without_scaling(family, tmp_path):
     """A file does not keep the policy of the model, by which `compile` scales the loss."""
     build(family, dtype="mixed_float16").save(tmp_path / "model.keras")

@@ -53,6 +53,7 @@ def test_every_intermediate_and_the_logits_of_the_original(golden):
     np.testing.assert_allclose(_numpy(features(images)), expected, atol=1e-5)
 
 
+@pytest.mark.one_backend
 @pytest.mark.parametrize("variant", PAPER_NAMES)
 def test_parameter_counts_and_manifests_of_the_original(variant):
     counts = json.loads((TABLES / "param_counts.json").read_text())["vit"][PAPER_NAMES[variant]]
@@ -70,6 +71,7 @@ def test_every_variant_has_a_row():
     assert set(PAPER_NAMES) == {n for n, c in configs if isinstance(c, keras_vit.MixerConfig)}
 
 
+@pytest.mark.one_backend
 def test_a_built_model_has_the_parameters_of_its_manifest():
     assert keras_vit.Mixer_B32(weights=None).count_params() == 60_293_428
 

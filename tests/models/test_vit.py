@@ -50,6 +50,7 @@ def test_every_variant_has_a_row():
     assert set(PAPER_NAMES) <= set(keras_vit.__all__)
 
 
+@pytest.mark.one_backend
 @pytest.mark.filterwarnings("ignore:The image size .384, 384. is not a multiple")  # H/14
 @pytest.mark.parametrize("variant", PAPER_NAMES)
 def test_parameter_counts_and_manifests_of_the_original(variant):
@@ -72,6 +73,7 @@ def test_parameter_counts_and_manifests_of_the_original(variant):
     assert count(classes=21843) == counts["21843"]
 
 
+@pytest.mark.one_backend
 def test_a_built_model_has_the_parameters_of_its_manifest():
     assert keras_vit.ViT_Ti16(weights=None).count_params() == 5_717_416
     gap = keras_vit.ViT_S32(weights=None, classifier="gap")
