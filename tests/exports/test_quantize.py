@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from support.combinations import slow
 from support.models_to_export import AS_THEY_ARE, FOLDED, SIZE, expected_of, pixels_for, randomised
 
 import keras_vit
@@ -44,7 +45,7 @@ def _difference(found, expected):
     [
         ("float16", 0.55, 2e-3, False),
         ("dynamic_int8", 0.32, 0.1, False),
-        ("int8", 0.34, 0.12, False),
+        slow("int8", 0.34, 0.12, False),
         ("int8", 0.34, 0.12, True),
         ("int4", 0.22, 0.3, True),
     ],
@@ -75,9 +76,9 @@ def test_smaller_and_about_as_right(
     [
         ("hybrid", "int8"),
         ("bit", "int8"),
-        ("mixer", "int8"),
+        slow("mixer", "int8"),
         ("mixer", "int4"),
-        ("own head", "int4"),
+        slow("own head", "int4"),
     ],
 )
 def test_the_other_families(kind, quantize, tmp_path):

@@ -7,6 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from support.combinations import crossed
 from support.models_to_export import SIZE, VIT, randomised
 from support.small_exports import encode, picture
 
@@ -175,8 +176,7 @@ def test_onnx_resizes(interpolation, tmp_path):
         _same(_outputs(keras_vit.export(model, tmp_path / file))["output"], _expected(model))
 
 
-@pytest.mark.parametrize("opset", [17, 18, 20])
-@pytest.mark.parametrize("family", BACKBONES)
+@pytest.mark.parametrize(("family", "opset"), crossed(tuple(BACKBONES), [17, 18, 20]))
 def test_onnx_for_older_runtimes(family, opset, tmp_path):
     gelus = ("tanh", "exact") if family == "vit" else (None,)
     for gelu in gelus:

@@ -50,7 +50,7 @@ def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):
     assert os.listdir(tmp_path) == ["model.tflite"]
 
 
-@pytest.mark.parametrize("kind", ["token", "gap", "own head"])
+@pytest.mark.parametrize("kind", ["token", slow("gap"), "own head"])
 def test_a_block_is_thirty_operations(kind, tmp_path):
     counts = []
     for depth in (2, 4):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import numpy as np
 import pytest
+from support.combinations import crossed, slow
 from support.families import FAMILIES, SHAPE, build, images
 
 import keras_vit
@@ -42,8 +43,10 @@ def _freeze_inside(model):
     mlp.dense_1.trainable = False
 
 
-@pytest.mark.parametrize("freeze", [_freeze_all, _freeze_first_layers, _freeze_inside])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("family", "freeze"),
+    crossed(tuple(FAMILIES), [_freeze_all, _freeze_first_layers, _freeze_inside]),
+)
 def test_a_copy_is_frozen_where_the_model_is(family, freeze, tmp_path):
     model = build(family)
     freeze(model)
@@ -65,7 +68,7 @@ def test_a_copy_is_frozen_where_the_model_is(family, freeze, tmp_path):
     assert _flags(keras.models.clone_model(copies[1])) == expected
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ["vit", slow("hybrid"), "bit", slow("mixer")])
 def test_a_frozen_backbone_trains_on_as_it_was(family, tmp_path):
     base = build(family, include_top=False, pooling="avg")
     base.trainable = False

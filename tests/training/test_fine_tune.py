@@ -9,6 +9,7 @@ import keras
 import numpy as np
 import pytest
 from support.colour_photos import write_photos
+from support.combinations import slow
 
 import keras_vit
 from keras_vit import recipes
@@ -177,7 +178,7 @@ def test_digits_from_scratch_are_learnt():
 # --- labels that are shares, recipes of the papers ------------------------------------------
 
 
-@pytest.mark.parametrize("recipe", [fine_tune_recipe, from_scratch_recipe])
+@pytest.mark.parametrize("recipe", [fine_tune_recipe, slow(from_scratch_recipe)])
 def test_it_learns_from_mixed_labels(colours, recipe):
     keras.utils.set_random_seed(1)
     data = from_folder(colours, 16, 8, validation_share=0.25, augmentation="light2")

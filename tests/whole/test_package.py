@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib.util
 import inspect
 import subprocess
@@ -28,6 +29,7 @@ def _printed(script: str) -> list[str]:
     return result.stdout.splitlines()[-1].split()
 
 
+@functools.cache
 def _imported(statement: str) -> set[str]:
     """Top-level modules after a statement, in a new process."""
     script = f"{statement}; import sys; print(*{{name.split('.')[0] for name in sys.modules}})"
