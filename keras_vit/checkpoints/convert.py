@@ -17,9 +17,9 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
-from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.model_variables import model_variables
 from keras_vit.checkpoints.save import format_name, save_weights
 from keras_vit.models import VARIANTS
@@ -136,7 +136,7 @@ def convert(
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for option in options.keys() - inspect.signature(info.config.build).parameters:
         raise ValueError(
-            f"`{option}` goes with a ViT. Received: {option}={options[option]!r}, and "
+            f"Only a ViT has `{option}`. Leave it out. Received: {option}={options[option]!r}, and "
             f"{str(source)!r}, which holds a {family}"
         )
     converted = from_checkpoint(source, pair, num_heads=num_heads, patch_size=patch_size, **options)

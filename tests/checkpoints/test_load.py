@@ -15,8 +15,8 @@ from support.child_memory import printed_bytes
 import keras_vit
 from keras_vit.applications.manifest import check_released_file, manifest
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.model_arrays import Arrays
 
 pytestmark = pytest.mark.any_backend
 
@@ -140,7 +140,7 @@ def test_gap_channels_and_non_square_grids(tmp_path):
     model = keras_vit.from_checkpoint(path, image_size=(8, 16))
     assert tuple(model.input_shape) == (None, 8, 16, 1)
     assert "class_token" not in [layer.name for layer in model.layers]
-    with pytest.raises(ValueError, match=r"8 positions, which is not a square"):
+    with pytest.raises(ValueError, match=r"8 positions, which form no square"):
         keras_vit.from_checkpoint(path)
 
 
