@@ -118,7 +118,7 @@ def _names(kind: str, devices: Any) -> list[str]:
             else "Take fewer, 'cpu' to try it out, or 'auto'"
         )
         raise ValueError(
-            f"TensorFlow does not have these devices. {other}. Received: devices={devices!r}, and "
+            f"TensorFlow does not have the devices that you asked for. {other}. Received: devices={devices!r}, and "
             f"TensorFlow has {', '.join(there) or f'no {kind}'}"
         )
     return wanted

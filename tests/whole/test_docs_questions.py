@@ -34,6 +34,7 @@ QUESTIONS = [
     ("A photo shows several things.", "fine_tune", "A photo can show several classes", "sigmoid"),
     ("The training was killed. And now?", "fine_tune", "Resume an interrupted run", "Repeat"),
     ("Does it fit into my GPU's memory?", "plan", "Plan a training", "--memory 16"),
+    ("How do I train my run further?", "fine_tune", "Start from a run of your own", "save_weights"),
     ("What will my own photos need?", "plan", "Plan a training", "finetune --data photos"),
     ("How do I get features of my own run?", "models", "Get features", "runs/photos"),
     ("How do I find similar images?", "models", "Get features", "similarity"),
