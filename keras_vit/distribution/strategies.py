@@ -118,8 +118,8 @@ def _names(kind: str, devices: Any) -> list[str]:
             else "Take fewer, 'cpu' to try it out, or 'auto'"
         )
         raise ValueError(
-            f"TensorFlow does not have the devices that you asked for. {other}. Received: devices={devices!r}, and "
-            f"TensorFlow has {', '.join(there) or f'no {kind}'}"
+            f"TensorFlow does not have the devices that you asked for. {other}. Received: "
+            f"devices={devices!r}, and TensorFlow has {', '.join(there) or f'no {kind}'}"
         )
     return wanted
 
