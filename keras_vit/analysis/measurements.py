@@ -78,9 +78,9 @@ def rgb_filters(kernel: Any, count: int = 28) -> np.ndarray:
     kernel = _as_numpy(kernel)
     if kernel.ndim != 4 or kernel.shape[2] != 3 or kernel.shape[3] < 2:
         raise ValueError(
-            "`kernel` must be that of a PatchEmbed which reads RGB pixels, [rows, columns, 3, D] "
-            "with D of at least 2; that of a hybrid reads the features of its stem. Received: "
-            f"shape={kernel.shape}"
+            "`kernel` must be the kernel of a PatchEmbed that reads RGB pixels, of shape [rows, "
+            "columns, 3, D] with D of at least 2. (The PatchEmbed of a hybrid reads the features "
+            f"of its stem.) Received: shape={kernel.shape}"
         )
     check_counts(1, count=count)
     columns = kernel.reshape(-1, kernel.shape[-1])

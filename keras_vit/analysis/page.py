@@ -84,7 +84,7 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
             f"position embeddings nor attention. Received: model={model.name!r}"
         )
     if len(photos) == 0:
-        raise ValueError("`photos` must hold at least one. Received: photos of length 0")
+        raise ValueError("`photos` must hold at least one photo. Received: an empty array")
     grid = positions[0].grid_size
     image_size = photos.shape[1:3]
     kernel = embeds[0].projection.kernel
@@ -168,7 +168,10 @@ def _readable(folder: Path) -> list[image_files.Photo]:
     shown = _spread(paths, SHOWN_PHOTOS)
     found, unreadable = image_files.check_images([*shown, *(p for p in paths if p not in shown)])
     if not found:
-        raise ValueError(f"None of the {len(paths)} photos in {str(folder)!r} can be read.")
+        raise ValueError(
+            f"None of the {len(paths)} photos in {str(folder)!r} can be read. Save them again as "
+            "JPEG or PNG."
+        )
     for path, reason in unreadable.items():
         warnings.warn(f"{path} cannot be read and is left out: {reason}", stacklevel=2)
     return found

@@ -89,7 +89,7 @@ def download(
     try:
         _check_sha256(target, sha256)
     except ValueError as error:
-        raise ValueError(f"{error} If that is what you want, delete the file first.") from None
+        raise ValueError(f"{error} To download it again, delete it first.") from None
     return target
 
 

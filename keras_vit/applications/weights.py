@@ -164,9 +164,9 @@ def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
         path = f"augreg/{match[0]}.npz"
     elif re.search(r"-(i1k|i21k)-", path):
         raise ValueError(
-            "An AugReg file is named like 'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-"
-            "sd_0.0', and '--imagenet2012-steps_20k-lr_0.03-res_384' may follow; "
-            "augreg/index.csv in the bucket lists all. A file on this computer is given by its "
+            "The names of AugReg files look like 'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-"
+            "do_0.0-sd_0.0', with or without '--imagenet2012-steps_20k-lr_0.03-res_384' behind; "
+            "augreg/index.csv in Google's bucket lists all. For a file on this computer, pass its "
             f"path. Received: weights={weights!r}"
         )
     for file in RELEASED:
@@ -191,8 +191,8 @@ def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
 def _check_variant(variant: str, owner: str | None, weights: str) -> None:
     if owner is None:
         raise ValueError(
-            f"The model of this file is none of {sorted(_AUGREG_MODELS)}, which are those with "
-            f"a constructor here. Received: variant={variant!r}, weights={weights!r}"
+            "This AugReg file holds a model that keras_vit has no constructor for. It has one for "
+            f"{sorted(_AUGREG_MODELS)}. Received: variant={variant!r}, weights={weights!r}"
         )
     if owner != variant:
         raise ValueError(

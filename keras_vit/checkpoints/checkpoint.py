@@ -68,8 +68,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
             known = ", ".join(f"{f.title} ({f.markers[0]!r})" for f in FORMATS)
             raise ValueError(
                 f"{str(self.path)!r} is not a checkpoint of a format that keras_vit knows. "
-                f"{_what_it_is(self._reader)} Expected, with an array of that name: {known}. "
-                f"Received: {sorted(self._reader)[:5]} and so on"
+                f"{_what_it_is(self._reader)} The formats, and an array that each of them has: "
+                f"{known}. Received: {sorted(self._reader)[:5]} and so on"
             )
         self.format, named = detected.format, detected.sources
         self.left_out = detected.left_out
@@ -144,9 +144,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
             heads = width // 64 if width % 64 == 0 and width <= _WIDEST else 0
         if heads == 0:
             raise ValueError(
-                f"{str(self.path)!r} does not say how many attention heads its model has, and at "
-                f"a width of {width} it is not the usual one for every 64 channels. Give the "
-                "number as `num_heads=`."
+                f"{str(self.path)!r} does not say how many attention heads its model has. The "
+                f"usual rule, a head for 64 channels, does not hold at its width of {width}. Pass "
+                "the number as `num_heads=`."
             )
         return heads
 

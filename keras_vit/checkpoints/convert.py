@@ -136,7 +136,7 @@ def convert(
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for option in options.keys() - inspect.signature(info.config.build).parameters:
         raise ValueError(
-            f"`{option}` goes with a ViT. Received: {option}={options[option]!r}, and "
+            f"Only a ViT has `{option}`. Leave it out. Received: {option}={options[option]!r}, and "
             f"{str(source)!r}, which holds a {family}"
         )
     converted = from_checkpoint(source, pair, num_heads=num_heads, patch_size=patch_size, **options)

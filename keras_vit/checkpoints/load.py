@@ -234,10 +234,10 @@ def _load(
         del array  # before the next one is read
         if zero_head:
             warnings.warn(
-                f"The head in {checkpoint.path.name!r} is all zeros, as in the ImageNet-21k files "
-                "of the ViT paper, which Google released for their features: its class scores mean "
-                "nothing. Use include_top=False or a new head (classes=..., new_head=True) and "
-                "train it; the AugReg files of ImageNet-21k have trained heads.",
+                f"The head in {checkpoint.path.name!r} is all zeros, so its class scores mean "
+                "nothing. (The ImageNet-21k files of the ViT paper are like this: Google released "
+                "them for their features.) Use include_top=False, or a new head (classes=..., "
+                "new_head=True) and train it. The AugReg files of ImageNet-21k have trained heads.",
                 stacklevel=3,
             )
 

@@ -161,8 +161,8 @@ def _check_classifier(file_format: Format, settings: dict[str, Any], class_token
     by_token = file_format.name in ("google", "big_vision") and class_token
     if classifier == "gap" and (needs_token or by_token):
         raise ValueError(
-            f"A model in the format {file_format.name!r} that has a class token classifies from "
-            f"it{', and every model has one' if needs_token else ''}; this one takes the mean of "
+            f"In the format {file_format.name!r}, a model with a class token classifies from it"
+            f"{', and every model has one' if needs_token else ''}. This model takes the mean of "
             "the patches (classifier='gap'). Save it with format='timm' or 'keras'."
         )
 
@@ -178,7 +178,7 @@ def warn_of_lost_settings(file_format: Format, settings: dict[str, Any], name: s
         usual = {key: getattr(file_format, key) for key in lost}
         warnings.warn(
             f"The model {name!r} has {lost}, and code that reads the format "
-            f"{file_format.name!r} usually has {usual}: give it there, or its results differ a "
-            "little.",
+            f"{file_format.name!r} usually has {usual}. Set it there, or the results differ "
+            "slightly.",
             stacklevel=3,
         )

@@ -82,9 +82,9 @@ def check_ranks(
     if wrong := [name for name, rank in ranks.items() if len(shapes.get(name, ())) != rank]:
         arrays = [checkpoint.array_of(name) for name in wrong]
         raise ValueError(
-            f"{str(checkpoint.path)!r} is no complete checkpoint of a "
-            f"{checkpoint.format.family.name}: it lacks "
-            f"{', '.join(repr(array[0]) for array in arrays if array)}, or they have another rank."
+            f"{str(checkpoint.path)!r} is not a complete checkpoint of a "
+            f"{checkpoint.format.family.name}. These arrays are missing, or have another number of "
+            f"dimensions: {', '.join(repr(array[0]) for array in arrays if array)}."
         )
 
 

@@ -23,8 +23,8 @@ def model_family(model: keras.Model) -> Family:
         if family.layer in names:
             return family
     raise ValueError(
-        "`model` must have the layers of a model that keras_vit built, itself and not inside "
-        f"another layer. Received: model={getattr(model, 'name', model)!r}"
+        "`model` must have the layers of a model that keras_vit built. If such a model is a layer "
+        f"of yours, pass that layer. Received: model={getattr(model, 'name', model)!r}"
     )
 
 

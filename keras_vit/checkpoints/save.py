@@ -70,8 +70,8 @@ def format_name(path: Path, wanted: str | None) -> str:
         name = "keras" if is_keras else "google"
     if name is None:
         raise ValueError(
-            '`format` must say whose names a .safetensors is to have, "timm" or '
-            f'"huggingface" for example. Received: path={str(path)!r}, format=None'
+            "`format` must say which library the .safetensors file is for, 'timm' or "
+            f"'huggingface' for example. Received: path={str(path)!r}, format=None"
         )
     folder = name == "huggingface" and path.suffix == ""
     if is_keras != (name == "keras") or not (
@@ -79,7 +79,7 @@ def format_name(path: Path, wanted: str | None) -> str:
     ):
         raise ValueError(
             "`path` must end with .weights.h5 or .keras for format='keras', and with .npz or "
-            ".safetensors for the others (for 'huggingface' it may be a folder to make). "
+            ".safetensors for the others. For 'huggingface' it may also be a new folder. "
             f"Received: path={str(path)!r}, format={wanted!r}"
         )
     return name

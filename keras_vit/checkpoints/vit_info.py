@@ -116,20 +116,19 @@ class ViTInfo(Info):
             side = squares[0][1][0]
             stride = self.config.stride
             raise ValueError(
-                f"The file has {self.num_positions} positions: a grid of {side} x {side} patches "
-                "without a position for the class token, or a grid that is not square and one for "
-                f"it, as {side - 1} x {side + 1}. Give the image size that it was trained at, "
-                f"image_size={(side * stride, side * stride)} or "
-                f"image_size={((side - 1) * stride, (side + 1) * stride)} for example; "
-                "`keras_vit.resize_model` makes it another. Received: "
+                f"The file has {self.num_positions} positions. They fit a grid of {side} x {side} "
+                "patches without a class token, and a grid of another form with one, "
+                f"{side - 1} x {side + 1} for example. Pass the image size that the file was "
+                f"trained at: image_size={(side * stride, side * stride)} or "
+                f"image_size={((side - 1) * stride, (side + 1) * stride)} for these two. "
+                "`keras_vit.resize_model` changes the size afterwards. Received: "
                 f"image_size={image_size}"
             )
         count = counts[0][1]
         raise ValueError(
-            f"The file has {count} positions, which is not a square grid, so the "
-            "image size that it was trained at must be given as `image_size=(rows, columns)`, "
-            f"with {count} patches of {self.config.stride} pixels. Received: "
-            f"image_size={image_size}"
+            f"The file has {count} positions, which form no square grid. Pass the image size that "
+            "the file was trained at as `image_size=(rows, columns)`: it has "
+            f"{count} patches of {self.config.stride} pixels. Received: image_size={image_size}"
         )
 
 
@@ -164,7 +163,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         raise ValueError(
             f"The `config.json` beside {str(checkpoint.path)!r} is of another model: its width "
             f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
-            "there, or take it away and give what it says as arguments."
+            "there, or remove it and pass what it should say as arguments."
         )
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata

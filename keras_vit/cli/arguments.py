@@ -47,6 +47,8 @@ class Option:
     const: str | None = None
 
 
+# Of `--model` where a new model is built: no run folder and no file.
+BY_NAME = "a model's name: ViT_B16, ..., or small"
 OPTIONS = {
     "--model": Option("model", "a model's name, a run folder, a .keras or a checkpoint", "MODEL"),
     "--weights": Option("model", "of a named model: imagenet, imagenet21k or a file", "WEIGHTS"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from keras_vit.cli.arguments import RESUMING, Parser, called_as, or_none
+from keras_vit.cli.arguments import BY_NAME, RESUMING, Parser, called_as, or_none
 from keras_vit.cli.output import verbosity
 from keras_vit.runs import run, settings_for
 from keras_vit.runs.dry_run import describe
@@ -22,7 +22,7 @@ def add_arguments(parser: Parser, *, recipe: str, **defaults: str) -> None:
         **defaults: Defaults of other options by their names, likewise.
     """
     parser.describe(RESUMING)
-    parser.shared("--model", **defaults)
+    parser.shared("--model", help=BY_NAME, **defaults)
     parser.shared("--weights", type=or_none, **defaults)
     parser.add("--data", "data", "a folder of class folders or of TFRecords, a TensorFlow data set",
                "DATA", default="(digits)")  # fmt: skip

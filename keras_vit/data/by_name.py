@@ -114,8 +114,9 @@ def open(
             others = [k.title for k in KINDS if _takes(k.find(to_evaluate), option)]
             purpose = "to train on" if to_evaluate else "to evaluate on"
             raise ValueError(
-                f"`{option}` goes with {' or '.join(others) or f'images {purpose}'}. Received: "
-                f"data={str(name)!r}, {kind.title}, and {option}={str(value)!r}"
+                f"`{option}` goes with {' or '.join(others) or f'images {purpose}'}. Leave it out, "
+                f"or pass other data. Received: data={str(name)!r}, {kind.title}, and "
+                f"{option}={str(value)!r}"
             )
     always = {"seed": seed, "progress": progress}
     options |= {option: value for option, value in always.items() if _takes(find, option)}

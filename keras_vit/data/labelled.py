@@ -56,7 +56,8 @@ class LabelledImages:
         """
         if self.train is None:
             raise ValueError(
-                f"{self.name} was opened to evaluate on. Open it with to_evaluate=False"
+                f"{self.name} was opened to evaluate on. To train on it, open it with "
+                "to_evaluate=False"
             )
         suited = dataclasses.replace(
             pipeline,

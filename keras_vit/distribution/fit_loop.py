@@ -88,7 +88,7 @@ def fit(
             batch = next(batches, None)
             if batch is None:
                 raise ValueError(
-                    "The data ended before the last step; `dataset.repeat()` goes on. Received: "
+                    "The data ended before the last step. Pass `dataset.repeat()`. Received: "
                     f"{epoch * (steps // epochs) + index} batches, steps={steps}"
                 )
             run.on_train_batch_begin(index)

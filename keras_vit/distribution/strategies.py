@@ -54,8 +54,8 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
         name = automatic()
     if devices is not None and name in ("one", "multiworker"):
         raise ValueError(
-            "`devices` is for 'cpu', 'mirrored' and 'tpu'; a machine of a multi-worker strategy "
-            f"uses all of its own. Received: devices={devices!r}"
+            "`devices` is for 'cpu', 'mirrored' and 'tpu'. With several machines each uses all of "
+            f"its own; leave `devices` out. Received: devices={devices!r}"
         )
     return _MAKERS[name](devices)
 
@@ -118,8 +118,8 @@ def _names(kind: str, devices: Any) -> list[str]:
             else "Take fewer, 'cpu' to try it out, or 'auto'"
         )
         raise ValueError(
-            f"The devices must be there. {other}. Received: devices={devices!r}, and "
-            f"TensorFlow has {', '.join(there) or f'no {kind}'}"
+            f"TensorFlow does not have the devices that you asked for. {other}. Received: "
+            f"devices={devices!r}, and TensorFlow has {', '.join(there) or f'no {kind}'}"
         )
     return wanted
 
@@ -130,8 +130,8 @@ def _multiworker(devices: Any) -> Any:
     config = os.environ.get("TF_CONFIG")
     if not _workers(config):
         raise ValueError(
-            "Every process must be told all workers and which one it is, before the strategy is "
-            f"made: {_WORKERS_HINT}. Received: TF_CONFIG={config!r}"
+            "TF_CONFIG must tell every process all workers and its own index before the strategy "
+            f"is made: {_WORKERS_HINT}. Received: TF_CONFIG={config!r}"
         )
     return tf.distribute.MultiWorkerMirroredStrategy()
 
@@ -160,9 +160,9 @@ def _tpu(devices: Any) -> Any:
         tf.tpu.experimental.initialize_tpu_system(resolver)
     except (ValueError, RuntimeError, tf.errors.OpError) as error:
         raise ValueError(
-            "A TPU must be reachable and the installed TensorFlow made for it: on a TPU VM "
-            "`pip install tensorflow-tpu` and strategy('tpu', ['local']), else its address. "
-            f"Without one take 'auto'. Received: devices={devices!r}, and TensorFlow says: {error}"
+            "No TPU can be reached. On a TPU VM, `pip install tensorflow-tpu` and call "
+            "strategy('tpu', ['local']). Elsewhere, pass the address of the TPU. Without a TPU, "
+            f"take 'auto'. Received: devices={devices!r}, and TensorFlow says: {error}"
         ) from error
     return distribute.TPUStrategy(resolver)
 

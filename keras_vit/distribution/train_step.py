@@ -296,14 +296,14 @@ def _check(model: Any, strategy: Any, accumulate: Any) -> None:
         raise ValueError("`model` must be compiled. Received: a model without an optimizer")
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
         raise ValueError(
-            "mixed_float16, which needs a scaled loss, is not supported. Build the model with "
+            "mixed_float16 needs a scaled loss, which is not supported here. Build the model with "
             f"mixed_bfloat16. Received: optimizer={type(optimizer).__name__}"
         )
     if optimizer.gradient_accumulation_steps:
         raise ValueError(
-            "Accumulate with `accumulate=` and not in the optimizer, which cannot under a "
-            "strategy. Received: gradient_accumulation_steps="
-            f"{optimizer.gradient_accumulation_steps}"
+            "Under a strategy the optimizer cannot accumulate gradients. Leave its "
+            "`gradient_accumulation_steps` out and pass `accumulate=`. Received: "
+            f"gradient_accumulation_steps={optimizer.gradient_accumulation_steps}"
         )
     for what, variable in (("model", model.variables[0]), ("optimizer", optimizer.iterations)):
         if not strategy.extended.variable_created_in_scope(variable.value):

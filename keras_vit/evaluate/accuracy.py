@@ -89,7 +89,7 @@ def accuracy(
     )
     if restrict and not len(mapping):
         raise ValueError(
-            "`restrict` needs data that say what their images show. Received: restrict=True, and "
+            "`restrict` needs data with class names. Received: restrict=True, and "
             f"{data.name}, whose images have numbers only"
         )
 
@@ -100,7 +100,7 @@ def accuracy(
         )
     if (scores.labels < 0).all() and (head.wordnet_ids is None or not scores.numbers.any()):
         raise ValueError(
-            "There is nothing to compare the predictions with: the images have no classes, only "
+            "There is nothing to compare the predictions with. The images have no classes, only "
             "numbers of ImageNet's validation set, and the classes of the model are not "
             f"ImageNet's. Received: {data.name}, and a model of {head.names[0]!r}, ..."
         )

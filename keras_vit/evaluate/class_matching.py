@@ -50,7 +50,7 @@ class Head:
         names = tuple(name for _, name in released) if class_names is None else tuple(class_names)
         if len(names) != classes:
             raise ValueError(
-                f"`class_names` must have one for each of the {classes} outputs of the model. "
+                f"`class_names` must have a name for each of the {classes} outputs of the model. "
                 f"Received: {len(names)} names"
             )
         if released and names in (
@@ -100,9 +100,9 @@ class Head:
         if (counts > 1).any():
             twice = np.flatnonzero(indices == values[counts > 1][0]).tolist()
             raise ValueError(
-                "No two classes of the data may be the same one of the model. Received: "
-                f"{' and '.join(repr(classes[i]) for i in twice)}, by their {rule} both "
-                f"{self.names[indices[twice[0]]]!r}"
+                "Every class of the data must be another class of the model. Rename or remove one "
+                f"of these: {' and '.join(repr(classes[i]) for i in twice)}. Received: by their "
+                f"{rule}, both are {self.names[indices[twice[0]]]!r}"
             )
         return indices
 

@@ -175,7 +175,7 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
         return resize_model(model, wanted)
     if any(side not in (None, given) for side, given in zip((rows, columns), wanted, strict=True)):
         raise ValueError(
-            "`image_size` must be the model's; build the model for the other size. Received: "
+            "`image_size` must be that of the model. Build the model for the other size. Received: "
             f"model={model.name!r} for ({rows}, {columns}), image_size={wanted}"
         )
     return model
@@ -230,7 +230,7 @@ def _class_names(names: Sequence[str] | None, model: Any) -> tuple[str, ...]:
     classes = int(model.outputs[0].shape[-1])
     if len(model.outputs) > 1 or len(model.outputs[0].shape) != 2:
         raise ValueError(
-            "`class_names` belong to a model with one output [B, classes]; leave them out. "
+            "`class_names` are for a model with one output [B, classes]. Leave them out. "
             f"Received: outputs of shape {[tuple(x.shape) for x in model.outputs]}"
         )
     if names is None:
@@ -265,7 +265,7 @@ def check_backend() -> None:
     """
     if keras.backend.backend() != "tensorflow":
         raise ValueError(
-            "Exports are made from Keras's TensorFlow backend; save the weights, set "
+            "Exports need Keras's TensorFlow backend. Save the weights, set "
             'KERAS_BACKEND="tensorflow", and load them there. Received: the backend '
             f"{keras.backend.backend()!r}"
         )

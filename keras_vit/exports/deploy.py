@@ -119,7 +119,7 @@ def deployment(
     if calibration is None and any(each.needs_photos for each in files):
         raise ValueError(
             f"`quantize` {', '.join(quantize)} needs photos like those that the model will see: "
-            "give a folder of them (--calibrate). dynamic_int8 does without."
+            "pass a folder of them (--calibrate). dynamic_int8 needs none."
         )
     out = Path(out)
     placed = tuple((each, out / each.name(stem)) for each in files)
@@ -127,8 +127,8 @@ def deployment(
     taken = [path for path in (*(path for _, path in placed), picture) if path.exists()]
     if taken and not overwrite:
         raise FileExistsError(
-            f"{taken[0]} is there already. Choose another folder (--out), or say that it may be "
-            "replaced (--overwrite)."
+            f"There is something at {taken[0]} already. Choose another folder (--out), or pass "
+            "--overwrite to replace it."
         )
     return Deployment(placed, picture, calibration, overwrite, options)
 

@@ -94,9 +94,9 @@ def input_range(model: Any, given: Any = None) -> InputRange:
         f", where the pixels 0 and 255 become {_numbers(seen[0])} and {_numbers(seen[-1])}"
     )  # fmt: skip
     raise ValueError(
-        "It cannot be told what the model's input means: before its first convolution it takes "
-        "none of [0, 255], [0, 1] and [-1, 1] onto [-1, 1]. Pass `input_range=`, what it takes as "
-        "black and white: (0, 255) for a model that is fed pixels as they are in image files. "
+        "Cannot tell which pixels the model takes: what comes before its first convolution maps "
+        "none of [0, 255], [0, 1] and [-1, 1] to [-1, 1]. Pass `input_range=`, the values of black "
+        "and white: (0, 255) for a model that takes pixels as they are in image files. "
         f"Received: model={getattr(model, 'name', model)!r}{became}"
     )
 

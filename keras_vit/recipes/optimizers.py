@@ -85,7 +85,7 @@ def exclude_from_weight_decay(
     optimizer = getattr(optimizer, "inner_optimizer", optimizer)  # of a LossScaleOptimizer
     if optimizer.built:
         raise ValueError(
-            "What is not decayed must be said before the first step. Make a new optimizer. "
+            "Say before the first step which weights are not decayed: make a new optimizer. "
             f"Received: an optimizer that is built, optimizer={optimizer.name!r}"
         )
     excluded = [v for v in model.trainable_variables if kind_of(v) in what]

@@ -60,8 +60,8 @@ def check_same_run(
     if differing:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings or data "
-            f"({'; '.join(differing)}). Repeat its command on its data to go on with it; or choose "
-            "another name, or start anew with --overwrite (overwrite=True)"
+            f"({'; '.join(differing)}). Repeat its command with the same data to resume it, choose "
+            "another name, or start again with --overwrite (overwrite=True)"
         )
 
 

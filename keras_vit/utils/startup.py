@@ -3,12 +3,14 @@
 TensorFlow tells the terminal that it found no CUDA, which oneDNN operations it uses, and more, and
 `TF_CPP_MIN_LOG_LEVEL` comes too late for most of it. A command therefore lets another process read
 what compiled code writes to the error stream. That process drops the lines of `NO_WARNINGS` and
-hands all others on, also if the command crashes. Programs of other people are left alone.
+hands all others on, also if the command crashes. One line comes from Python and is dropped there.
+Programs of other people are left alone.
 """
 
 from __future__ import annotations
 
 import itertools
+import logging
 import os
 import re
 import signal
@@ -34,9 +36,14 @@ NO_WARNINGS = re.compile(
             rb"W\d{4} .*Ignored (output_format|drop_control_dependency)",
             rb"E\d{4} .*NodeDef mentions attribute \w+ which is not in the op definition",
             rb"INFO: ",
+            # Neither oneDNN nor the optimiser of graphs helps here; results are the same.
+            rb"E\d{4} .*oneDNN supports DT_\w+ only on platforms with",
+            rb"[EW]\d{4} .*meta_optimizer\.cc:\d+\] remapper failed: ",
         )
     )
 )
+# Of each export, through Abseil's logger in Python: exported files hold no gradients.
+NO_GRADIENTS = "ops with unsaved custom gradients"
 
 
 def quiet_commands() -> None:
@@ -46,8 +53,17 @@ def quiet_commands() -> None:
     """
     if not is_command(*sys.argv[:1], command_line=sys.orig_argv):
         return
-    if os.environ.setdefault(LEVEL, "1") != "0" and hasattr(os, "fork"):
+    if os.environ.setdefault(LEVEL, "1") == "0":
+        return
+    from absl.logging import get_absl_logger  # which Keras imports too
+
+    get_absl_logger().addFilter(_is_a_warning)
+    if hasattr(os, "fork"):
         _filter_errors()
+
+
+def _is_a_warning(record: logging.LogRecord) -> bool:
+    return NO_GRADIENTS not in str(record.msg)
 
 
 def is_command(program: str = "", command_line: Sequence[str] = ()) -> bool:

@@ -44,7 +44,7 @@ def test_imagenet21k_has_its_21843_classes(cache, one_block):
 
 def test_an_original_file_warns_of_its_zero_head(cache, one_block, recwarn):
     _write_released(cache, "ViT_L32", "imagenet21k", zero_head=True, representation_size=1024)
-    with pytest.warns(UserWarning, match="include_top=False or a new head"):
+    with pytest.warns(UserWarning, match="include_top=False, or a new head"):
         model = keras_vit.ViT_L32(weights="imagenet21k")
     assert tuple(model.get_layer("pre_logits").output.shape) == (None, 1024)
     recwarn.clear()

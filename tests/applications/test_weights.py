@@ -132,7 +132,7 @@ def test_fetch_checks_a_pin(tiny, mirror):
     with pytest.raises(ValueError, match="SHA-256"):
         fetch(tiny[0], sha256="0" * 64)
     path = fetch(tiny[0])
-    with pytest.raises(ValueError, match=r"SHA-256.*delete the file first"):
+    with pytest.raises(ValueError, match=r"SHA-256.*delete it first"):
         fetch(tiny[0], sha256="0" * 64)
     assert path.exists()
 

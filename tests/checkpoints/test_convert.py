@@ -45,7 +45,7 @@ def test_there_and_back_in_two_commands(tool, tmp_path, monkeypatch):
     for arguments, message in (
         (("a.npz", "c.npz"), "error: There is something at 'c.npz' already"),
         (("a.npz", "d.npz", "--model", "ViT_S16"), "is not a ViT_S16.*which is ViT_Ti16"),
-        (("a.npz", "d.safetensors"), "whose names"),
+        (("a.npz", "d.safetensors"), "which library"),
         (("missing.npz", "d.npz"), "error: There is no file 'missing.npz'"),
         (("a.npz", "d.npz", "--photo", "x.jpg"), "There is no photo 'x.jpg'"),
     ):
@@ -158,4 +158,4 @@ def test_what_a_file_leaves_open_is_said_to_the_command(tool, tmp_path, monkeypa
     keras_vit.save_weights(keras_vit.BiT(32, (1,), 0.5, classes=5), "bit.npz")
     code, _, err = tool("convert", "bit.npz", "bit.keras", "--gelu", "tanh")
     assert code == 2
-    assert "`gelu` goes with a ViT. Received: gelu='tanh'" in err
+    assert "Only a ViT has `gelu`. Leave it out. Received: gelu='tanh'" in err

@@ -233,7 +233,7 @@ def test_a_setting_that_the_file_cannot_say_is_warned_of(tmp_path):
 def test_paths_and_formats_that_do_not_fit(tmp_path):
     model = _vit()
     for name, file_format, message in (
-        ("a.safetensors", None, "whose names"),
+        ("a.safetensors", None, "which library"),
         ("a.npz", "keras", "must end with"),
         ("a.keras", "timm", "must end with"),
         ("a.pth", "timm", "must end with"),

@@ -114,7 +114,7 @@ def test_what_is_no_part_of_the_model_is_left_out_and_said(file_format, tmp_path
 def test_a_teacher_and_a_student_are_two_models(tmp_path):
     arrays = _arrays(_vit(), tmp_path / "a.npz", "timm")
     both = {f"{who}.{n}": a for who in ("student", "teacher") for n, a in arrays.items()}
-    with pytest.raises(ValueError, match="It holds two models"):
+    with pytest.raises(ValueError, match="The file holds two models"):
         keras_vit.from_checkpoint(_saved(both, tmp_path / "b.npz"))
 
 
@@ -159,7 +159,7 @@ def test_a_folder(tmp_path):
     keras_vit.save_weights(model, tmp_path / "hf", format="huggingface")
     _same(keras_vit.from_checkpoint(tmp_path / "hf"), model)
     keras_vit.save_weights(model, tmp_path / "model.keras")
-    with pytest.raises(ValueError, match=r"is a folder; give the file in it.*model\.keras"):
+    with pytest.raises(ValueError, match=r"is a folder. Pass the file in it.*model\.keras"):
         keras_vit.from_checkpoint(tmp_path)
     (tmp_path / "saved").mkdir()
     (tmp_path / "saved" / "saved_model.pb").write_bytes(b"")

@@ -140,7 +140,7 @@ def test_gap_channels_and_non_square_grids(tmp_path):
     model = keras_vit.from_checkpoint(path, image_size=(8, 16))
     assert tuple(model.input_shape) == (None, 8, 16, 1)
     assert "class_token" not in [layer.name for layer in model.layers]
-    with pytest.raises(ValueError, match=r"8 positions, which is not a square"):
+    with pytest.raises(ValueError, match=r"8 positions, which form no square"):
         keras_vit.from_checkpoint(path)
 
 

@@ -93,6 +93,16 @@ def test_an_option_is_the_same_everywhere(help_of):
     assert [flag for flag in groups if len(groups[flag]) > 1] == []
 
 
+@pytest.mark.parametrize("name", ["finetune", "train"])
+def test_what_builds_a_model_says_that_it_takes_a_name(help_of, call, name, tmp_path):
+    """A run folder was refused there, and the help offered it."""
+    found = re.search(r"--model MODEL.*?\n  --weights", help_of(name), re.S)
+    assert found and "run folder" not in found[0] and ".keras" not in found[0]
+    code, _, err = call(name, "--model", str(tmp_path), "--dry-run")
+    assert code == 2
+    assert "`model` must be one of" in err
+
+
 def test_a_script_shows_its_own_name(tool, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     code, out, _ = tool("predict", "--help")

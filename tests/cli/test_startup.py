@@ -22,7 +22,10 @@ import sys
 sys.argv[0] = "keras-vit"
 import keras_vit
 import tensorflow as tf
+from absl import logging
 tf.get_logger().warning("a warning of Python's")
+logging.warning("Importing a function (%s) with ops with unsaved custom gradients. Will", "f")
+logging.warning("a warning of Abseil's")
 numbers = tf.data.Dataset.range(10).cache().take(2)  # compiled code warns: not cached whole
 print(list(numbers.as_numpy_iterator()))
 try:
@@ -54,10 +57,12 @@ def test_warnings_arrive():
     done = run("-c", WARNS)
     assert "damaged" in done.stdout
     assert "a warning of Python's" in done.stderr
+    assert "a warning of Abseil's" in done.stderr
     assert "did not fully read the dataset being cached" in done.stderr
     assert "to the end" in done.stderr
     for line in ("oneDNN", "InitializeLog", "cuInit", "CUDA", "rendezvous", "JPEG library"):
         assert line not in done.stderr
+    assert "unsaved custom gradients" not in done.stderr
 
 
 def test_a_user_decides_what_is_shown():
@@ -67,8 +72,11 @@ def test_a_user_decides_what_is_shown():
 
 def test_the_program_of_a_user_is_left_alone(tmp_path):
     script = tmp_path / "mine.py"
-    script.write_text("import keras_vit")
-    assert "oneDNN custom operations are on" in run(script).stderr
+    warning = "ops with unsaved custom gradients"
+    script.write_text(f"import keras_vit; from absl import logging; logging.warning({warning!r})")
+    shown = run(script).stderr
+    assert "oneDNN custom operations are on" in shown
+    assert warning in shown
 
 
 @pytest.mark.parametrize(
@@ -101,6 +109,12 @@ def test_which_process_is_a_command(program, command_line, expected):
          b"INTERNAL: CUDA error: Failed call to cuInit: UNKNOWN ERROR (303)", True),
         (b"E0000 00:00:1795998063.572602   17981 cuda_platform.cc:52] failed call to cuInit: "
          b"INTERNAL: CUDA error: Failed call to cuInit: UNKNOWN ERROR (804)", False),
+        (b"E0000 00:00:1795998063.572602   17981 util.cc:131] oneDNN supports DT_UINT8 only on "
+         b"platforms with AVX-512. Falling back to the default Eigen-based implementation", True),
+        (b"E0000 00:00:1795998063.572602   17981 util.cc:131] oneDNN gave it up", False),
+        (b"E0000 00:00:1795998063.572602   17981 meta_optimizer.cc:967] remapper failed: "
+         b"INVALID_ARGUMENT: Mutation::Apply error: fanout 'a' exist for missing node 'b'.", True),
+        (b"E0000 00:00:1795998063.572602   17981 meta_optimizer.cc:967] layout failed: ", False),
         (b"WARNING:tensorflow:I0000 is a name", False),
     ],
 )  # fmt: skip

@@ -58,7 +58,7 @@ def test_to_evaluate_needs_no_images_to_train_on(photos):
         (
             "digits",
             {"validation_share": 0.1},
-            "goes with a folder of images. Received: "
+            "goes with a folder of images. Leave it out, or pass other data. Received: "
             "data='digits', scikit-learn's digits, and validation_share='0.1'$",
         ),
         ("digits", {"split": "test"}, "`split` goes with images to evaluate on"),

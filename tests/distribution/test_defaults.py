@@ -23,7 +23,7 @@ from keras_vit.distribution import strategies, strategy
         (("mirrored",), "'cpu' to try it out.*no GPU"),
         (("mirrored", 2), "devices=2.*no GPU"),
         (("multiworker",), 'os.environ\\["TF_CONFIG"\\].*TF_CONFIG=None'),
-        (("multiworker", 2), "uses all of its own. Received: devices=2"),
+        (("multiworker", 2), "all of its own; leave `devices` out. Received: devices=2"),
         (("auto", 2), "`devices` is for 'cpu', 'mirrored' and 'tpu'"),
     ],
 )
@@ -98,7 +98,7 @@ def test_tpu_calls_are_those_of_the_guide(monkeypatch):
 
 
 def test_no_tpu():
-    with pytest.raises(ValueError, match=r"A TPU must be reachable.*Without one take 'auto'"):
+    with pytest.raises(ValueError, match=r"No TPU can be reached.*Without a TPU, take 'auto'"):
         strategy("tpu")
 
 

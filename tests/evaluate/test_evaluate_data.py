@@ -126,7 +126,7 @@ def test_the_devkits_ground_truth(flat, tmp_path):
 
 def test_the_devkits_ground_truth_needs_its_table_and_scipy(flat, monkeypatch):
     truth = write_devkit(flat / "devkit", with_meta=False)
-    with pytest.raises(ValueError, match=r"its meta.mat must lie beside it.*devkit_t12.tar.gz"):
+    with pytest.raises(ValueError, match=r"its meta.mat explains.*devkit_t12.tar.gz"):
         find_labelled(flat, truth)
     truth.with_name("meta.mat").write_bytes(b"")
     monkeypatch.setitem(__import__("sys").modules, "scipy.io", None)
@@ -152,7 +152,7 @@ def test_names_with_the_class_first(tmp_path):
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (("a.jpg", "n01440764_1.jpg"), r"no class folders, and their names do not .* as a\.jpg"),
+        (("a.jpg", "n01440764_1.jpg"), r"no class folders, and the file names do not .*: a\.jpg"),
         (("train/cat/1.jpg", "train/dog/1.jpg"), r"no folder to evaluate on .* only `train`"),
         (("cat/1.jpg",), "one class only, 'cat'"),
         (("cat/1.txt", "dog/1.txt"), "hold no images"),

@@ -131,7 +131,7 @@ def test_classes_of_other_heads_are_found():
         (("12", "1000"), r"by their index. Not found: '1000', 1 of 2"),
         (("crane", "tench"), r"by their name. Not found: 'crane', 1 of 2"),  # bird and machine
         (("rose", "tulip"), r"among the 1000 of the model. Not found: 'rose', 'tulip', 2 of 2"),
-        (("0", "000"), r"No two .* '0' and '000', by their index both 'tench'"),
+        (("0", "000"), r"Every class .* '0' and '000'. Received: by their index, both are 'tench'"),
     ],
 )
 def test_classes_that_are_not_those_of_the_model(classes, message):

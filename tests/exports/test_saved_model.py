@@ -195,7 +195,7 @@ def test_what_is_there_is_not_replaced_silently(model, exported, tmp_path):
 
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.txt").touch()
-    with pytest.raises(FileExistsError, match="no SavedModel"):
+    with pytest.raises(FileExistsError, match="not a SavedModel"):
         export_saved_model(model, tmp_path / "other", overwrite=True)
     assert (tmp_path / "other" / "thesis.txt").exists()
 
@@ -246,7 +246,7 @@ def test_models_that_do_not_fit(model, tmp_path):
     other = keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Flatten()])
     with pytest.raises(ValueError, match="keras_vit built"):
         export_saved_model(other, tmp_path / "1")
-    with pytest.raises(ValueError, match="must be the model's"):
+    with pytest.raises(ValueError, match="must be that of the model"):
         mixer = keras_vit.Mixer((ROWS, COLUMNS), 16, 24, 1, 5, 40)
         export_saved_model(mixer, tmp_path / "1", image_size=64)
 
@@ -258,7 +258,7 @@ def test_session_says_what_is_wrong(session, tmp_path):
         session.run({"images": [b""]})
     with pytest.raises(ValueError, match=r"Asked for: \['logits'\]"):
         session.run({"image_bytes": [b""]}, outputs=("logits",))
-    with pytest.raises(ValueError, match="no SavedModel"):
+    with pytest.raises(ValueError, match="not a SavedModel"):
         SessionModel(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="Cannot load"):

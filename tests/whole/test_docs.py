@@ -49,6 +49,9 @@ def test_the_site_is_built_without_a_warning_and_needs_no_other_host(tmp_path):
         if (found := FETCHED.search(path.read_text("utf-8")))
     ]
     assert not fetched
+    # The search of the site knows word stems. These are words that people look for.
+    found = (tmp_path / "searchindex.js").read_text("utf-8")
+    assert {"gray", "grayscal", "grey", "imbal", "laptop", "pth"} <= set(re.findall(r"\w+", found))
     for name in ("keras_vit.ViT_B16", "keras_vit.data.from_folder"):
         page = tmp_path / "api" / f"{name.rpartition('.')[0]}.html"
         assert f'id="{name}"' in page.read_text("utf-8")

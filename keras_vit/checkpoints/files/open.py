@@ -55,7 +55,7 @@ def _opened(path: Path) -> ArrayFile:
         return NpzReader(path)  # which says what is wrong with it
     raise ValueError(
         f"{str(path)!r} is no checkpoint: expected an .npz, a .safetensors, a .weights.h5 or a "
-        ".keras file, and it is none of them, or it was cut off."
+        ".keras file. The file is of another kind, or a download was cut off."
     )
 
 
@@ -70,14 +70,14 @@ def _in_folder(folder: Path) -> Path:
             return folder / name
     if (folder / "saved_model.pb").is_file():
         raise ValueError(
-            f"{str(folder)!r} is a SavedModel, which has no weights by name: give the file that "
-            "it was exported from. `tf.saved_model.load` runs it as it is."
+            f"{str(folder)!r} is a SavedModel, which does not keep the names of the weights. Pass "
+            "the file that it was exported from. `tf.saved_model.load` runs it as it is."
         )
     found = sorted(path.name for path in folder.iterdir() if path.name.endswith(_ENDINGS))
     raise ValueError(
-        f"{str(folder)!r} is a folder; give the file in it. "
-        f"{f'It has {found[:8]}' if found else 'It has no checkpoint'}; expected: a file that "
-        f"ends with one of {list(_ENDINGS)}, or a folder with {INDEX!r} or 'model.safetensors'."
+        f"{str(folder)!r} is a folder. Pass the file in it: one that ends with one of "
+        f"{list(_ENDINGS)}. A folder is opened if it has {INDEX!r} or 'model.safetensors'. "
+        f"{f'This one has {found[:8]}' if found else 'This one has no checkpoint'}."
     )
 
 

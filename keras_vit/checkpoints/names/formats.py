@@ -230,7 +230,8 @@ def detect(names: Iterable[str]) -> Detected | None:
             if name in sources:
                 raise ValueError(
                     f"Two arrays of the file are the same parameter: {sources[name]!r} and "
-                    f"{source!r}. It holds two models, or one in two spellings: save one alone."
+                    f"{source!r}. The file holds two models, or one under two kinds of names. Save "
+                    "one alone."
                 )
             sources[name] = source
         return Detected(file_format, sources, left_out)

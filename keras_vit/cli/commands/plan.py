@@ -62,6 +62,9 @@ def run(given: dict[str, Any]) -> int:
         devices = given.pop("devices", ["8xA100-80"])
         pages.append(report.plan_page(planner.compare(model, devices, **given)))
     if not pages:
-        raise ValueError("Say a MODEL, --memory GB, --paper, --picture PNG or --list-devices.")
+        raise ValueError(
+            "There is nothing to plan. Pass a MODEL, --memory GB, --paper, --picture PNG or "
+            "--list-devices."
+        )
     show(*pages)
     return 0

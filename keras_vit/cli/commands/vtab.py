@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keras_vit.cli.arguments import RESUMING, Parser, or_none
+from keras_vit.cli.arguments import BY_NAME, RESUMING, Parser, or_none
 from keras_vit.cli.output import show, verbosity
 from keras_vit.experiments import vtab
 from keras_vit.utils.text import say
@@ -20,7 +20,7 @@ from keras_vit.utils.text import say
 
 def add_arguments(parser: Parser) -> None:
     parser.describe(RESUMING)
-    parser.shared("--model", model="(ViT_B16)")
+    parser.shared("--model", help=BY_NAME, model="(ViT_B16)")
     parser.shared("--weights", type=or_none, weights="(imagenet21k; none: from scratch)")
     parser.add("--tasks", "data", f"some of {', '.join(vtab.TASKS)}", "TASK", nargs="+",
                default="(all)")  # fmt: skip

@@ -139,9 +139,9 @@ def find_labelled(folder: Path, truth: Path | None = None) -> Labelled:
     if flat and not folders_in(folder):
         strange = next(p for p, m in zip(flat, in_name, strict=True) if not m)
         raise ValueError(
-            f"{folder} holds {len(flat)} images but no class folders, and their names do not say "
-            f"what they show, as {strange.name}. Put them into a folder for each class, or pass "
-            "`truth` (--truth): a file with lines of a file name and its class."
+            f"{folder} holds {len(flat)} images and no class folders, and the file names do not "
+            f"say the classes: {strange.name} for example. Put the images into a folder for each "
+            "class, or pass `truth` (--truth), a file with a file name and its class in each line."
         )
     pairs = [
         (path, name) for name, of_class in class_folders(folder).items()
@@ -193,8 +193,8 @@ def _by_truth(paths: Sequence[Path], folder: Path, truth: Path | None) -> Labell
         classes = _read_truth(truth)
         if classes is None:
             raise ValueError(
-                f"{truth} numbers the images and does not say what they show, as ImageSets/CLS-LOC/"
-                "val.txt does. Take LOC_val_solution.csv, which lies beside."
+                f"{truth} numbers the images and does not say their classes. (ImageSets/CLS-LOC/"
+                "val.txt is such a file.) Pass LOC_val_solution.csv of the same download."
             )
     missing = [path.name for path in paths if path.stem not in classes]
     if missing:
@@ -252,21 +252,21 @@ def _ground_truth(path: Path) -> dict[str, str]:
     meta = path.with_name(META_FILE)
     if not meta.is_file():
         raise ValueError(
-            f"{path.name} has class numbers in an order of the devkit's own: its {META_FILE} must "
-            f"lie beside it, and is not in {path.parent}. Take it from ILSVRC2012_devkit_t12.tar.gz"
+            f"{path.name} numbers the classes in the devkit's own order, which its {META_FILE} "
+            f"explains. Put this file into {path.parent}. It is in ILSVRC2012_devkit_t12.tar.gz"
         )
     try:
         from scipy.io import loadmat
     except ImportError as error:
         raise ImportError(
-            f"{meta}, without which {path.name} says nothing, is a MATLAB file: pip install scipy"
+            f"{path.name} needs {meta}, a MATLAB file. To read it: pip install scipy"
         ) from error
     try:
         rows: Any = loadmat(meta, squeeze_me=True)["synsets"]
         by_id = {int(row["ILSVRC2012_ID"]): str(row["WNID"]) for row in rows}
     except Exception as error:  # scipy raises all sorts for a damaged file
         raise ValueError(
-            f"{meta} must be the devkit's table of classes, and cannot be read as such: {error!r}"
+            f"{meta} must be the devkit's table of classes. Reading it failed: {error!r}"
         ) from error
     strange = next((text for text in ids if not _is_index(text) or int(text) not in by_id), None)
     if strange is not None:

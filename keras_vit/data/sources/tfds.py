@@ -121,7 +121,8 @@ def find_split(
         (chosen,) = present
     if chosen is None:
         raise ValueError(
-            f"The data set has the splits {present}: say which to evaluate on. Received: split=None"
+            f"The data set has the splits {present}. Pass the one to evaluate on as `split`. "
+            "Received: split=None"
         )
     return _found(builder, reading, name if split is None else f"{name}, {split}", None, chosen)
 

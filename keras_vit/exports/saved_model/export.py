@@ -245,7 +245,7 @@ def _check_path(path: Path, overwrite: bool) -> None:
         )
     if not (path / "saved_model.pb").is_file() or path.is_symlink():
         raise FileExistsError(
-            f"{str(path)!r} is no SavedModel, and is not replaced. Choose another folder."
+            f"{str(path)!r} is not a SavedModel, so it is not replaced. Choose another folder."
         )
 
 
