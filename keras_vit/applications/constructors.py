@@ -75,8 +75,8 @@ def _vit(
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
         features: Blocks whose feature maps are the outputs, a list of `[B, rows, columns,
-            channels]`: indexes such as `[2, 5, 8, 11]`, or `"all"`. There is then no head.
-            `keras_vit.feature_model` has more options.
+            channels]` (of one block, the map): indexes such as `[2, 5, 8, 11]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         classifier: `"token"` classifies from the class token, `"gap"` from the mean of the patch
             tokens. Default: what the weights have; `"token"` without weights.
         representation_size: Width of the `pre_logits` layer before the head. Default: what the
@@ -146,8 +146,8 @@ def _bit(
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
         features: Stages whose feature maps are the outputs, a list of `[B, rows, columns,
-            channels]`: indexes such as `[0, 1, 2, 3]`, or `"all"`. There is then no head.
-            `keras_vit.feature_model` has more options.
+            channels]` (of one stage, the map): indexes such as `[0, 1, 2, 3]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
@@ -203,8 +203,8 @@ def _mixer(
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
         features: Blocks whose feature maps are the outputs, a list of `[B, rows, columns,
-            channels]`: indexes such as `[2, 5, 8, 11]`, or `"all"`. There is then no head.
-            `keras_vit.feature_model` has more options.
+            channels]` (of one block, the map): indexes such as `[2, 5, 8, 11]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         stochastic_depth_rate: Probability of dropping a branch of the last block, in [0, 1). It
             rises linearly from 0 at the first block.
         rematerialise: Whether training saves memory: it keeps only the input of each block, and

@@ -54,7 +54,7 @@ def feature_model(
         as_maps: Whether the features of a block are laid out as the patches lie in the image.
             Otherwise all tokens of the block are returned, the class token and the registers
             first.
-        class_token: Whether to return with each map the class token of the block, as a pair.
+        class_token: Whether to return the class tokens of the blocks too, after all maps.
         layer: In place of `blocks`, the name of the layer whose outputs, `[B, D]`, are the
             features; `model` need then not be of keras_vit.
 
@@ -62,8 +62,9 @@ def feature_model(
         A model from images, as `model` takes them. Without `blocks`: to `[B, D]`, the class token
         (or the mean of the patches) after the last norm, and after the `pre_logits` layer with
         its tanh if there is one; of a BiT and a Mixer the pooled output. With `blocks`: to a list
-        with a map `[B, rows, columns, D]` for each, in the data format of the Keras configuration;
-        a pair of it and `[B, D]` with `class_token`; or `[B, N, D]` without `as_maps`.
+        with a map `[B, rows, columns, D]` for each, in the data format of the Keras configuration
+        (`[B, N, D]` without `as_maps`), and with `class_token` then a vector `[B, D]` for each; a
+        single output is not in a list.
 
     Raises:
         ValueError: If a block does not exist, the model has no tokens or class token where they
@@ -212,7 +213,7 @@ def _of_blocks(graph: Any, chosen: list[int], norm: bool, as_maps: bool, class_t
     learned = [n.operation for n in parts.embeddings if isinstance(n.operation, ClassToken)]
     _check_tokens(parts, learned, as_maps, class_token)
     num_prefix_tokens = sum(layer.num_tokens for layer in learned)
-    found = []
+    found, tokens = [], []
     for i in chosen:
         last = parts.blocks[i][-1]
         name, dtype = last.operation.name, last.operation.compute_dtype
@@ -228,9 +229,10 @@ def _of_blocks(graph: Any, chosen: list[int], norm: bool, as_maps: bool, class_t
             features = feature_output(features, dtype, f"{name}_channels_first")
         if class_token:
             to_token = TokenPooling("token", num_prefix_tokens, name=f"{name}_token", dtype=dtype)
-            features = features, to_token(x)
+            tokens.append(to_token(x))
         found.append(features)
-    return found
+    found += tokens
+    return found if len(found) > 1 else found[0]  # a Keras model gives no list of one
 
 
 def _check_tokens(parts: Parts, learned: list[Any], as_maps: bool, class_token: bool) -> None:
