@@ -62,6 +62,8 @@ from .models import Mixer as Mixer
 from .models import MixerConfig as MixerConfig
 from .models import ViT as ViT
 from .models import ViTConfig as ViTConfig
+from .models import feature_model as feature_model
+from .models import freeze as freeze
 from .models import resize_model as resize_model
 from .recipes import optimizers as optimizers
 from .recipes import schedules as schedules

@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import keras
@@ -34,6 +34,7 @@ def _vit(
     name: str = OWN_NAME,
     *,
     new_head: bool = False,
+    features: Sequence[int] | str | None = None,
     classifier: str | None = None,
     representation_size: int | None = None,
     registers: int | None = None,
@@ -73,6 +74,9 @@ def _vit(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
+        features: Blocks whose feature maps are the outputs, a list of `[B, rows, columns,
+            channels]` (of one block, the map): indexes such as `[2, 5, 8, 11]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         classifier: `"token"` classifies from the class token, `"gap"` from the mean of the patch
             tokens. Default: what the weights have; `"token"` without weights.
         representation_size: Width of the `pre_logits` layer before the head. Default: what the
@@ -114,6 +118,7 @@ def _bit(
     name: str = OWN_NAME,
     *,
     new_head: bool = False,
+    features: Sequence[int] | str | None = None,
     include_preprocessing: bool = False,
     dtype: Any = None,
 ) -> keras.Model:
@@ -140,6 +145,9 @@ def _bit(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
+        features: Stages whose feature maps are the outputs, a list of `[B, rows, columns,
+            channels]` (of one stage, the map): indexes such as `[0, 1, 2, 3]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
@@ -164,6 +172,7 @@ def _mixer(
     name: str = OWN_NAME,
     *,
     new_head: bool = False,
+    features: Sequence[int] | str | None = None,
     stochastic_depth_rate: float = 0.0,
     rematerialise: bool = False,
     gelu: str | None = None,
@@ -193,6 +202,9 @@ def _mixer(
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
+        features: Blocks whose feature maps are the outputs, a list of `[B, rows, columns,
+            channels]` (of one block, the map): indexes such as `[2, 5, 8, 11]`, or `"all"`.
+            There is then no head. `keras_vit.feature_model` has more options.
         stochastic_depth_rate: Probability of dropping a branch of the last block, in [0, 1). It
             rises linearly from 0 at the first block.
         rematerialise: Whether training saves memory: it keeps only the input of each block, and

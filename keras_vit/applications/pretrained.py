@@ -16,7 +16,8 @@ from keras_vit.applications.released_files import RELEASED, ReleasedFile
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
-from keras_vit.models import VARIANTS
+from keras_vit.models import VARIANTS, feature_model
+from keras_vit.models.features import check_features
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of
 
@@ -32,7 +33,26 @@ DEFAULT_CLASSES = _DefaultClasses(1000)
 _OF_THE_WEIGHTS = {"classifier", "representation_size", "registers", "gelu"}
 
 
-def build(
+def build(variant: str, *, features: Any, **arguments: Any) -> keras.Model:
+    """Builds a variant, up to its head or to the features of some blocks.
+
+    Args:
+        variant: A key of `VARIANTS`.
+        features: As in the constructors, like all the rest.
+        **arguments: Those of `_build`.
+    """
+    if features is None:
+        return _build(variant, **arguments)
+    check_features(
+        features,
+        pooling=arguments["pooling"],
+        new_head=arguments["new_head"],
+        classes=None if isinstance(arguments["classes"], _DefaultClasses) else arguments["classes"],
+    )
+    return feature_model(_build(variant, **{**arguments, "include_top": False}), features)
+
+
+def _build(
     variant: str,
     *,
     weights: str | os.PathLike[str] | None,

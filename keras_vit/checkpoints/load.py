@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from keras_vit.checkpoints.names.keys import MIXER, Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
 from keras_vit.checkpoints.names.others import what_has
 from keras_vit.layers.initializers import weights_follow
+from keras_vit.models.features import check_features, feature_model
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair
 from keras_vit.utils.text import say
@@ -45,6 +46,7 @@ def from_checkpoint(
     num_heads: int | None = None,
     patch_size: int | None = None,
     allow_nonfinite: bool = False,
+    features: Sequence[int] | str | None = None,
     **options: Any,
 ) -> keras.Model:
     """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
@@ -72,6 +74,8 @@ def from_checkpoint(
             channels.
         patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
+        features: Blocks whose feature maps are the outputs, as in the constructors. There is then
+            no head.
         **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
 
@@ -83,6 +87,9 @@ def from_checkpoint(
         ValueError: If it is not the checkpoint of a model that is known here, or is damaged.
         ImportError: If it is a `.safetensors` and that package is not installed.
     """
+    if features is not None:
+        check_features(features, classes=classes, pooling=options.get("pooling"))
+        include_top = False
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
         checkpoint.allow_nonfinite = allow_nonfinite
@@ -116,7 +123,7 @@ def from_checkpoint(
             f"{' and its pre_logits layer are' if dropped else ' is'} left out; the new head "
             f"of {classes} classes starts at zero: train it before you use its scores."
         )
-    return model
+    return model if features is None else feature_model(model, features)
 
 
 def _say(line: str) -> None:

@@ -16,7 +16,7 @@ the confusion matrix. The others learn from the features of a frozen model. `run
 from keras_vit.evaluate import few_shot_report, run
 from keras_vit.evaluate.accuracy import accuracy
 from keras_vit.evaluate.evaluation_data import EvaluationData, open_data
-from keras_vit.evaluate.features import extract_features, extract_labelled_features, feature_model
+from keras_vit.evaluate.features import extract_features, extract_labelled_features
 from keras_vit.evaluate.few_shot import (
     FewShot,
     LeastSquares,
@@ -42,7 +42,6 @@ __all__ = [
     "evaluate_few_shot",
     "extract_features",
     "extract_labelled_features",
-    "feature_model",
     "few_shot_report",
     "fit_least_squares",
     "linear_probe",

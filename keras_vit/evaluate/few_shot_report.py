@@ -14,7 +14,7 @@ from keras_vit.data import ImageData
 from keras_vit.data import open as open_data
 from keras_vit.data.damage import data_errors
 from keras_vit.data.image_ops import CENTRE_FRACTION
-from keras_vit.evaluate.features import extract_labelled_features, feature_model
+from keras_vit.evaluate.features import extract_labelled_features
 from keras_vit.evaluate.few_shot import (
     L2,
     SEEDS,
@@ -148,10 +148,9 @@ def write_report(
         images = open_data(data, on_error=on_error).prepare(
             (rows, columns), batch_size, interpolation=classifier.interpolation
         )
-        model = feature_model(classifier.model)
-        train, train_labels = _features(model, images, "train", crop)
+        train, train_labels = _features(classifier.model, images, "train", crop)
         check_shots(train_labels, shots[-1], len(images.class_names), images.class_names)
-        test, test_labels = _features(model, images, "test", crop)
+        test, test_labels = _features(classifier.model, images, "test", crop)
         sets = (train, train_labels, test, test_labels)
         found = nearest_neighbours(*sets[:3], k=NEIGHBOURS)
         report = Report(

@@ -153,7 +153,7 @@ def output_names(model: Any) -> tuple[str, ...]:
 
 
 def _sides(model: Any, channels_first: bool) -> tuple[Any, Any, Any]:
-    first, second, third = model.input.shape[1:]
+    first, second, third = model.inputs[0].shape[1:]  # `input` may be a list of one
     return (second, third, first) if channels_first else (first, second, third)
 
 

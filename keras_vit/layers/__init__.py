@@ -1,5 +1,6 @@
 """What a model is made of: patches, tokens, attention."""
 
+from keras_vit.layers.feature_pyramid import SimpleFeaturePyramid
 from keras_vit.layers.mixer_block import MixerBlock
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.patch_embed import PatchEmbed
@@ -18,6 +19,7 @@ __all__ = [
     "MultiHeadSelfAttention",
     "PatchEmbed",
     "PositionEmbedding",
+    "SimpleFeaturePyramid",
     "StochasticDepth",
     "TokenPooling",
     "TransformerBlock",

@@ -1,6 +1,8 @@
 """From pixels to logits: ViT, BiT and MLP-Mixer."""
 
 from keras_vit.models.bit import BiT
+from keras_vit.models.features import feature_model
+from keras_vit.models.freezing import freeze
 from keras_vit.models.mixer import Mixer
 from keras_vit.models.resize import resize_model
 from keras_vit.models.resnet_stem import ResNetStem
@@ -16,5 +18,7 @@ __all__ = [
     "VARIANTS",
     "ViT",
     "ViTConfig",
+    "feature_model",
+    "freeze",
     "resize_model",
 ]

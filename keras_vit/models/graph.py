@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -14,6 +14,16 @@ def functional(operation: Any) -> Any:
         operation = keras.Model(operation.inputs[0], operation.outputs[0], name=operation.name)
     is_graph = isinstance(operation, keras.Model) and hasattr(operation, "_nodes_by_depth")
     return operation if is_graph else None
+
+
+def nodes(graph: Any) -> Iterator[Any]:
+    """The nodes of a graph in the order in which they run, without its inputs.
+
+    A node is one call: `node.operation` is the layer or the operation. A model inside the graph is
+    one node.
+    """
+    for depth in sorted(graph._nodes_by_depth, reverse=True):
+        yield from (node for node in graph._nodes_by_depth[depth] if not node.is_input)
 
 
 def walk(
@@ -36,16 +46,13 @@ def walk(
     values: dict[int, Any] = {
         id(tensor): value for tensor, value in zip(model.inputs, inputs, strict=True)
     }
-    for depth in sorted(model._nodes_by_depth, reverse=True):
-        for node in model._nodes_by_depth[depth]:
-            if node.is_input:
-                continue
-            inner = functional(node.operation)
-            if inner is None:
-                outputs = call(node, *node.arguments.fill_in(values))
-            else:
-                outputs = walk(inner, [values[id(x)] for x in node.input_tensors], call)
-            values.update(
-                (id(tensor), value) for tensor, value in zip(node.outputs, outputs, strict=True)
-            )
+    for node in nodes(model):
+        inner = functional(node.operation)
+        if inner is None:
+            outputs = call(node, *node.arguments.fill_in(values))
+        else:
+            outputs = walk(inner, [values[id(x)] for x in node.input_tensors], call)
+        values.update(
+            (id(tensor), value) for tensor, value in zip(node.outputs, outputs, strict=True)
+        )
     return [values[id(tensor)] for tensor in model.outputs]

@@ -70,10 +70,10 @@ def classification_head(x: Any, classes: int, activation: Any, policy: Any) -> A
     )(x)
 
 
-def feature_output(x: Any, policy: Any) -> Any:
+def feature_output(x: Any, policy: Any, name: str = "channels_first") -> Any:
     """A feature map `[B, rows, columns, D]`, in the data format of the Keras configuration."""
     if keras.config.image_data_format() == "channels_first":
-        x = keras.layers.Permute((3, 1, 2), dtype=policy, name="channels_first")(x)
+        x = keras.layers.Permute((3, 1, 2), dtype=policy, name=name)(x)
     return x
 
 

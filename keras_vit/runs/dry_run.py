@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 from keras_vit import planner
@@ -40,6 +41,7 @@ def describe(settings: Settings) -> str:
     if macs is None and settings.model in VARIANTS:  # convolutions, or a Mixer
         macs = planner.forward_macs(settings.model, settings.image_size, len(data.class_names))
     parameters = model.count_params()
+    trained = sum(math.prod(v.shape) for v in model.trainable_variables)
     images = data.batch_size * settings.accumulate
     passes = steps * images / data.num_train
     facts: dict[str, Any] = {
@@ -47,7 +49,7 @@ def describe(settings: Settings) -> str:
         "data": f"{data.name}: {data.num_train} training and {data.num_validation} validation "
         f"images, {len(data.class_names)} classes",
         "steps": f"{steps} of {images} images ({passes:.1f} passes)",
-        "parameters": f"{parameters:,}",
+        "parameters": f"{parameters:,}, of which {trained:,} are trained",
         "FLOPs per step": "not known for this model"
         if macs is None
         else f"{readable(6 * macs * images)} (forward {2 * macs:,} per image)",

@@ -15,7 +15,7 @@ from keras_vit.data import ImageData
 from keras_vit.data.pipeline import Pipeline
 from keras_vit.distribution import hardware
 from keras_vit.distribution.hardware import Hardware
-from keras_vit.models import VARIANTS, ViT
+from keras_vit.models import VARIANTS, ViT, freeze
 from keras_vit.recipes import Recipe, paper_tables
 from keras_vit.runs.settings import SMALL, SMALL_MODEL, Settings
 from keras_vit.utils.checks import as_pair, check_choice
@@ -109,7 +109,8 @@ def _nearest(table: dict[str, dict[str, Any]], count: int) -> str:
 
 def model_for(settings: Settings, classes: int, recipe: Recipe) -> keras.Model:
     """The model that `settings` name, with a new head, for pixels in [0, 255]; with the dropout,
-    the activation and, from random weights, the bias of the head that the recipe asks for."""
+    the activation and, from random weights, the bias of the head that the recipe asks for; with
+    the part frozen that `settings.freeze` names."""
     args = recipe.model_args()
     if settings.model.startswith(("BiT", "Mixer")):  # they have no dropout
         args = {"classifier_activation": recipe.loss}
@@ -137,6 +138,8 @@ def model_for(settings: Settings, classes: int, recipe: Recipe) -> keras.Model:
         )
     if settings.weights is None:
         recipe.set_head_bias(model)
+    if settings.freeze is not None:
+        freeze(model, settings.freeze)
     return model
 
 

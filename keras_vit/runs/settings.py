@@ -19,6 +19,7 @@ class Settings:
         model: A constructor of `keras_vit`, `"ViT_Ti16"` for example, or `"small"`, a ViT of
             150,000 parameters with patches of 8 pixels.
         weights: What its constructor takes as `weights`; `None` trains from scratch.
+        freeze: The part of the model that is not trained, as in `keras_vit.freeze`. Default: none.
         image_size: Pixels, one number or (rows, columns).
         steps: Number of training steps. Default: four passes over the training images, and
             100 steps at least.
@@ -56,6 +57,7 @@ class Settings:
     data: str
     model: str = "ViT_Ti16"
     weights: str | None = "imagenet"
+    freeze: str | int | None = None
     image_size: int | tuple[int, int] = 224
     steps: int | None = None
     batch_size: int = 32

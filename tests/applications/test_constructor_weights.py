@@ -50,6 +50,10 @@ def test_an_original_file_warns_of_its_zero_head(cache, one_block, recwarn):
     recwarn.clear()
     features = keras_vit.ViT_L32(weights="imagenet21k", include_top=False, pooling="token")
     fresh = keras_vit.ViT_L32(weights="imagenet21k", classes=7, new_head=True)
+    maps = keras_vit.ViT_L32(weights="imagenet21k", features=[-1])
+    images = np.random.default_rng(0).normal(size=(1, 64, 96, 3)).astype("float32")
+    whole = keras_vit.ViT_L32(weights="imagenet21k", include_top=False)(images)
+    np.testing.assert_allclose(maps(images), whole, atol=1e-5)
     assert not recwarn.list
     assert tuple(features.output_shape) == (None, 1024)
     assert tuple(fresh.output_shape) == (None, 7)

@@ -79,7 +79,7 @@ def test_options_are_those_of_the_family(names, own):
     for name in names:
         parameters = inspect.signature(CONSTRUCTORS[name]).parameters.values()
         options = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
-        assert options == {"new_head", "include_preprocessing", "dtype", *own.split()}
+        assert options == {"new_head", "features", "include_preprocessing", "dtype", *own.split()}
         for option in options:
             assert f"\n    {option}: " in CONSTRUCTORS[name].__doc__
 
@@ -144,6 +144,29 @@ def test_pooling(name, pooling, structure):
         return
     model = CONSTRUCTORS[name](weights=None, include_top=False, pooling=pooling)
     assert tuple(model.output_shape) == (None, keras_vit.VARIANTS[name].width)
+
+
+@pytest.mark.parametrize("name", ["ViT_B32", "R26_ViT_S32", "BiT_R50x1", "Mixer_B32"])
+def test_features(name, structure, data_format):
+    config = keras_vit.VARIANTS[name]
+    shape = _shape(data_format, 64, 96, 3)
+    model = CONSTRUCTORS[name](weights=None, features="all", input_shape=shape)
+    maps = [(2, 3, config.width)]
+    if name in BITS:
+        maps = [(16, 24, 128), (8, 12, 256), (4, 6, 512), (2, 3, 1024)]
+    assert [tuple(x.shape) for x in model.outputs] == [
+        (None, *_shape(data_format, *each)) for each in maps
+    ]
+    without = CONSTRUCTORS[name](weights=None, include_top=False, input_shape=shape)
+    assert [w.path for w in model.weights] == [w.path for w in without.weights]
+    (last,) = CONSTRUCTORS[name](weights=None, features=[-1]).outputs
+    sides = (None, None) if config.any_size else (7, 7)
+    assert tuple(last.shape) == (None, *_shape(data_format, *sides, config.width))
+    for given in ({"classes": 3}, {"new_head": True}, {"pooling": "avg"}):
+        with pytest.raises(ValueError, match=r"no head and no pooling.*Leave out"):
+            CONSTRUCTORS[name](weights=None, features="all", **given)
+    with pytest.raises(ValueError, match="'all' or a list"):
+        CONSTRUCTORS[name](weights=None, features=[5])
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)

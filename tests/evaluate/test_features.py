@@ -8,7 +8,7 @@ import pytest
 from keras import layers, ops
 
 import keras_vit
-from keras_vit.evaluate import extract_features, extract_labelled_features, feature_model
+from keras_vit.evaluate import extract_features, extract_labelled_features
 from keras_vit.models import ResNetStem
 
 TINY = {"patch_size": 4, "width": 12, "depth": 2, "num_heads": 2, "mlp_dim": 20, "classes": 5}
@@ -133,8 +133,8 @@ def test_models_whose_features_cannot_be_told():
         (vit(), "nowhere", "no layer 'nowhere'.*'head'"),
     ):
         with pytest.raises(ValueError, match=message):
-            feature_model(model, layer)
-    assert feature_model(convolutional, layer="flat")
+            keras_vit.feature_model(model, layer=layer)
+    assert keras_vit.feature_model(convolutional, layer="flat")
     with pytest.raises(ValueError, match="at least one"):
         extract_features(vit(), images(0))
     with pytest.raises(ValueError, match="at least one image"):

@@ -173,8 +173,9 @@ def folder(tmp_path_factory):
     write_photos(folder / "photos" / "train", 6)
     write_photos(folder / "photos" / "test", 2)
     model = keras_vit.ViT(
-        (16, 24), 8, 12, 2, 2, 20, classes=7, include_preprocessing=True, name="small"
-    )
+        (16, 24), 8, 12, 2, 2, 20, representation_size=9, classes=7, include_preprocessing=True,
+        name="small",
+    )  # fmt: skip
     model.save(folder / "small.keras")
     return folder
 
@@ -187,7 +188,7 @@ def test_the_tool_writes_numbers_and_a_picture_and_keeps_an_old_folder(folder, t
     assert "small on photos: 3 classes, 18 images to train on, 6 to test on" in printed
     content = json.loads((out / "few_shot.json").read_text("utf-8"))
     assert content["protocol"] == {
-        "feature_width": 12, "resized_to": [18, 27], "cropped_to": [16, 24],
+        "feature_width": 9, "resized_to": [18, 27], "cropped_to": [16, 24],
         "interpolation": "bilinear", "l2": 1024.0,
         "seeds": [0, 1],
     }  # fmt: skip

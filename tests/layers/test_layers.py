@@ -50,6 +50,18 @@ LAYERS = [
         [TOKENS],
         TOKENS,
     ),
+    (
+        layers.SimpleFeaturePyramid,
+        {"width": 5, "data_format": "channels_last"},
+        [(2, 6, 3, 8)],
+        [(2, 24, 12, 5), (2, 12, 6, 5), (2, 6, 3, 5), (2, 3, 1, 5)],
+    ),
+    (
+        layers.SimpleFeaturePyramid,
+        {"width": 5, "data_format": "channels_first"},
+        [(2, 8, 6, 3)],
+        [(2, 5, 24, 12), (2, 5, 12, 6), (2, 5, 6, 3), (2, 5, 3, 1)],
+    ),
 ]
 
 
@@ -64,11 +76,14 @@ def _inputs(shapes, seed=0):
 def test_layer_contract(kind, arguments, shapes, expected, policy, tmp_path):
     layer = kind(**arguments, dtype=policy)
     inputs = _inputs(shapes)
-    output = layer(*inputs)
-    assert tuple(output.shape) == expected
-    assert keras.backend.standardize_dtype(output.dtype) == layer.compute_dtype
-    assert np.isfinite(ops.convert_to_numpy(ops.cast(output, "float32"))).all()
-    assert tuple(layer.compute_output_shape(*shapes)) == expected
+    outputs = keras.tree.flatten(layer(*inputs))
+    several = isinstance(expected, list)
+    assert [tuple(x.shape) for x in outputs] == (expected if several else [expected])
+    for x in outputs:
+        assert keras.backend.standardize_dtype(x.dtype) == layer.compute_dtype
+        assert np.isfinite(ops.convert_to_numpy(ops.cast(x, "float32"))).all()
+    found = layer.compute_output_shape(*shapes)
+    assert (found if several else tuple(found)) == expected
     assert all(w.dtype == "float32" for w in layer.weights)
 
     # The configuration is exactly the arguments of the constructor.
@@ -82,10 +97,12 @@ def test_layer_contract(kind, arguments, shapes, expected, policy, tmp_path):
     model = keras.Model(keras_inputs, layer(*keras_inputs))
     model.save(tmp_path / "layer.keras")
     reloaded = keras.models.load_model(tmp_path / "layer.keras")
-    np.testing.assert_array_equal(
-        ops.convert_to_numpy(ops.cast(model(inputs), "float32")),
-        ops.convert_to_numpy(ops.cast(reloaded(inputs), "float32")),
-    )
+    made, again = (keras.tree.flatten(each(inputs)) for each in (model, reloaded))
+    for one, other in zip(made, again, strict=True):
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(ops.cast(one, "float32")),
+            ops.convert_to_numpy(ops.cast(other, "float32")),
+        )
 
 
 def test_every_public_layer_is_under_contract():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import zipfile
 from pathlib import Path
 
 import keras
@@ -32,11 +33,13 @@ def run(monkeypatch, tmp_path, capsys):
 
 @pytest.fixture
 def random_weights(monkeypatch):
-    """Stands in for the download: ViT-Ti/16 with one block and random weights."""
+    """Stands in for the download: ViT-Ti/16 with random weights and no more blocks than needed."""
 
-    def shallow(weights, **options):
+    def shallow(weights, features=None, **options):
         assert weights == "imagenet"
-        return keras_vit.ViT(224, 16, 192, 1, 3, 768, **options)
+        depth = -min(features or [-1])
+        model = keras_vit.ViT(224, 16, 192, depth, 3, 768, **options)
+        return model if features is None else keras_vit.feature_model(model, features)
 
     monkeypatch.setattr(keras_vit, "ViT_Ti16", shallow)
 
@@ -79,3 +82,29 @@ def test_swap_constructor(run, random_weights, colours):
     assert len(model.trainable_weights) == 2
     assert not base.trainable
     assert len(model.history.history["val_accuracy"]) == 3
+
+
+def test_nearest_images(run, random_weights, tmp_path):
+    """The colours are far apart; there are 12 images of each to find 10 among."""
+    variables, out = run("nearest_images.py", write_photos(tmp_path / "many", 15, classes=2))
+    assert variables["nearest"].shape == (6, 10)
+    assert out.endswith("precision at 10: 100.0 % (6 among 24 images)\n")
+
+
+@pytest.mark.slow
+def test_nearest_flowers_with_released_weights(run, monkeypatch, ti16_path, shared, tmp_path):
+    with zipfile.ZipFile(shared / "data" / "flowers12.zip") as archive:
+        archive.extractall(tmp_path / "flowers")
+    monkeypatch.setenv("KERAS_VIT_CACHE", str(ti16_path.parent))
+    (folder,) = (path.parent for path in (tmp_path / "flowers").rglob("train"))
+    variables, _ = run("nearest_images.py", folder)
+    assert len(variables["asked"]) == 240 and variables["precision"] > 0.9
+
+
+def test_segment(run, random_weights):
+    variables, out = run("segment.py", 8)
+    model = variables["model"]
+    assert model.output_shape == (None, 224, 224, 2)
+    assert len(model.trainable_weights) == 2
+    assert 0 <= variables["shared"] <= variables["either"] > 0
+    assert "intersection over union of the digits: " in out and "(2 new scenes)" in out

@@ -26,6 +26,19 @@ def add_arguments(parser: Parser) -> None:
         batch_size="(32; digits 64)",
         steps="(four passes, at least 100; digits 900)",
     )
+    parser.add(
+        "--freeze",
+        "training",
+        "what is not trained: all (but the head), embeddings, or N: these and the first N blocks",
+        "PART",
+        _part,
+        default="(nothing)",
+    )
+
+
+def _part(text: str) -> str | int:
+    """`all` -> `"all"`; `6` -> 6."""
+    return int(text) if text.isdecimal() else text
 
 
 def run(given: dict[str, Any]) -> int:

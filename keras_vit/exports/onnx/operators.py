@@ -160,6 +160,39 @@ def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Valu
     return Value(graph.op("Reshape", patches, graph.ints(0, rows, columns, width)))
 
 
+def feature_pyramid(graph: Graph, layer: Any, shapes: Any, features: Value) -> list[Value]:
+    """With channels first inside, as ONNX's convolutions take it."""
+    first = layer.data_format == "channels_first"
+    x = features.name if first else channels_first(graph, features)
+
+    def convolved(y: str, part: Any) -> str:
+        kernel = graph.weight(part.name, as_array(part.kernel).transpose(3, 2, 0, 1))
+        return graph.op("Conv", y, kernel, auto_pad="SAME_UPPER")
+
+    def enlarged(y: str, part: Any) -> str:
+        kernel = graph.weight(f"{part.name}/kernel", as_array(part.kernel).transpose(3, 2, 0, 1))
+        bias = graph.weight(f"{part.name}/bias", as_array(part.bias))
+        return graph.op("ConvTranspose", y, kernel, bias, strides=[2, 2])
+
+    def normed(y: str, part: Any) -> str:
+        y = _layer_norm(graph, graph.op("Transpose", y, perm=[0, 2, 3, 1]), part, part.name)
+        return graph.op("Transpose", y, perm=[0, 3, 1, 2])
+
+    twice = normed(enlarged(x, layer.enlarge_4_first), layer.enlarge_4_norm)
+    scaled = (
+        enlarged(gelu(graph, twice, tanh=False), layer.enlarge_4_second),
+        enlarged(x, layer.enlarge_2),
+        x,
+        graph.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]),
+    )
+    maps = []
+    for i, y in enumerate(scaled):
+        y = normed(convolved(y, layer.projections[i]), layer.projection_norms[i])
+        y = normed(convolved(y, layer.convolutions[i]), layer.convolution_norms[i])
+        maps.append(Value(y, channels_first=not first))
+    return maps
+
+
 # The ResNets.
 
 
@@ -240,6 +273,7 @@ OURS: dict[type, Callable[..., Any]] = {
     ours.MixerBlock: mixer_block,
     ours.TokenPooling: token_pooling,
     ours.FeatureMap: feature_map,
+    ours.SimpleFeaturePyramid: feature_pyramid,
     StandardizedConv2D: standardized_conv,
     keras.layers.LayerNormalization: layer_norm,
     keras.layers.GroupNormalization: group_norm,
