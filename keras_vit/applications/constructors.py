@@ -66,15 +66,16 @@ def _vit(
             position embedding is resampled for it. Default: the size of the weights; without
             the head any size, (None, None, 3).
         pooling: Without the head: `None` for a feature map `[B, rows, columns, channels]`,
-            `"avg"` or `"max"` over it (the class token left out), or `"token"` for the
-            class token.
+            `"avg"` or `"max"` over it (the class token left out), `"token"` for the class
+            token, or `"token+avg"` for both, one after the other.
         classes: Outputs of the head. Default: what the weights have; 1000 without weights.
         classifier_activation: Activation of the head; `None` gives logits.
         name: Name of the model. Default: that of the constructor in lower case.
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
         classifier: `"token"` classifies from the class token, `"gap"` from the mean of the patch
-            tokens. Default: what the weights have; `"token"` without weights.
+            tokens, `"token+avg"` from both. Default: what the weights have; `"token"` without
+            weights.
         representation_size: Width of the `pre_logits` layer before the head. Default: what the
             weights have; no such layer with `new_head`.
         registers: Extra learned tokens without a position. Default: what the weights have.

@@ -89,7 +89,7 @@ def opened(request, tmp_path_factory) -> Opened:
         from safetensors.torch import save_file
 
         path = path.with_suffix(".safetensors")
-        save_file(theirs.state_dict(), path)
+        save_file(peer.saved(theirs.state_dict()), path)
     else:
         theirs.save_pretrained(path)
     return Opened(peer, theirs, path)

@@ -43,6 +43,7 @@ MODELS = {
             "token",
             "gap",
             "all options",
+            "token and mean",
             "norm after pooling",
             "padded",
             "pixels to scores",

@@ -7,6 +7,7 @@ table of families in docs/convert.md of them. Importing this file needs neither 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -42,6 +43,7 @@ class Peer:
         options: Arguments of `from_checkpoint` for what the file does not say.
         has_head: Whether the logits are compared, or the tokens alone.
         tokens: (their model, pixels) -> its tokens after the last norm. Default: by the library.
+        saved: What is done to the names of its arrays before they are saved.
         back: Class of the library that opens what we write, where it is not that of `build`;
             `""` where none does.
         left_out: What of the file is no part of our model; the loader says it.
@@ -56,6 +58,7 @@ class Peer:
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     has_head: bool = True
     tokens: Callable[[Any, Any], Any] | None = None
+    saved: Callable[[dict[str, Any]], dict[str, Any]] = dict
     back: str | None = None
     left_out: str = ""
     other_sizes: tuple[Any, ...] = (48, (40, 64))
@@ -92,6 +95,27 @@ def hugging_face(
     return getattr(transformers, model)(getattr(transformers, config)(**settings))
 
 
+def dinov2(model: str, **options: Any) -> Callable[[Any, Any], Any]:
+    config = f"{model.removesuffix('Model').removesuffix('ForImageClassification')}Config"
+    return lambda library, size: hugging_face(library, size, model, config, **options)
+
+
+def as_facebook_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of a timm DINOv2 under the names of Facebook's repository, the blocks in chunks."""
+    import torch
+
+    names = {name: re.sub(r"^blocks\.(\d+)\.", r"blocks.\1.\1.", name) for name in state}
+    renamed = {names[name]: array for name, array in state.items()}
+    # The position of the class token, which timm adds to the token.
+    place = torch.full_like(state["cls_token"], 0.2)
+    return renamed | {
+        "cls_token": state["cls_token"] - place,
+        "pos_embed": torch.cat([place, state["pos_embed"]], dim=1),
+        "register_tokens": renamed.pop("reg_token"),
+        "mask_token": place[0],
+    }
+
+
 PEERS = (
     Peer("vit-timm", "ViT", "timm", "`vit_*`, `deit_*`", timm_vit, {"num_heads": HEADS}),
     Peer(
@@ -99,5 +123,37 @@ PEERS = (
         lambda library, size: hugging_face(
             library, size, "ViTForImageClassification", "ViTConfig", intermediate_size=64
         ),
+    ),
+    Peer(
+        "dinov2-timm", "DINOv2", "timm", "`vit_*_dinov2`",
+        lambda library, size: timm_vit(library, size, init_values=1e-5, num_classes=0),
+        {"num_heads": HEADS}, has_head=False,
+    ),
+    Peer(
+        "dinov2-facebook", "DINOv2 with registers", "timm",
+        "`vit_*_reg4_dinov2`, and Facebook's names",
+        lambda library, size: timm_vit(
+            library, size, init_values=1e-5, num_classes=0, reg_tokens=4, no_embed_class=True
+        ),
+        {"num_heads": HEADS}, has_head=False, saved=as_facebook_saves, left_out="the mask token",
+    ),
+    Peer(
+        "dinov2-hugging-face", "DINOv2", "transformers", "`Dinov2Model`", dinov2("Dinov2Model"),
+        has_head=False, left_out="the mask token",
+    ),
+    Peer(
+        "dinov2-head-hugging-face", "DINOv2 with a head", "transformers",
+        "`Dinov2ForImageClassification`", dinov2("Dinov2ForImageClassification"),
+        left_out="the mask token",
+    ),
+    Peer(
+        "dinov2-registers-hugging-face", "DINOv2 with registers", "transformers",
+        "`Dinov2WithRegistersModel`", dinov2("Dinov2WithRegistersModel"),
+        has_head=False, left_out="the mask token",
+    ),
+    Peer(
+        "dinov2-registers-head-hugging-face", "DINOv2 with registers and a head", "transformers",
+        "`Dinov2WithRegistersForImageClassification`",
+        dinov2("Dinov2WithRegistersForImageClassification"), left_out="the mask token",
     ),
 )  # fmt: skip

@@ -11,6 +11,12 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
+from keras_vit.checkpoints.names.dinov2 import (
+    DINOV2_KEYS,
+    DINOV2_REGISTERS_KEYS,
+    DINOV2_REGISTERS_RENAMES,
+    DINOV2_RENAMES,
+)
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
 from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
 from keras_vit.checkpoints.names.pytorch import (
@@ -37,6 +43,7 @@ class Format:
         gelu, norm_epsilon: Of the code that reads such files.
         interpolation: How that code resamples positions.
         container: What such files usually are.
+        heads: What a head may read where there is a class token: values of `classifier` in `ViT`.
     """
 
     name: str
@@ -49,6 +56,7 @@ class Format:
     norm_epsilon: float = 1e-6
     interpolation: str = "bilinear"
     container: str = ".npz"
+    heads: tuple[str, ...] = ("token",)
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -96,7 +104,7 @@ _PREFIX = re.compile(
 # masked patches, the heads that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
-    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(embeddings\.)?mask_token|"
+    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
     r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*"
 )
 
@@ -136,6 +144,7 @@ _TIMM_STEM = "patch_embed.backbone."
 TIMM_STEM_ONLY_KEYS = tuple(
     dataclasses.replace(key, array=key.array.replace(f"{_TIMM_STEM}stem.", _TIMM_STEM))
     for key in TIMM_VIT_KEYS
+    if not key.variable.startswith("stem_block")
 )
 
 
@@ -148,7 +157,10 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
         dataclasses.replace(row, layout="positions") if row.array == positions else row
         for row in rows
     )
-    return Format("keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras")
+    return Format(
+        "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
+        heads=("token", "gap", "token+avg"),
+    )  # fmt: skip
 
 
 FORMATS = (
@@ -169,19 +181,35 @@ FORMATS = (
         _GOOGLE_RENAMES,
     ),
     Format(
+        "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
+        ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, gelu="exact",
+        interpolation="bicubic_antialias", container=".safetensors", heads=("token", "gap"),
+    ),
+    Format(
         "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS,
         ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
         TIMM_RENAMES, gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
-    ),
-    Format(
-        "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
-        ("patch_embed.backbone.conv.weight",), gelu="exact",
-        interpolation="bicubic_antialias", container=".safetensors",
+        heads=("token", "gap"),
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
         ("stem.conv.weight", "stages.0.blocks.0.conv1.weight"),
         container=".safetensors",
+    ),
+    Format(
+        "huggingface", "Hugging Face, DINOv2 with registers", VIT, DINOV2_REGISTERS_KEYS,
+        (
+            "dinov2_with_registers.embeddings.register_tokens",
+            "dinov2_with_registers.encoder.layer.0.layer_scale1.lambda1",
+        ),
+        DINOV2_REGISTERS_RENAMES,
+        gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
+        heads=("token+avg",),
+    ),
+    Format(
+        "huggingface", "Hugging Face, DINOv2", VIT, DINOV2_KEYS,
+        ("dinov2.encoder.layer.0.layer_scale1.lambda1",), DINOV2_RENAMES,
+        gelu="exact", interpolation="bicubic", container=".safetensors", heads=("token+avg",),
     ),
     Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,

@@ -116,7 +116,12 @@ HUGGING_FACE_KEYS = (
 )
 
 # Spellings of older and newer files -> those of the tables.
-TIMM_RENAMES = ((r"^patch_embed\.backbone\.(conv|norm)\.", r"patch_embed.backbone.stem.\1."),)
+TIMM_RENAMES = (
+    # Facebook's DINOv2, whose blocks may lie in chunks, `blocks.3.37`.
+    (r"^blocks\.\d+\.(\d+)\.", r"blocks.\1."),
+    (r"^register_tokens$", "reg_token"),
+    (r"^linear_head\.", "head."),
+)
 
 HUGGING_FACE_RENAMES = (
     (r"^(embeddings|encoder|layers|layernorm|pooler)\.", r"vit.\1."),  # `ViTModel`

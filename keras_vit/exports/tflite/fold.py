@@ -72,9 +72,10 @@ def fold_norms(arrays: Arrays) -> Arrays:
 def _fold_norm(folded: Arrays, norm: str, readers: list[str]) -> None:
     gamma, beta = folded[f"{norm}/gamma"], folded[f"{norm}/beta"]  # [D]
     for reader in readers:
-        kernel = folded[f"{reader}/kernel"]  # [D, out]
-        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + beta @ kernel
-        folded[f"{reader}/kernel"] = gamma[:, None] * kernel
+        kernel = folded[f"{reader}/kernel"]  # [D, out]; a head may read two tokens, [2 D, out]
+        times = len(kernel) // len(gamma)
+        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + np.tile(beta, times) @ kernel
+        folded[f"{reader}/kernel"] = np.tile(gamma, times)[:, None] * kernel
     folded[f"{norm}/gamma"] = np.ones_like(gamma)
     folded[f"{norm}/beta"] = np.zeros_like(beta)
 
@@ -215,5 +216,6 @@ def rotate(arrays: Arrays, seed: int = 0) -> Arrays:
         if re.match(writers, name):
             rotated[name] = (array @ rotation).astype("float32")
         elif re.match(readers, name):
-            rotated[name] = (rotation.T @ array).astype("float32")
+            tokens = array.reshape(-1, width, array.shape[-1])  # two where the head reads both
+            rotated[name] = (rotation.T @ tokens).reshape(array.shape).astype("float32")
     return rotated

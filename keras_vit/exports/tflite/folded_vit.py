@@ -28,7 +28,7 @@ class FoldedConfig:
         num_heads: Of every block.
         gelu: `"tanh"` or `"exact"`.
         epsilon: Of the layer norms.
-        pooling: `"token"` or `"avg"`.
+        pooling: `"token"`, `"avg"` or `"token+avg"`.
         norm_after_pooling: Whether the last norm follows the pooling.
         padding: Of the patch projection, `"VALID"` or `"SAME"`.
         activation: Of the head, a key of `ACTIVATIONS`.
@@ -88,6 +88,8 @@ class FoldedViT(tf.Module):
         first, count = 0, 1
         if config.pooling == "avg":
             first, count = num_prefix_tokens, tokens.shape[1] - num_prefix_tokens
+        elif config.pooling == "token+avg":
+            count = tokens.shape[1]
 
         # The encoder, on rows.
         rows = tf.reshape(tokens, (-1, width))  # [B * N, D]
@@ -105,8 +107,13 @@ class FoldedViT(tf.Module):
         # Tokens to scores.
         if not config.norm_after_pooling:
             rows = self._last_norm("encoder_norm", rows)
-        if config.pooling == "avg":
-            rows = tf.reduce_mean(tf.reshape(rows, (batch, count, width)), axis=1)  # [B, D]
+        if config.pooling != "token":
+            patches = tf.reshape(rows, (batch, count, width))
+            if config.pooling == "avg":
+                rows = tf.reduce_mean(patches, axis=1)  # [B, D]
+            else:
+                mean = tf.reduce_mean(patches[:, num_prefix_tokens:], axis=1)
+                rows = tf.concat([_cut(rows, batch, 0, 1), mean], axis=1)  # [B, 2 D]
         if config.norm_after_pooling:
             rows = self._last_norm("pooled_norm", rows)
         if config.tail is not None:
