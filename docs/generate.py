@@ -46,7 +46,7 @@ def variants(family: type, head: str) -> str:
     for name, config in keras_vit.VARIANTS.items():
         if isinstance(config, family):
             fields = dataclasses.asdict(config)
-            facts = [fields[key] for key in fields if key not in ("title", "stem")]
+            facts = [fields[key] for key in fields if key not in ("title", "stem", "swiglu")]
             if isinstance(config, keras_vit.BiTConfig):
                 facts = [", ".join(map(str, config.block_sizes)), config.width_factor, config.width]
             count = f"{planner.parameters(config):,}"

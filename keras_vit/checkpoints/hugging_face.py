@@ -16,10 +16,10 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
     """
     width, channels, patch, _ = _shape(arrays, "patch_embed/projection/kernel")
     rows, columns = (n * patch for n in arrays.settings["grid_size"])
-    architecture, model_type, others = _MODELS[arrays.format.title]
+    architecture, others = _MODELS[arrays.format.model_type]
     config: dict[str, Any] = {
         "architectures": [architecture],
-        "model_type": model_type,
+        "model_type": arrays.format.model_type,
         "hidden_size": width,
         "num_hidden_layers": sum(name.endswith("/mlp_norm/gamma") for name in arrays.variables),
         "num_attention_heads": arrays.num_heads,
@@ -59,12 +59,17 @@ def _dinov2(arrays: Arrays) -> dict[str, Any]:
             f"{rows} x {columns} patches"
         )
     width, hidden = _shape(arrays, "encoder_norm/gamma")[0], _hidden(arrays)
-    if hidden % width:
+    swiglu = "block_0/mlp/gate/kernel" in arrays.variables
+    # Of a SwiGLU it takes two thirds, rounded up to a multiple of eight.
+    sizes = {r: (r * width * 2 // 3 + 7) // 8 * 8 if swiglu else r * width for r in range(1, 17)}
+    ratio = next((ratio for ratio, size in sizes.items() if size == hidden), None)
+    if ratio is None:
         raise ValueError(
-            "Hugging Face's DINOv2 has MLPs of a whole multiple of the width. Save the model with "
-            f"format='timm' or 'keras'. Received: width={width}, mlp_dim={hidden}"
+            f"Hugging Face's DINOv2 of this width has one of these sizes as `mlp_dim`: "
+            f"{', '.join(map(str, sizes.values()))}. Save the model with format='timm' or 'keras'. "
+            f"Received: mlp_dim={hidden}, width={width}"
         )
-    return {"mlp_ratio": hidden // width, "use_swiglu_ffn": False, "use_mask_token": False}
+    return {"mlp_ratio": ratio, "use_swiglu_ffn": swiglu, "use_mask_token": False}
 
 
 def _dinov2_registers(arrays: Arrays) -> dict[str, Any]:
@@ -77,11 +82,9 @@ def _hidden(arrays: Arrays) -> int:
     return int(arrays.variables["block_0/mlp/dense_2/kernel"].shape[0])
 
 
-# Title of a row of `FORMATS` -> the class, the `model_type`, and what only its configuration has.
-_MODELS: dict[str, tuple[str, str, Callable[[Arrays], dict[str, Any]]]] = {
-    "Hugging Face, ViT": ("ViTForImageClassification", "vit", _vit),
-    "Hugging Face, DINOv2": ("Dinov2ForImageClassification", "dinov2", _dinov2),
-    "Hugging Face, DINOv2 with registers": (
-        "Dinov2WithRegistersForImageClassification", "dinov2_with_registers", _dinov2_registers
-    ),
-}  # fmt: skip
+# `model_type` -> the class, and what only its configuration has.
+_MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
+    "vit": ("ViTForImageClassification", _vit),
+    "dinov2": ("Dinov2ForImageClassification", _dinov2),
+    "dinov2_with_registers": ("Dinov2WithRegistersForImageClassification", _dinov2_registers),
+}

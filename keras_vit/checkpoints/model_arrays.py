@@ -57,8 +57,11 @@ def _homeless(row: Format, variables: list[str]) -> list[str]:
 
 
 def _writes_whole_files(row: Format, variables: list[str]) -> bool:
-    """Whether a reader of the format finds all that it looks for."""
-    return set(row.markers) <= {found[0] for v in variables if (found := row.array_of(v))}
+    """Whether a reader of the format finds all that it looks for, and each array whole."""
+    found = [pair for variable in variables if (pair := row.array_of(variable)) is not None]
+    arrays = [array for array, _ in found]
+    whole = all(key.part is None or arrays.count(a) == key.part[1] for a, key in found)
+    return whole and set(row.markers) <= set(arrays)
 
 
 class Arrays:

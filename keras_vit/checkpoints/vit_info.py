@@ -159,6 +159,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         num_heads=checkpoint.num_heads(num_heads),
         mlp_dim=shapes[hidden][1],
         stem=stem,
+        swiglu="block_0/mlp/gate/kernel" in shapes,
     )
     if checkpoint.metadata.get("width", width) != width:
         raise ValueError(

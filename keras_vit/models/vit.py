@@ -50,6 +50,7 @@ def ViT(
     representation_size: int | None = None,
     registers: int = 0,
     layer_scale: float | None = None,
+    swiglu: bool = False,
     dropout_rate: float = 0.0,
     attention_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
@@ -91,6 +92,7 @@ def ViT(
         registers: Extra learned tokens after the class token, without a position.
         layer_scale: Initial value of a learned scale of each channel after each branch of a
             block (DeiT-III, DINOv2), or `None` for none (the paper).
+        swiglu: Whether the MLPs of the blocks are SwiGLUs, with a third kernel (DINOv2's giant).
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
@@ -190,6 +192,7 @@ def ViT(
             gelu=gelu,
             epsilon=norm_epsilon,
             layer_scale=layer_scale,
+            swiglu=swiglu,
             rematerialise=rematerialise,
             name=f"block_{i}",
             **common,

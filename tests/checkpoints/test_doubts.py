@@ -301,7 +301,10 @@ def test_the_config_of_dinov2_is_read_whole(tmp_path):
     path.with_name("config.json").write_text(json.dumps(config))
     with pytest.raises(ValueError, match="hidden_act='silu'"):
         keras_vit.from_checkpoint(path)
-    for odd, message in (({"mlp_dim": 65}, "whole multiple"), ({"image_size": (32, 40)}, "square")):
+    for odd, message in (
+        ({"mlp_dim": 65}, "one of these sizes as `mlp_dim`: 64, 128,"),
+        ({"image_size": (32, 40)}, "square"),
+    ):
         with pytest.raises(ValueError, match=message):
             keras_vit.save_weights(_vit(**{**options, **odd}), tmp_path / "a", "huggingface")
     assert not (tmp_path / "a").exists()

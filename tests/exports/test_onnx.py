@@ -44,6 +44,7 @@ MODELS = {
             "gap",
             "all options",
             "token and mean",
+            "swiglu",
             "norm after pooling",
             "padded",
             "pixels to scores",

@@ -100,19 +100,34 @@ def dinov2(model: str, **options: Any) -> Callable[[Any, Any], Any]:
     return lambda library, size: hugging_face(library, size, model, config, **options)
 
 
+def timm_giant(timm: Any, image_size: Any) -> Any:
+    return timm_vit(
+        timm, image_size, init_values=1e-5, mlp_ratio=2.66667 * 2,
+        mlp_layer=timm.layers.SwiGLUPacked, act_layer="silu",
+    )  # fmt: skip
+
+
 def as_facebook_saves(state: dict[str, Any]) -> dict[str, Any]:
     """Arrays of a timm DINOv2 under the names of Facebook's repository, the blocks in chunks."""
     import torch
 
-    names = {name: re.sub(r"^blocks\.(\d+)\.", r"blocks.\1.\1.", name) for name in state}
-    renamed = {names[name]: array for name, array in state.items()}
+    hidden = state["blocks.0.mlp.fc2.weight"].shape[1]
+    swiglu = len(state["blocks.0.mlp.fc1.weight"]) == 2 * hidden
+    renamed = {}
+    for name, array in state.items():
+        name = re.sub(r"^blocks\.(\d+)\.", r"blocks.\1.\1.", name)
+        if swiglu:
+            name = name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3")
+        renamed[name] = array
+    renamed["mask_token"] = state["cls_token"][0].clone()
+    if "reg_token" not in state:
+        return renamed
     # The position of the class token, which timm adds to the token.
     place = torch.full_like(state["cls_token"], 0.2)
     return renamed | {
         "cls_token": state["cls_token"] - place,
         "pos_embed": torch.cat([place, state["pos_embed"]], dim=1),
         "register_tokens": renamed.pop("reg_token"),
-        "mask_token": place[0],
     }
 
 
@@ -128,6 +143,31 @@ PEERS = (
         "dinov2-timm", "DINOv2", "timm", "`vit_*_dinov2`",
         lambda library, size: timm_vit(library, size, init_values=1e-5, num_classes=0),
         {"num_heads": HEADS}, has_head=False,
+    ),
+    Peer(
+        "dinov2-giant-timm", "DINOv2 giant (SwiGLU)", "timm", "`vit_giant_patch14_dinov2`",
+        timm_giant, {"num_heads": HEADS},
+    ),
+    Peer(
+        "dinov2-giant-facebook", "DINOv2 giant (SwiGLU)", "timm", "Facebook's names", timm_giant,
+        {"num_heads": HEADS}, saved=as_facebook_saves, left_out="the mask token",
+    ),
+    Peer(
+        "swiglu-timm", "ViT with SwiGLU", "timm", "`mlp_layer=SwiGLU`",
+        lambda library, size: timm_vit(
+            library, size, mlp_layer=library.layers.SwiGLU, act_layer="silu"
+        ),
+        {"num_heads": HEADS}, back="",
+    ),
+    Peer(
+        "dinov2-giant-hugging-face", "DINOv2 giant (SwiGLU)", "transformers",
+        "`Dinov2ForImageClassification`",
+        dinov2("Dinov2ForImageClassification", use_swiglu_ffn=True), left_out="the mask token",
+    ),
+    Peer(
+        "dinov2-giant-registers-hugging-face", "DINOv2 giant with registers", "transformers",
+        "`Dinov2WithRegistersModel`", dinov2("Dinov2WithRegistersModel", use_swiglu_ffn=True),
+        has_head=False, left_out="the mask token",
     ),
     Peer(
         "dinov2-facebook", "DINOv2 with registers", "timm",

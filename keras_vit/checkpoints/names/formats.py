@@ -9,14 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
-from keras_vit.checkpoints.names.dinov2 import (
-    DINOV2_KEYS,
-    DINOV2_REGISTERS_KEYS,
-    DINOV2_REGISTERS_RENAMES,
-    DINOV2_RENAMES,
-)
+from keras_vit.checkpoints.names.dinov2 import DINOV2_FORMATS
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
 from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
 from keras_vit.checkpoints.names.pytorch import (
@@ -24,6 +20,7 @@ from keras_vit.checkpoints.names.pytorch import (
     HUGGING_FACE_RENAMES,
     TIMM_BIT_KEYS,
     TIMM_RENAMES,
+    TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
 )
 from keras_vit.checkpoints.names.templates import fill, numbers_in
@@ -44,6 +41,9 @@ class Format:
         interpolation: How that code resamples positions.
         container: What such files usually are.
         heads: What a head may read where there is a class token: values of `classifier` in `ViT`.
+        model_type: What Hugging Face's `config.json` calls such a model.
+        packed: Two arrays of which the first has twice as many rows as the second has columns, in
+            such files alone: names do not tell a packed SwiGLU from another MLP.
     """
 
     name: str
@@ -57,6 +57,8 @@ class Format:
     interpolation: str = "bilinear"
     container: str = ".npz"
     heads: tuple[str, ...] = ("token",)
+    model_type: str = ""
+    packed: tuple[str, str] | None = None
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -163,6 +165,12 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )  # fmt: skip
 
 
+_TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
+_TIMM: dict[str, Any] = {
+    "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
+    "heads": ("token", "gap"),
+}  # fmt: skip
+
 FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
@@ -182,40 +190,36 @@ FORMATS = (
     ),
     Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
-        ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, gelu="exact",
-        interpolation="bicubic_antialias", container=".safetensors", heads=("token", "gap"),
+        ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, **_TIMM,
     ),
     Format(
-        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS,
-        ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
-        TIMM_RENAMES, gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
-        heads=("token", "gap"),
+        "timm", "timm, with SwiGLU", VIT, TIMM_SWIGLU_KEYS, _TIMM_MARKERS, TIMM_RENAMES, **_TIMM,
+        packed=("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"),
+    ),
+    Format(
+        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS, _TIMM_MARKERS, TIMM_RENAMES,
+        **_TIMM,
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
         ("stem.conv.weight", "stages.0.blocks.0.conv1.weight"),
         container=".safetensors",
     ),
-    Format(
-        "huggingface", "Hugging Face, DINOv2 with registers", VIT, DINOV2_REGISTERS_KEYS,
-        (
-            "dinov2_with_registers.embeddings.register_tokens",
-            "dinov2_with_registers.encoder.layer.0.layer_scale1.lambda1",
-        ),
-        DINOV2_REGISTERS_RENAMES,
-        gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
-        heads=("token+avg",),
-    ),
-    Format(
-        "huggingface", "Hugging Face, DINOv2", VIT, DINOV2_KEYS,
-        ("dinov2.encoder.layer.0.layer_scale1.lambda1",), DINOV2_RENAMES,
-        gelu="exact", interpolation="bicubic", container=".safetensors", heads=("token+avg",),
+    *(
+        Format(
+            "huggingface", f"Hugging Face, DINOv2{kind}", VIT, keys,
+            tuple(f"{base}.{marker}" for marker in markers), renames, gelu="exact",
+            interpolation=interpolation, container=".safetensors", heads=("token+avg",),
+            model_type=base,
+        )
+        for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
     ),
     Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
         HUGGING_FACE_RENAMES,
         gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
+        model_type="vit",
     ),
     _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
@@ -240,19 +244,26 @@ class Detected:
     left_out: tuple[str, ...]
 
 
-def detect(names: Iterable[str]) -> Detected | None:
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
     """The format of a file from the names of its arrays; `None` if it is no known one.
+
+    Args:
+        shapes: Name of every array -> its shape.
 
     Raises:
         ValueError: If two names are the same array.
     """
-    bare = {name: _PREFIX.sub("", name) for name in names}
+    bare = {name: _PREFIX.sub("", name) for name in shapes}
     left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
     for file_format in FORMATS:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
-        found = {name for name, _ in spelled}
+        found = dict(spelled)
         if not all(marker in found for marker in file_format.markers):
             continue
+        if file_format.packed is not None:
+            first, second = (shapes.get(found.get(n, ""), ()) for n in file_format.packed)
+            if first[:1] != tuple(2 * n for n in second[1:2]):
+                continue
         sources: dict[str, str] = {}
         for name, source in spelled:
             if name in sources:

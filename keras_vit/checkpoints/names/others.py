@@ -11,7 +11,6 @@ _OTHERS = (
     (r"attn_pool\.|MAPHead|vision_model\.head", "SigLIP, whose head pools by attention"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
     (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
-    (r"\.w12\.|\.w3\.|fc1_g\.|weights_in\.|gate_proj", "a Transformer whose MLP is a SwiGLU"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
     (r"rope|freqs", "a Transformer with rotary positions"),
     (r"decoder", "an autoencoder with its decoder: save the encoder alone"),

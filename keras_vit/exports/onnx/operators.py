@@ -44,7 +44,12 @@ def _layer_norm(graph: Graph, x: str, layer: Any, name: str) -> str:
 
 def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
     hidden = dense_product(graph, x, layer.dense_1, f"{name}/dense_1")
-    hidden = gelu(graph, hidden, layer.gelu == "tanh")
+    if getattr(layer, "swiglu", False):
+        gate = dense_product(graph, x, layer.gate, f"{name}/gate")
+        gate = graph.op("Mul", gate, graph.op("Sigmoid", gate))
+        hidden = graph.op("Mul", gate, hidden)
+    else:
+        hidden = gelu(graph, hidden, layer.gelu == "tanh")
     return dense_product(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
 
 

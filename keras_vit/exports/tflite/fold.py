@@ -60,7 +60,9 @@ def fold_norms(arrays: Arrays) -> Arrays:
     for block in blocks_of(arrays):
         readers = [f"{block}/attention/{name}" for name in ("query", "key", "value")]
         _fold_norm(folded, f"{block}/attention_norm", readers)
-        _fold_norm(folded, f"{block}/mlp_norm", [f"{block}/mlp/dense_1"])
+        hidden = [f"{block}/mlp/{name}" for name in ("dense_1", "gate")]
+        readers = [name for name in hidden if f"{name}/kernel" in arrays]
+        _fold_norm(folded, f"{block}/mlp_norm", readers)
     last = "pooled_norm" if "pooled_norm/gamma" in arrays else "encoder_norm"
     reader = "pre_logits" if "pre_logits/kernel" in arrays else "head"
     if f"{reader}/kernel" in arrays:
@@ -210,7 +212,7 @@ def rotate(arrays: Arrays, seed: int = 0) -> Arrays:
     rotation = q * np.sign(np.diag(r))  # uniformly distributed
     writers = r"(patches|prefix|patch_embed/projection/kernel|.*/(out|dense_2)/(kernel|bias))$"
     reader = "pre_logits" if "pre_logits/kernel" in arrays else "head"
-    readers = rf"(.*/(query|key|value|dense_1)|{reader})/kernel$"
+    readers = rf"(.*/(query|key|value|dense_1|gate)|{reader})/kernel$"
     rotated = dict(arrays)
     for name, array in arrays.items():
         if re.match(writers, name):

@@ -98,9 +98,7 @@ class FoldedViT(tf.Module):
             if block == self._blocks[-1]:
                 queries, rows = (_cut(x, batch, first, count) for x in (queries, rows))
             rows = rows + self._attention(f"{block}/attention", queries, normed, batch)
-            hidden = self.dense(f"{block}/mlp/dense_1", _normalise(rows, config.epsilon))
-            hidden = tf.nn.gelu(hidden, approximate=config.gelu == "tanh")
-            rows = rows + self.dense(f"{block}/mlp/dense_2", hidden)
+            rows = rows + self._mlp(f"{block}/mlp", _normalise(rows, config.epsilon))
         if not self._blocks:
             rows = _cut(rows, batch, first, count)
 
@@ -154,6 +152,16 @@ class FoldedViT(tf.Module):
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # [B, H, M, N]
         mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))  # [B, M, H, d]
         return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
+
+    def _mlp(self, name: str, rows: Any) -> Any:
+        """`[R, D]` to `[R, D]`."""
+        hidden = self.dense(f"{name}/dense_1", rows)
+        if f"{name}/gate/kernel" in self._weights:  # a SwiGLU
+            gate = self.dense(f"{name}/gate", rows)
+            hidden = gate * tf.sigmoid(gate) * hidden
+        else:
+            hidden = tf.nn.gelu(hidden, approximate=self.config.gelu == "tanh")
+        return self.dense(f"{name}/dense_2", hidden)
 
     def dense(self, name: str, rows: Any) -> Any:
         """`[R, in]` to `[R, out]`; every product with weights goes through it."""
