@@ -137,7 +137,8 @@ def test_our_file_opens_there(opened: Opened, tmp_path):
         kind = getattr(library, peer.back) if peer.back else type(opened.model)
         again, said = kind.from_pretrained(tmp_path / "ours", output_loading_info=True)
         again.eval()
-        absent = {name for name in said["missing_keys"] if "mask_token" not in name}
+        absent = {n for n in said["missing_keys"] if not n.endswith("mask_token")}
+        absent = {n for n in absent if not n.startswith("pooler")}  # of `ViTModel`
         assert not absent and not said["unexpected_keys"] and not said["mismatched_keys"]
     pixels = images(SIZE)
     compare(opened.tokens(pixels, again), opened.tokens(pixels))

@@ -100,6 +100,40 @@ def dinov2(model: str, **options: Any) -> Callable[[Any, Any], Any]:
     return lambda library, size: hugging_face(library, size, model, config, **options)
 
 
+def mae_tokens(model: Any, pixels: Any) -> Any:
+    """Nothing is masked, and the noise leaves the patches in order."""
+    if model.config.model_type != "vit_mae":
+        return hugging_face_tokens(model, pixels)
+    import torch
+
+    patches = pixels.shape[2] * pixels.shape[3] // PATCH**2
+    noise = torch.arange(patches).expand(len(pixels), -1).float()
+    return model.vit(pixels, noise=noise, interpolate_pos_encoding=True).last_hidden_state
+
+
+def as_mae_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """With the arrays of a decoder, as Facebook's repository names them."""
+    token = state["cls_token"]
+    names = (
+        "mask_token",
+        "decoder_pos_embed",
+        "decoder_blocks.0.norm1.weight",
+        "decoder_pred.bias",
+    )
+    return state | {name: token.clone() for name in names}
+
+
+def as_dino_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """The teacher of a checkpoint of Facebook's repository, with its head."""
+    head = ("head.mlp.0.weight", "head.mlp.0.bias", "head.last_layer.weight_g")
+    renamed = {f"teacher.backbone.{name}": array for name, array in state.items()}
+    return renamed | {f"teacher.{name}": state["cls_token"].clone() for name in head}
+
+
+def headless(timm: Any, image_size: Any) -> Any:
+    return timm_vit(timm, image_size, num_classes=0)
+
+
 def timm_giant(timm: Any, image_size: Any) -> Any:
     return timm_vit(
         timm, image_size, init_values=1e-5, mlp_ratio=2.66667 * 2,
@@ -195,5 +229,23 @@ PEERS = (
         "dinov2-registers-head-hugging-face", "DINOv2 with registers and a head", "transformers",
         "`Dinov2WithRegistersForImageClassification`",
         dinov2("Dinov2WithRegistersForImageClassification"), left_out="the mask token",
+    ),
+    Peer(
+        "mae-facebook", "MAE", "timm", "`vit_*.mae`, and Facebook's whole checkpoints", headless,
+        {"num_heads": HEADS}, has_head=False, saved=as_mae_saves,
+        left_out="the decoder, the mask token",
+    ),
+    Peer(
+        "mae-hugging-face", "MAE", "transformers", "`ViTMAEForPreTraining`, `ViTMAEModel`",
+        lambda library, size: hugging_face(
+            library, size, "ViTMAEForPreTraining", "ViTMAEConfig", intermediate_size=64,
+            mask_ratio=0.0, decoder_hidden_size=16, decoder_num_hidden_layers=1,
+            decoder_num_attention_heads=1, decoder_intermediate_size=16,
+        ),
+        has_head=False, tokens=mae_tokens, back="ViTModel", left_out="the decoder",
+    ),
+    Peer(
+        "dino-facebook", "DINO", "timm", "`vit_*.dino`, and Facebook's whole checkpoints", headless,
+        {"num_heads": HEADS}, has_head=False, saved=as_dino_saves, left_out="DINO's head",
     ),
 )  # fmt: skip

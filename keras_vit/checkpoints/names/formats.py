@@ -103,11 +103,11 @@ _PREFIX = re.compile(
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
-# masked patches, the heads that only a pretraining uses.
+# masked patches, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
     r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*|decoder[._].*"
 )
 
 _RELEASED_NUMBERS = (

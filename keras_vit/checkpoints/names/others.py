@@ -13,7 +13,6 @@ _OTHERS = (
     (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
     (r"rope|freqs", "a Transformer with rotary positions"),
-    (r"decoder", "an autoencoder with its decoder: save the encoder alone"),
     (r"^(txt|text|text_model|transformer\.resblocks)[./]", "a model of text and images"),
     (r"lora_[AB]", "adapters (LoRA) without their model: merge them first"),
     (r"attn\.norm\.|mlp\.norm\.", "BEiT-3, with norms inside attention and MLP"),
