@@ -67,8 +67,8 @@ def _vit(
             position embedding is resampled for it. Default: the size of the weights; without
             the head any size, (None, None, 3).
         pooling: Without the head: `None` for a feature map `[B, rows, columns, channels]`,
-            `"avg"` or `"max"` over it (the class token left out), or `"token"` for the
-            class token.
+            `"avg"` or `"max"` over it (the class token left out), `"token"` for the class
+            token, or `"token+avg"` for both, one after the other.
         classes: Outputs of the head. Default: what the weights have; 1000 without weights.
         classifier_activation: Activation of the head; `None` gives logits.
         name: Name of the model. Default: that of the constructor in lower case.
@@ -78,7 +78,8 @@ def _vit(
             channels]` (of one block, the map): indexes such as `[2, 5, 8, 11]`, or `"all"`.
             There is then no head. `keras_vit.feature_model` has more options.
         classifier: `"token"` classifies from the class token, `"gap"` from the mean of the patch
-            tokens. Default: what the weights have; `"token"` without weights.
+            tokens, `"token+avg"` from both. Default: what the weights have; `"token"` without
+            weights.
         representation_size: Width of the `pre_logits` layer before the head. Default: what the
             weights have; no such layer with `new_head`.
         registers: Extra learned tokens without a position. Default: what the weights have.

@@ -17,11 +17,11 @@ from keras_vit.checkpoints.names.others import what_has
 
 # Blocks that a scan over layers has stacked: `Transformer/encoderblock/...`, one array for all.
 _STACKED = "/encoderblock/"
-# (width, depth, MLP) -> heads, where a head does not have 64 channels: ViT-H, g, G, e, SoViT-400m,
-# SigLIP's giantopt, and timm's models for tests.
+# (width, depth, MLP) -> heads, where a head does not have 64 channels or the width is unusual:
+# ViT-H, g, G, e, SoViT-400m, SigLIP's giantopt, DINOv2's giant, and timm's models for tests.
 _HEADS = {
     (1280, 32, 5120): 16, (1408, 40, 6144): 16, (1664, 48, 8192): 16, (1792, 56, 15360): 16,
-    (1152, 27, 4304): 16, (1536, 40, 6144): 16,
+    (1152, 27, 4304): 16, (1536, 40, 6144): 16, (1536, 40, 4096): 24,
     (64, 6, 192): 2, (64, 8, 192): 2, (96, 9, 192): 3, (96, 9, 288): 3,
 }  # fmt: skip
 # Above this width no size is usual.
@@ -63,7 +63,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def _read_names(self) -> None:
         self.path = self._reader.path
-        detected = detect(self._reader)
+        detected = detect(self._reader.shapes)
         if detected is None:
             known = ", ".join(f"{f.title} ({f.markers[0]!r})" for f in FORMATS)
             raise ValueError(

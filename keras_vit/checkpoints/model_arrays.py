@@ -20,6 +20,7 @@ from keras_vit.checkpoints.names.keys import VIT, Family, Key
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_written
 from keras_vit.layers import PatchEmbed, PositionEmbedding, TokenPooling, TransformerBlock
 from keras_vit.models.lora import merged
+from keras_vit.models.vit import classifier_of
 from keras_vit.utils.backend import ops
 
 _POSITIONS = "position_embedding/embedding"
@@ -39,18 +40,28 @@ def format_for(name: str, family: Family, variables: Iterable[str]) -> Format:
         raise ValueError(
             f"The format {name!r} has no {family.name}. Formats that have one: {known}"
         )
-    stem_only = "stem_root_conv/kernel" in variables and not any(
-        variable.startswith("stem_block") for variable in variables
-    )
-    row = rows[1] if stem_only and len(rows) > 1 else rows[0]
-    homeless = [v for v in variables if (r := row.array_of(v)) is None or r[1].read_only]
-    if homeless:
+    complete = [row for row in rows if _writes_whole_files(row, variables)]
+    row = min(complete or rows, key=lambda row: len(_homeless(row, variables)))
+    if homeless := _homeless(row, variables):
         raise ValueError(
             f"The format {name!r} has no place for these parts of the model: "
             f"{', '.join(sorted(homeless)[:8])}{', ...' if len(homeless) > 8 else ''}. Save it in "
             "another format; format='keras' takes every model."
         )
     return row
+
+
+def _homeless(row: Format, variables: list[str]) -> list[str]:
+    """The variables for which the format has no array."""
+    return [v for v in variables if (r := row.array_of(v)) is None or r[1].read_only]
+
+
+def _writes_whole_files(row: Format, variables: list[str]) -> bool:
+    """Whether a reader of the format finds all that it looks for, and each array whole."""
+    found = [pair for variable in variables if (pair := row.array_of(variable)) is not None]
+    arrays = [array for array, _ in found]
+    whole = all(key.part is None or arrays.count(a) == key.part[1] for a, key in found)
+    return whole and set(row.markers) <= set(arrays)
 
 
 class Arrays:
@@ -76,7 +87,7 @@ class Arrays:
         self.format = format_for(name, family, self.variables)
         self.num_heads = number_of_heads(model)
         self.settings = settings_of(model)
-        if family is VIT:
+        if family is VIT and "head/kernel" in self.variables:
             _check_classifier(self.format, self.settings, _CLASS_TOKEN in self.variables)
         self._parts: dict[str, list[tuple[Key, str]]] = {}
         for variable in self.variables:
@@ -150,7 +161,7 @@ def settings_of(model: keras.Model) -> dict[str, Any]:
         settings["grid_size"] = list(positions.grid_size)
         settings["interpolation"] = positions.interpolation
     for pooling in layers_of(model, TokenPooling)[:1]:
-        settings["classifier"] = "token" if pooling.pooling == "token" else "gap"
+        settings["classifier"] = classifier_of(pooling.pooling)
     return settings
 
 
@@ -158,13 +169,15 @@ def _check_classifier(file_format: Format, settings: dict[str, Any], class_token
     """Raises where a reader of the file would classify from something else than the model."""
     classifier = settings.get("classifier", "token" if class_token else "gap")
     needs_token = file_format.name == "huggingface"
-    by_token = file_format.name in ("google", "big_vision") and class_token
-    if classifier == "gap" and (needs_token or by_token):
-        raise ValueError(
-            f"In the format {file_format.name!r}, a model with a class token classifies from it"
-            f"{', and every model has one' if needs_token else ''}. This model takes the mean of "
-            "the patches (classifier='gap'). Save it with format='timm' or 'keras'."
-        )
+    if classifier in file_format.heads or not (class_token or needs_token):
+        return
+    known = " or ".join(repr(name) for name in file_format.heads)
+    others = " or format='timm'" if classifier == "gap" else ""
+    raise ValueError(
+        f"In the format {file_format.title!r} a model with a class token classifies from it "
+        f"(classifier={known}){', and every model has one' if needs_token else ''}. This model has "
+        f"classifier={classifier!r}. Save it with format='keras'{others}."
+    )
 
 
 def warn_of_lost_settings(file_format: Format, settings: dict[str, Any], name: str) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints.hugging_face import hugging_face_config
 from keras_vit.checkpoints.model_arrays import Arrays, warn_of_lost_settings
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
 from keras_vit.utils.checks import check_choice
@@ -134,31 +135,3 @@ def _write_folder(path: Path, arrays: Arrays) -> None:
 
 # By what the path ends with.
 _WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors, "": _write_folder}
-
-
-def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
-    """The `config.json` of `ViTForImageClassification`."""
-    width, channels, patch, _ = arrays.shapes["vit.embeddings.patch_embeddings.projection.weight"]
-    rows, columns = (n * patch for n in arrays.settings["grid_size"])
-    layers = [name for name in arrays if name.endswith(".intermediate.dense.bias")]
-    config: dict[str, Any] = {
-        "architectures": ["ViTForImageClassification"],
-        "model_type": "vit",
-        "hidden_size": width,
-        "num_hidden_layers": len(layers),
-        "num_attention_heads": arrays.num_heads,
-        "intermediate_size": arrays.shapes[layers[0]][0],
-        "hidden_act": {"exact": "gelu", "tanh": "gelu_pytorch_tanh"}[arrays.settings["gelu"]],
-        "layer_norm_eps": arrays.settings["norm_epsilon"],
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "image_size": rows if rows == columns else [rows, columns],
-        "patch_size": patch,
-        "num_channels": channels,
-        "qkv_bias": True,
-    }
-    if "classifier.bias" in arrays.shapes:
-        classes = arrays.shapes["classifier.bias"][0]
-        config["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
-        config["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
-    return config

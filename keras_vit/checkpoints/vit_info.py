@@ -28,8 +28,8 @@ class ViTInfo(Info):
     """What a file says about a Vision Transformer.
 
     Attributes:
-        classifier: `"token"`, or `"gap"` where the file has no class token or its last norm
-            is that of a mean.
+        classifier: `"token"`; `"gap"` where the file has no class token or its last norm is that
+            of a mean; `"token+avg"` where the head reads twice the width.
         class_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As in `ViT`.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
@@ -158,6 +158,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         num_heads=checkpoint.num_heads(num_heads),
         mlp_dim=shapes[hidden][1],
         stem=stem,
+        swiglu="block_0/mlp/gate/kernel" in shapes,
     )
     if checkpoint.metadata.get("width", width) != width:
         raise ValueError(
@@ -169,6 +170,8 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     said = checkpoint.metadata
     class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
     classifier = "gap" if norm_after_pooling or not class_token else "token"
+    if class_token and shapes.get("head/kernel", ())[:1] == (2 * width,):
+        classifier = "token+avg"
     if class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
     usual = checkpoint.format

@@ -17,8 +17,8 @@ LAYOUT = {
     r"(.*/)?attention/(query|key|value)/kernel": (None, MODEL),
     r"(.*/)?attention/(query|key|value)/bias": (MODEL,),
     r"(.*/)?attention/out/kernel": (MODEL, None),
-    r"(.*/)?mlp/dense_1/kernel": (None, MODEL),
-    r"(.*/)?mlp/dense_1/bias": (MODEL,),
+    r"(.*/)?mlp/(dense_1|gate)/kernel": (None, MODEL),
+    r"(.*/)?mlp/(dense_1|gate)/bias": (MODEL,),
     r"(.*/)?mlp/dense_2/kernel": (MODEL, None),
 }
 

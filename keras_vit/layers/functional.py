@@ -1,4 +1,4 @@
-"""Layer norm, GELU and attention with the backward pass written out.
+"""Layer norm, GELU, SwiGLU and attention with the backward pass written out.
 
 TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
 writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
@@ -96,6 +96,30 @@ def _sigmoid_gradient(sigmoid: Any, upstream: Any) -> Any:
 
         return tf.raw_ops.SigmoidGrad(y=sigmoid, dy=upstream)
     return upstream * sigmoid * (1 - sigmoid)
+
+
+def swiglu(gate: Any, value: Any, training: bool | None = None) -> Any:
+    """SwiGLU without its products (Shazeer, arXiv 2002.05202): silu(gate) * value.
+
+    Args:
+        gate: Any shape.
+        value: The same shape.
+        training: Whether to prepare for a backward pass.
+    """
+    if keras.backend.backend() == "tensorflow" and not training:
+        return ops.silu(gate) * value
+
+    def gated(gate: Any, value: Any) -> Any:
+        dtype = keras.backend.result_type(gate.dtype, "float32")
+        wide, factor = ops.cast(gate, dtype), ops.cast(value, dtype)
+        share = ops.sigmoid(wide)
+        silu = wide * share
+        slope = share + silu * (1 - share)
+        of_gate, of_value = ops.cast(slope * factor, gate.dtype), ops.cast(silu, value.dtype)
+        product = ops.cast(silu * factor, value.dtype)
+        return product, lambda upstream: (upstream * of_gate, upstream * of_value)
+
+    return _with_gradient(gated, gate, value)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:

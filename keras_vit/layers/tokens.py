@@ -10,7 +10,7 @@ import numpy as np
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 
-POOLINGS = ("token", "avg", "max")
+POOLINGS = ("token", "avg", "max", "token+avg")
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -98,10 +98,11 @@ class TokenPooling(keras.layers.Layer):
     """One vector for the image: the class token, or the mean or maximum of the patch tokens.
 
     Args:
-        pooling: `"token"`, `"avg"` or `"max"`.
+        pooling: `"token"`, `"avg"`, `"max"`, or `"token+avg"`, the first two one after the other
+            (DINOv2's linear classifiers, arXiv 2304.07193).
         num_prefix_tokens: Leading tokens that are no patches.
 
-    Input: `[B, P + N, D]`. Output: `[B, D]`.
+    Input: `[B, P + N, D]`. Output: `[B, D]`, or `[B, 2 D]` for `"token+avg"`.
     """
 
     def __init__(self, pooling: str = "token", num_prefix_tokens: int = 1, **kwargs: Any):
@@ -110,14 +111,18 @@ class TokenPooling(keras.layers.Layer):
         self.num_prefix_tokens = num_prefix_tokens
 
     def call(self, tokens: Any) -> Any:
+        # A slice and a reshape: TFLite delegates cannot take a slice that drops an axis.
+        first = ops.reshape(tokens[:, 0:1], (-1, tokens.shape[-1]))
         if self.pooling == "token":
-            # A slice and a reshape: TFLite delegates cannot take a slice that drops an axis.
-            return ops.reshape(tokens[:, 0:1], (-1, tokens.shape[-1]))
+            return first
         patches = tokens[:, self.num_prefix_tokens :]
-        return ops.mean(patches, axis=1) if self.pooling == "avg" else ops.max(patches, axis=1)
+        if self.pooling == "max":
+            return ops.max(patches, axis=1)
+        mean = ops.mean(patches, axis=1)
+        return mean if self.pooling == "avg" else ops.concatenate([first, mean], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], input_shape[-1])
+        return (input_shape[0], input_shape[-1] * (2 if self.pooling == "token+avg" else 1))
 
     def save_own_variables(self, store: Any) -> None:
         # No array tells it, and a file must not open as another model.

@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_vit.layers.composite import Composite
 from keras_vit.layers.dense import Dense
-from keras_vit.layers.functional import GELUS, attention, gelu
+from keras_vit.layers.functional import GELUS, attention, gelu, swiglu
 from keras_vit.layers.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.rematerialise import rematerialised
@@ -142,23 +142,37 @@ class MLPBlock(Composite):
         mlp_dim: Hidden channels.
         dropout_rate: In [0, 1).
         gelu: `"tanh"` (the original) or `"exact"`.
+        swiglu: Whether a second product, `gate`, takes the place of the GELU: silu(gate) times
+            the hidden channels (arXiv 2002.05202; DINOv2's giant).
 
     Input: `[..., D]`: tokens `[B, N, D]` or their rows. Output: the same shape.
     """
 
-    def __init__(self, mlp_dim: int, dropout_rate: float = 0.0, gelu: str = "tanh", **kwargs: Any):
+    def __init__(
+        self,
+        mlp_dim: int,
+        dropout_rate: float = 0.0,
+        gelu: str = "tanh",
+        swiglu: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
         self.mlp_dim = mlp_dim
         self.dropout_rate = dropout_rate
         self.gelu = check_choice("gelu", gelu, GELUS)
+        self.swiglu = swiglu
         self.dropout = self.part(keras.layers.Dropout, dropout_rate, name="dropout")
 
     def build(self, input_shape: Any) -> None:
         width = input_shape[-1]
         bias = random_start(keras.initializers.RandomNormal(stddev=1e-6))
+        activation = None if self.swiglu else self.gelu
         self.dense_1 = self.part(
-            _Dense, self.mlp_dim, self.gelu, bias_initializer=bias, name="dense_1"
+            _Dense, self.mlp_dim, activation, bias_initializer=bias, name="dense_1"
         )
+        if self.swiglu:
+            self.gate = self.part(_Dense, self.mlp_dim, bias_initializer=bias, name="gate")
+            self.gate.build((None, width))
         self.dense_2 = self.part(_Dense, width, bias_initializer=bias, name="dense_2")
         self.dense_1.build((None, width))
         self.dense_2.build((None, self.mlp_dim))
@@ -166,6 +180,8 @@ class MLPBlock(Composite):
     def call(self, x: Any, training: bool | None = None) -> Any:
         rows = to_rows(x)
         hidden = self.dense_1(rows, training=training)
+        if self.swiglu:
+            hidden = swiglu(self.gate(rows), hidden, training)
         hidden = self.dropout(hidden, training=training)
         rows = self.dropout(self.dense_2(hidden), training=training)
         return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
@@ -179,6 +195,7 @@ class MLPBlock(Composite):
             "mlp_dim": self.mlp_dim,
             "dropout_rate": self.dropout_rate,
             "gelu": self.gelu,
+            "swiglu": self.swiglu,
         }
 
 
@@ -196,6 +213,7 @@ class TransformerBlock(Composite):
         gelu: `"tanh"` (the original) or `"exact"`.
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
+        swiglu: Whether the MLP is a SwiGLU; see `MLPBlock`.
         rematerialise: Whether training keeps only the block's input and computes the rest again
             in the backward pass. It may be set on a built model, before it is compiled.
 
@@ -212,6 +230,7 @@ class TransformerBlock(Composite):
         gelu: str = "tanh",
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
+        swiglu: bool = False,
         rematerialise: bool = False,
         **kwargs: Any,
     ):
@@ -224,6 +243,7 @@ class TransformerBlock(Composite):
         self.gelu = gelu
         self.epsilon = epsilon
         self.layer_scale = layer_scale
+        self.swiglu = swiglu
         self.rematerialise = rematerialise
         part = self.part
         self.attention_norm = part(LayerNorm, epsilon, name="attention_norm")
@@ -232,7 +252,7 @@ class TransformerBlock(Composite):
         )
         self.dropout = part(keras.layers.Dropout, dropout_rate, name="dropout")
         self.mlp_norm = part(LayerNorm, epsilon, name="mlp_norm")
-        self.mlp = part(MLPBlock, mlp_dim, dropout_rate, gelu, name="mlp")
+        self.mlp = part(MLPBlock, mlp_dim, dropout_rate, gelu, swiglu, name="mlp")
         self.stochastic_depth = part(
             StochasticDepth, stochastic_depth_rate, name="stochastic_depth"
         )
@@ -302,5 +322,6 @@ class TransformerBlock(Composite):
             "gelu": self.gelu,
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
+            "swiglu": self.swiglu,
             "rematerialise": self.rematerialise,
         }

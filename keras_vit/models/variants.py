@@ -36,6 +36,7 @@ class ViTConfig(Row):
         stem: `None`, or the ResNet that turns the image into the feature map that is cut into
             patches (the hybrids; paper section 3.1).
         title: The paper's way to write the name, for printing.
+        swiglu: Whether the MLPs are SwiGLUs.
     """
 
     patch_size: int
@@ -45,6 +46,7 @@ class ViTConfig(Row):
     mlp_dim: int
     stem: ResNetStem | None = None
     title: str = dataclasses.field(default="", compare=False)
+    swiglu: bool = False
 
     build: ClassVar[Any] = staticmethod(ViT)
     any_size: ClassVar[bool] = True

@@ -26,7 +26,13 @@ from keras_vit.models.input_and_head import (
 )
 from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
-CLASSIFIERS = ("token", "gap")
+# What the head reads -> the `TokenPooling` that gives it.
+CLASSIFIERS = {"token": "token", "gap": "avg", "token+avg": "token+avg"}
+
+
+def classifier_of(pooling: str) -> str:
+    """The `classifier` whose head reads what that pooling gives; `"gap"` for a maximum."""
+    return next((name for name, found in CLASSIFIERS.items() if found == pooling), "gap")
 
 
 def ViT(
@@ -44,6 +50,7 @@ def ViT(
     representation_size: int | None = None,
     registers: int = 0,
     layer_scale: float | None = None,
+    swiglu: bool = False,
     dropout_rate: float = 0.0,
     attention_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
@@ -75,8 +82,8 @@ def ViT(
         stem: `None`, or a callable with a `stride` that turns the image into a feature map
             (the hybrids): `stem(images, dtype=...)`.
         classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
-            mean of the patch tokens.
-        class_token: Whether there is a class token. Default: with `classifier="token"`. With
+            mean of the patch tokens, `"token+avg"` from both (DINOv2).
+        class_token: Whether there is a class token. Default: unless `classifier="gap"`. With
             `"gap"` it takes part in the attention and is left out of the mean (timm).
         norm_after_pooling: Put the last layer norm after the pooling, as timm does for
             `global_pool="avg"` (`fc_norm`). A feature map then has no norm.
@@ -85,6 +92,7 @@ def ViT(
         registers: Extra learned tokens after the class token, without a position.
         layer_scale: Initial value of a learned scale of each channel after each branch of a
             block (DeiT-III, DINOv2), or `None` for none (the paper).
+        swiglu: Whether the MLPs of the blocks are SwiGLUs, with a third kernel (DINOv2's giant).
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
@@ -105,7 +113,8 @@ def ViT(
             first when that is the data format of the Keras configuration. Default:
             `image_size` and 3 channels.
         pooling: Without the head: `None` for a feature map `[B, rows, columns, D]`, `"avg"`
-            or `"max"` over the patches, or `"token"` for the class token, `[B, D]`.
+            or `"max"` over the patches, or `"token"` for the class token, `[B, D]`;
+            `"token+avg"` for both, `[B, 2 D]`.
         classes: Outputs of the head.
         classifier_activation: Activation of the head; `None` gives logits.
         dtype: Dtype policy of every layer, `"mixed_bfloat16"` for example. Default: Keras's.
@@ -130,10 +139,10 @@ def ViT(
     )
     check_choice("classifier", classifier, CLASSIFIERS)
     if class_token is None:
-        class_token = classifier == "token"
-    if not class_token and "token" in (classifier, pooling):
+        class_token = classifier != "gap"
+    if not class_token and any("token" in (name or "") for name in (classifier, pooling)):
         raise ValueError(
-            "`classifier='token'` and `pooling='token'` need a class token. Pass "
+            '"token" and "token+avg", as `classifier` or `pooling`, need a class token. Pass '
             "`class_token=True`, or another classifier and pooling. Received: class_token="
             f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
         )
@@ -183,6 +192,7 @@ def ViT(
             gelu=gelu,
             epsilon=norm_epsilon,
             layer_scale=layer_scale,
+            swiglu=swiglu,
             rematerialise=rematerialise,
             name=f"block_{i}",
             **common,
@@ -192,7 +202,7 @@ def ViT(
 
     # Tokens to what was asked for.
     if include_top:
-        pooling = "token" if classifier == "token" else "avg"
+        pooling = CLASSIFIERS[classifier]
     if pooling is not None:
         x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
         if norm_after_pooling:

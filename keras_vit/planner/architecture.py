@@ -100,21 +100,24 @@ def _vit(
 
 
 def _transformer_block(config: ViTConfig, tokens: int) -> Part:
-    """Two norms, four projections of D x D, D x M and M x D, and two products of T x T x D."""
+    """Two norms, four projections of D x D, D x M (a SwiGLU has two) and M x D, and two products
+    of T x T x D.
+    """
     width, hidden = config.width, config.mlp_dim
     norms, projections = 4 * width, 4 * (width + 1) * width
-    mlp = (width + 1) * hidden + (hidden + 1) * width
+    into = 1 + config.swiglu
+    mlp = into * (width + 1) * hidden + (hidden + 1) * width
     sizes = tokens, width, hidden, config.num_heads
     return Part(
         "block",
         parameters=norms + projections + mlp,
-        macs=tokens * (4 * width**2 + 2 * width * hidden) + 2 * tokens**2 * width,
+        macs=tokens * (4 * width**2 + (into + 1) * width * hidden) + 2 * tokens**2 * width,
         outputs=tokens * width,
-        kept=functools.partial(transformer_block_memory, *sizes),
+        kept=functools.partial(transformer_block_memory, *sizes, swiglu=config.swiglu),
         gradients=True,
         # `LAYOUT` of jax_sharding: all kernels, and biases of queries, keys, values and hidden
         # channels.
-        divided_parameters=4 * width**2 + 3 * width + (2 * width + 1) * hidden,
+        divided_parameters=4 * width**2 + 3 * width + (into * (width + 1) + width) * hidden,
         summed=2 * tokens * width,  # after the attention and after the MLP
         count=config.depth,
     )

@@ -26,8 +26,9 @@ def forward_macs(model: keras.Model) -> int | None:
 
         N * (patch area * 3) * D  +  L * (4 T D^2 + 2 T^2 D + 2 T D M)  +  D * classes
 
-    Normalisations, activations and sums are not counted, as in the tables of the papers' code
-    (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point operations.
+    A SwiGLU has 3 T D M. Normalisations, activations and sums are not counted, as in the tables of
+    the papers' code (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point
+    operations.
 
     Returns:
         The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids). For those
@@ -78,6 +79,7 @@ _KEPT = (
     ("maps", 1, "compute"),  # attention
     # GELU keeps two, its slope and its output. A measured process grew by about three.
     ("hidden", 3, "compute"),
+    ("gated", 1, "compute"),  # SwiGLU keeps one more: silu, its slope times the other half, output
 )
 
 # Bytes for each block on top of all tensors: the graphs of the training step, Python's and
@@ -95,6 +97,7 @@ def transformer_block_memory(
     num_heads: int,
     compute_dtype: str = "float32",
     model_parallel: int = 1,
+    swiglu: bool = False,
 ) -> int:
     """Bytes that a Transformer block keeps for the backward pass of one image, its input included.
 
@@ -107,11 +110,13 @@ def transformer_block_memory(
             are computed in float32 under every policy.
         model_parallel: Devices that share the block. They divide the heads, with their attention
             maps, and the hidden channels. Each device has the norms whole.
+        swiglu: Whether the MLP is a SwiGLU. No measurement checks it.
     """
     divided = {
         "heads": tokens * width,
         "maps": num_heads * tokens**2,
         "hidden": tokens * mlp_dim,
+        "gated": tokens * mlp_dim * swiglu,
     }
     shares = {name: -(-size // model_parallel) for name, size in divided.items()}
     return _kept({"norms": tokens * width, **shares}, compute_dtype)
@@ -199,10 +204,9 @@ def training_memory(
     return {**result, "total": sum(result.values()) - lesser}
 
 
-# For each kind of block its rule, and the attributes of the layer that the rule takes after
-# tokens and width.
+# For each kind of block its rule, and the attributes of the layer that the rule takes.
 _BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
-    TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads")),
+    TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads", "swiglu")),
     MixerBlock: (mixer_block_memory, ("tokens_mlp_dim", "channels_mlp_dim")),
 }
 
@@ -211,7 +215,8 @@ def _kept_of(block: Any) -> int:
     """Bytes that a block keeps for one image."""
     rule, names = next(row for kind, row in _BLOCKS.items() if isinstance(block, kind))
     _, tokens, width = block.output.shape
-    return rule(tokens, width, *(getattr(block, x) for x in names), block.compute_dtype)
+    sizes = {name: getattr(block, name) for name in names}
+    return rule(tokens, width, compute_dtype=block.compute_dtype, **sizes)
 
 
 def _shapes(layer: Any) -> list[Any]:

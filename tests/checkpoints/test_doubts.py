@@ -288,3 +288,25 @@ def test_a_square_count_of_a_grid_that_is_not_square(options, tmp_path):
         keras_vit.load_weights(again, path)
     keras_vit.load_weights(again, path, image_size=(32, 72))
     np.testing.assert_array_equal(_embedding(again), _embedding(model))
+
+
+def test_the_config_of_dinov2_is_read_whole(tmp_path):
+    options = {"classifier": "token+avg", "layer_scale": 0.1, "mlp_dim": 128}
+    config = {"model_type": "dinov2", "hidden_act": "gelu_new", "layer_norm_eps": 1e-5}
+    config |= {"num_attention_heads": 4}
+    path = _folder(_vit(**options), tmp_path, "huggingface", config)
+    model = keras_vit.from_checkpoint(path)
+    block = model.get_layer("block_0")
+    assert (block.gelu, block.epsilon, block.num_heads) == ("tanh", 1e-5, 4)
+    assert model.get_layer("pooling").pooling == "token+avg"
+    config["hidden_act"] = "silu"
+    path.with_name("config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="hidden_act='silu'"):
+        keras_vit.from_checkpoint(path)
+    for odd, message in (
+        ({"mlp_dim": 65}, "one of these sizes as `mlp_dim`: 64, 128,"),
+        ({"image_size": (32, 40)}, "square"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            keras_vit.save_weights(_vit(**{**options, **odd}), tmp_path / "a", "huggingface")
+    assert not (tmp_path / "a").exists()

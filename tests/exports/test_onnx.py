@@ -43,6 +43,8 @@ MODELS = {
             "token",
             "gap",
             "all options",
+            "token and mean",
+            "swiglu",
             "norm after pooling",
             "padded",
             "pixels to scores",

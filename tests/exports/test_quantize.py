@@ -75,6 +75,7 @@ def test_smaller_and_about_as_right(
     "kind, quantize",
     [
         ("hybrid", "int8"),
+        ("swiglu", "int8"),
         ("bit", "int8"),
         slow("mixer", "int8"),
         ("mixer", "int4"),

@@ -33,9 +33,11 @@ LAYERS = [
     (layers.PositionEmbedding, {"grid_size": (5, 4)}, [TOKENS, (2, 2, 3, 12)], TOKENS),
     (layers.FeatureMap, {}, [TOKENS, (2, 2, 3, 12)], (2, 2, 3, 12)),
     (layers.TokenPooling, {"pooling": "max"}, [TOKENS], (2, 12)),
+    (layers.TokenPooling, {"pooling": "token+avg"}, [TOKENS], (2, 24)),
     (layers.MultiHeadSelfAttention, {"num_heads": 3, "dropout_rate": 0.1}, [TOKENS], TOKENS),
     (layers.LayerNorm, {"epsilon": 0.01}, [TOKENS], TOKENS),
     (layers.MLPBlock, {"mlp_dim": 17, "gelu": "exact"}, [TOKENS], TOKENS),
+    (layers.MLPBlock, {"mlp_dim": 17, "swiglu": True}, [TOKENS], TOKENS),
     (layers.StochasticDepth, {"rate": 0.25, "seed": 7}, [TOKENS], TOKENS),
     (
         layers.TransformerBlock,
@@ -153,6 +155,23 @@ def test_gelu_against_its_definition(kind):
         ]
     # The two differ by up to 5e-4, so this tells them apart.
     np.testing.assert_allclose(ops.convert_to_numpy(gelu(x, kind)), expected, atol=2e-6)
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_swiglu_against_numpy(training):
+    (x,) = _inputs([(2, 5, 6)], seed=3)
+    layer = layers.MLPBlock(7, swiglu=True)
+    layer.build(x.shape)
+    for variable in layer.weights:
+        variable.assign(np.random.default_rng(1).normal(size=variable.shape) * 0.5)
+    gate, hidden, out = (
+        [ops.convert_to_numpy(w) for w in dense.weights]
+        for dense in (layer.gate, layer.dense_1, layer.dense_2)
+    )
+    opened = x @ gate[0] + gate[1]
+    expected = opened / (1 + np.exp(-opened)) * (x @ hidden[0] + hidden[1]) @ out[0] + out[1]
+    found = ops.convert_to_numpy(layer(x, training=training))
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="fusions of TensorFlow")

@@ -55,6 +55,18 @@ def test_every_dense_kernel_is_quantized_and_saved(family, mode, tmp_path):
         keras_vit.save_weights(model, tmp_path / "model.npz")
 
 
+def test_the_gate_of_a_swiglu_is_quantized_and_adapted():
+    model = build("vit", depth=1, swiglu=True)
+    gate = model.get_layer("block_0").mlp.gate
+    gate.enable_lora(2)
+    assert len(gate.trainable_variables) == 3  # two factors and the bias
+    if BACKEND != "torch":  # Keras has no integer products there
+        before = outputs(model)
+        model.quantize("int8")
+        assert [layer.quantization_mode for layer in _dense(model)] == ["int8"] * 8
+        assert 0 < np.abs(outputs(model) - before).max() < 0.2 * np.ptp(before)
+
+
 def test_the_gelu_is_not_lost_when_its_layer_is_quantized():
     """The GELU is inside the dense layer, whose call Keras replaces by another."""
     block = build("vit").get_layer("block_0")

@@ -137,6 +137,7 @@ def test_poolings_are_the_class_token_the_mean_and_the_maximum():
         "avg": tokens[:, 3:].mean(axis=1),
         "max": tokens[:, 3:].max(axis=1),
     }
+    expected["token+avg"] = np.concatenate([expected["token"], expected["avg"]], axis=1)
     for pooling, value in expected.items():
         model = keras_vit.ViT(16, **options, pooling=pooling)
         model.set_weights(feature_map.get_weights())

@@ -30,6 +30,7 @@ CONFIGS = {
 
 SMALL = {
     "vit": keras_vit.ViTConfig(8, 48, 3, 4, 96),
+    "swiglu": keras_vit.ViTConfig(8, 48, 2, 4, 40, swiglu=True),
     "hybrid": keras_vit.ViTConfig(1, 32, 2, 4, 96, ResNetStem((2, 1), 0.5)),
     "bit": keras_vit.BiTConfig((2, 1, 1), 0.5),
     "mixer": keras_vit.MixerConfig(8, 32, 2, 12, 40),
@@ -88,12 +89,13 @@ def test_parameters_and_products_of_a_built_model(kind):
     # 30 patches of 8x8x3 or of 1x1x256, 31 tokens; 512 features of the BiT.
     rest = {
         "vit": 30 * 192 * 48 + 3 * (31 * (4 * 48**2 + 2 * 48 * 96) + 2 * 31**2 * 48) + 48 * 7,
+        "swiglu": 30 * 192 * 48 + 2 * (31 * (4 * 48**2 + 3 * 48 * 40) + 2 * 31**2 * 48) + 48 * 7,
         "hybrid": 30 * 256 * 32 + 2 * (31 * (4 * 32**2 + 2 * 32 * 96) + 2 * 31**2 * 32) + 32 * 7,
         "bit": 512 * 7,
         "mixer": 30 * 192 * 32 + 2 * (2 * 32 * 30 * 12 + 2 * 30 * 32 * 40) + 32 * 7,
     }
     assert planner.forward_macs(config, (48, 40), 7) == convolutions + rest[kind]
-    assert costs.forward_macs(model) == (rest[kind] if kind == "vit" else None)
+    assert costs.forward_macs(model) == (rest[kind] if kind in ("vit", "swiglu") else None)
 
 
 @pytest.mark.parametrize("same", [False, True])

@@ -14,6 +14,8 @@ _GELUS = {
     "gelu": "exact", "gelu_python": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh", "gelu_tanh": "tanh",
 }  # fmt: skip
+# `model_type` of the models of Hugging Face whose configurations have these fields.
+_HUGGING_FACE = ("vit", "vit_mae", "dinov2", "dinov2_with_registers")
 # The two values of `global_pool` that a head here can take.
 _POOLS = {"token": "token", "avg": "gap"}
 # Part of timm's names of models -> what sets these apart. Their arrays look like any other's.
@@ -34,7 +36,7 @@ def settings_beside(path: Path) -> dict[str, Any]:
     if not config.is_file():
         return {}
     said = read_json(config, {})
-    if said.get("model_type") == "vit":
+    if said.get("model_type") in _HUGGING_FACE:
         found = _hugging_face(said, config)
     elif isinstance(said.get("architecture"), str):
         found = _timm(said, config)

@@ -17,6 +17,7 @@ from keras_vit.checkpoints.files.array_file import ArrayFile
 from keras_vit.checkpoints.files.npz import MAX_TOTAL_BYTES
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.layers.tokens import POOLINGS
+from keras_vit.models.vit import classifier_of
 from keras_vit.utils.files import MOST_BYTES, parsed_json
 
 
@@ -123,7 +124,7 @@ SETTINGS: dict[str, Callable[[np.ndarray], tuple[str, Any]]] = {
     "num_heads": lambda value: ("num_heads", int(value)),
     "norm_epsilon": lambda value: ("norm_epsilon", float(value)),
     "exact_gelu": lambda value: ("gelu", "exact" if value else "tanh"),
-    "pooling": lambda value: ("classifier", "token" if POOLINGS[int(value)] == "token" else "gap"),
+    "pooling": lambda value: ("classifier", classifier_of(POOLINGS[int(value)])),
 }
 
 

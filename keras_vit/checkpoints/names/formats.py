@@ -9,8 +9,10 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
+from typing import Any
 
+from keras_vit.checkpoints.names.dinov2 import DINOV2_FORMATS
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
 from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
 from keras_vit.checkpoints.names.pytorch import (
@@ -18,6 +20,7 @@ from keras_vit.checkpoints.names.pytorch import (
     HUGGING_FACE_RENAMES,
     TIMM_BIT_KEYS,
     TIMM_RENAMES,
+    TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
 )
 from keras_vit.checkpoints.names.templates import fill, numbers_in
@@ -37,6 +40,10 @@ class Format:
         gelu, norm_epsilon: Of the code that reads such files.
         interpolation: How that code resamples positions.
         container: What such files usually are.
+        heads: What a head may read where there is a class token: values of `classifier` in `ViT`.
+        model_type: What Hugging Face's `config.json` calls such a model.
+        packed: Two arrays of which the first has twice as many rows as the second has columns, in
+            such files alone: names do not tell a packed SwiGLU from another MLP.
     """
 
     name: str
@@ -49,6 +56,9 @@ class Format:
     norm_epsilon: float = 1e-6
     interpolation: str = "bilinear"
     container: str = ".npz"
+    heads: tuple[str, ...] = ("token",)
+    model_type: str = ""
+    packed: tuple[str, str] | None = None
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -93,11 +103,11 @@ _PREFIX = re.compile(
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
-# masked patches, the heads that only a pretraining uses.
+# masked patches, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
-    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(embeddings\.)?mask_token|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*"
+    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*|decoder[._].*"
 )
 
 _RELEASED_NUMBERS = (
@@ -136,6 +146,7 @@ _TIMM_STEM = "patch_embed.backbone."
 TIMM_STEM_ONLY_KEYS = tuple(
     dataclasses.replace(key, array=key.array.replace(f"{_TIMM_STEM}stem.", _TIMM_STEM))
     for key in TIMM_VIT_KEYS
+    if not key.variable.startswith("stem_block")
 )
 
 
@@ -148,8 +159,17 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
         dataclasses.replace(row, layout="positions") if row.array == positions else row
         for row in rows
     )
-    return Format("keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras")
+    return Format(
+        "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
+        heads=("token", "gap", "token+avg"),
+    )  # fmt: skip
 
+
+_TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
+_TIMM: dict[str, Any] = {
+    "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
+    "heads": ("token", "gap"),
+}  # fmt: skip
 
 FORMATS = (
     Format(
@@ -169,25 +189,37 @@ FORMATS = (
         _GOOGLE_RENAMES,
     ),
     Format(
-        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS,
-        ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
-        TIMM_RENAMES, gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
+        "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
+        ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, **_TIMM,
     ),
     Format(
-        "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
-        ("patch_embed.backbone.conv.weight",), gelu="exact",
-        interpolation="bicubic_antialias", container=".safetensors",
+        "timm", "timm, with SwiGLU", VIT, TIMM_SWIGLU_KEYS, _TIMM_MARKERS, TIMM_RENAMES, **_TIMM,
+        packed=("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"),
+    ),
+    Format(
+        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS, _TIMM_MARKERS, TIMM_RENAMES,
+        **_TIMM,
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
         ("stem.conv.weight", "stages.0.blocks.0.conv1.weight"),
         container=".safetensors",
     ),
+    *(
+        Format(
+            "huggingface", f"Hugging Face, DINOv2{kind}", VIT, keys,
+            tuple(f"{base}.{marker}" for marker in markers), renames, gelu="exact",
+            interpolation=interpolation, container=".safetensors", heads=("token+avg",),
+            model_type=base,
+        )
+        for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
+    ),
     Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
         HUGGING_FACE_RENAMES,
         gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
+        model_type="vit",
     ),
     _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
@@ -212,19 +244,26 @@ class Detected:
     left_out: tuple[str, ...]
 
 
-def detect(names: Iterable[str]) -> Detected | None:
+def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
     """The format of a file from the names of its arrays; `None` if it is no known one.
+
+    Args:
+        shapes: Name of every array -> its shape.
 
     Raises:
         ValueError: If two names are the same array.
     """
-    bare = {name: _PREFIX.sub("", name) for name in names}
+    bare = {name: _PREFIX.sub("", name) for name in shapes}
     left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
     for file_format in FORMATS:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
-        found = {name for name, _ in spelled}
+        found = dict(spelled)
         if not all(marker in found for marker in file_format.markers):
             continue
+        if file_format.packed is not None:
+            first, second = (shapes.get(found.get(n, ""), ()) for n in file_format.packed)
+            if first[:1] != tuple(2 * n for n in second[1:2]):
+                continue
         sources: dict[str, str] = {}
         for name, source in spelled:
             if name in sources:

@@ -7,7 +7,8 @@ Both store PyTorch's layouts. timm keeps query, key and value in one array. Sour
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Iterable, Iterator
 
 from keras_vit.checkpoints.names.keys import Key
 
@@ -49,6 +50,9 @@ TIMM_VIT_KEYS = (
     *_norm("block_{i}/mlp_norm", "blocks.{i}.norm2"),
     *_weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1"),
     *_weight_and_bias("block_{i}/mlp/dense_2", "blocks.{i}.mlp.fc2"),
+    # timm's `SwiGLU`, which we write as the packed one.
+    *_weight_and_bias("block_{i}/mlp/gate", "blocks.{i}.mlp.fc1_g", read_only=True),
+    *_weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1_x", read_only=True),
     Key("block_{i}/mlp_scale/gamma", "blocks.{i}.ls2.gamma"),
     *_norm("encoder_norm", "norm"),
     *_norm("pooled_norm", "fc_norm"),
@@ -62,6 +66,23 @@ TIMM_VIT_KEYS = (
     Key(f"{_UNIT}_conv_proj/kernel", f"{_STAGE}.downsample.conv.weight", _CONV),
     *_norm(f"{_UNIT}_norm_proj", f"{_STAGE}.downsample.norm"),
 )
+
+
+def with_packed_swiglu(keys: Iterable[Key]) -> Iterator[Key]:
+    """The same rows for a SwiGLU whose first array holds the gate, and the hidden channels below.
+
+    timm's `SwiGLUPacked`, `w12` of Facebook's DINOv2, `weights_in` of Hugging Face's.
+    """
+    for key in keys:
+        if "/mlp/dense_1/" in key.variable and not key.read_only:
+            gate = key.variable.replace("dense_1", "gate")
+            yield dataclasses.replace(key, variable=gate, part=(0, 2))
+            yield dataclasses.replace(key, part=(1, 2))
+        else:
+            yield key
+
+
+TIMM_SWIGLU_KEYS = tuple(with_packed_swiglu(TIMM_VIT_KEYS))
 
 _BIT_UNIT = "block{b}_unit{u:02}"
 _BIT_STAGE = "stages.{b-1}.blocks.{u-1}"
@@ -116,7 +137,14 @@ HUGGING_FACE_KEYS = (
 )
 
 # Spellings of older and newer files -> those of the tables.
-TIMM_RENAMES = ((r"^patch_embed\.backbone\.(conv|norm)\.", r"patch_embed.backbone.stem.\1."),)
+TIMM_RENAMES = (
+    # Facebook's DINOv2, whose blocks may lie in chunks, `blocks.3.37`.
+    (r"^blocks\.\d+\.(\d+)\.", r"blocks.\1."),
+    (r"^register_tokens$", "reg_token"),
+    (r"\.mlp\.w12\.", ".mlp.fc1."),
+    (r"\.mlp\.w3\.", ".mlp.fc2."),
+    (r"^linear_head\.", "head."),
+)
 
 HUGGING_FACE_RENAMES = (
     (r"^(embeddings|encoder|layers|layernorm|pooler)\.", r"vit.\1."),  # `ViTModel`

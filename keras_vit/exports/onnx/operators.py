@@ -44,7 +44,12 @@ def _layer_norm(graph: Graph, x: str, layer: Any, name: str) -> str:
 
 def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
     hidden = dense_product(graph, x, layer.dense_1, f"{name}/dense_1")
-    hidden = gelu(graph, hidden, layer.gelu == "tanh")
+    if getattr(layer, "swiglu", False):
+        gate = dense_product(graph, x, layer.gate, f"{name}/gate")
+        gate = graph.op("Mul", gate, graph.op("Sigmoid", gate))
+        hidden = graph.op("Mul", gate, hidden)
+    else:
+        hidden = gelu(graph, hidden, layer.gelu == "tanh")
     return dense_product(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
 
 
@@ -146,12 +151,16 @@ def layer_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
 
 
 def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
-    if layer.pooling == "token":
-        first = _tokens(graph, tokens.name, 0, 1)
-        return Value(graph.op("Squeeze", first, graph.ints(1)))
-    patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
-    kind = "ReduceMean" if layer.pooling == "avg" else "ReduceMax"
-    return Value(graph.reduce(kind, patches, 1))
+    vectors = []
+    for pooling in layer.pooling.split("+"):
+        if pooling == "token":
+            first = _tokens(graph, tokens.name, 0, 1)
+            vectors.append(graph.op("Squeeze", first, graph.ints(1)))
+        else:
+            patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
+            kind = "ReduceMean" if pooling == "avg" else "ReduceMax"
+            vectors.append(graph.reduce(kind, patches, 1))
+    return Value(vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=1))
 
 
 def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value) -> Value:

@@ -60,7 +60,9 @@ def fold_norms(arrays: Arrays) -> Arrays:
     for block in blocks_of(arrays):
         readers = [f"{block}/attention/{name}" for name in ("query", "key", "value")]
         _fold_norm(folded, f"{block}/attention_norm", readers)
-        _fold_norm(folded, f"{block}/mlp_norm", [f"{block}/mlp/dense_1"])
+        hidden = [f"{block}/mlp/{name}" for name in ("dense_1", "gate")]
+        readers = [name for name in hidden if f"{name}/kernel" in arrays]
+        _fold_norm(folded, f"{block}/mlp_norm", readers)
     last = "pooled_norm" if "pooled_norm/gamma" in arrays else "encoder_norm"
     reader = "pre_logits" if "pre_logits/kernel" in arrays else "head"
     if f"{reader}/kernel" in arrays:
@@ -72,9 +74,10 @@ def fold_norms(arrays: Arrays) -> Arrays:
 def _fold_norm(folded: Arrays, norm: str, readers: list[str]) -> None:
     gamma, beta = folded[f"{norm}/gamma"], folded[f"{norm}/beta"]  # [D]
     for reader in readers:
-        kernel = folded[f"{reader}/kernel"]  # [D, out]
-        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + beta @ kernel
-        folded[f"{reader}/kernel"] = gamma[:, None] * kernel
+        kernel = folded[f"{reader}/kernel"]  # [D, out]; a head may read two tokens, [2 D, out]
+        times = len(kernel) // len(gamma)
+        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + np.tile(beta, times) @ kernel
+        folded[f"{reader}/kernel"] = np.tile(gamma, times)[:, None] * kernel
     folded[f"{norm}/gamma"] = np.ones_like(gamma)
     folded[f"{norm}/beta"] = np.zeros_like(beta)
 
@@ -209,11 +212,12 @@ def rotate(arrays: Arrays, seed: int = 0) -> Arrays:
     rotation = q * np.sign(np.diag(r))  # uniformly distributed
     writers = r"(patches|prefix|patch_embed/projection/kernel|.*/(out|dense_2)/(kernel|bias))$"
     reader = "pre_logits" if "pre_logits/kernel" in arrays else "head"
-    readers = rf"(.*/(query|key|value|dense_1)|{reader})/kernel$"
+    readers = rf"(.*/(query|key|value|dense_1|gate)|{reader})/kernel$"
     rotated = dict(arrays)
     for name, array in arrays.items():
         if re.match(writers, name):
             rotated[name] = (array @ rotation).astype("float32")
         elif re.match(readers, name):
-            rotated[name] = (rotation.T @ array).astype("float32")
+            tokens = array.reshape(-1, width, array.shape[-1])  # two where the head reads both
+            rotated[name] = (rotation.T @ tokens).reshape(array.shape).astype("float32")
     return rotated

@@ -28,7 +28,7 @@ class FoldedConfig:
         num_heads: Of every block.
         gelu: `"tanh"` or `"exact"`.
         epsilon: Of the layer norms.
-        pooling: `"token"` or `"avg"`.
+        pooling: `"token"`, `"avg"` or `"token+avg"`.
         norm_after_pooling: Whether the last norm follows the pooling.
         padding: Of the patch projection, `"VALID"` or `"SAME"`.
         activation: Of the head, a key of `ACTIVATIONS`.
@@ -88,6 +88,8 @@ class FoldedViT(tf.Module):
         first, count = 0, 1
         if config.pooling == "avg":
             first, count = num_prefix_tokens, tokens.shape[1] - num_prefix_tokens
+        elif config.pooling == "token+avg":
+            count = tokens.shape[1]
 
         # The encoder, on rows.
         rows = tf.reshape(tokens, (-1, width))  # [B * N, D]
@@ -96,17 +98,20 @@ class FoldedViT(tf.Module):
             if block == self._blocks[-1]:
                 queries, rows = (_cut(x, batch, first, count) for x in (queries, rows))
             rows = rows + self._attention(f"{block}/attention", queries, normed, batch)
-            hidden = self.dense(f"{block}/mlp/dense_1", _normalise(rows, config.epsilon))
-            hidden = tf.nn.gelu(hidden, approximate=config.gelu == "tanh")
-            rows = rows + self.dense(f"{block}/mlp/dense_2", hidden)
+            rows = rows + self._mlp(f"{block}/mlp", _normalise(rows, config.epsilon))
         if not self._blocks:
             rows = _cut(rows, batch, first, count)
 
         # Tokens to scores.
         if not config.norm_after_pooling:
             rows = self._last_norm("encoder_norm", rows)
-        if config.pooling == "avg":
-            rows = tf.reduce_mean(tf.reshape(rows, (batch, count, width)), axis=1)  # [B, D]
+        if config.pooling != "token":
+            patches = tf.reshape(rows, (batch, count, width))
+            if config.pooling == "avg":
+                rows = tf.reduce_mean(patches, axis=1)  # [B, D]
+            else:
+                mean = tf.reduce_mean(patches[:, num_prefix_tokens:], axis=1)
+                rows = tf.concat([_cut(rows, batch, 0, 1), mean], axis=1)  # [B, 2 D]
         if config.norm_after_pooling:
             rows = self._last_norm("pooled_norm", rows)
         if config.tail is not None:
@@ -147,6 +152,16 @@ class FoldedViT(tf.Module):
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # [B, H, M, N]
         mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))  # [B, M, H, d]
         return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
+
+    def _mlp(self, name: str, rows: Any) -> Any:
+        """`[R, D]` to `[R, D]`."""
+        hidden = self.dense(f"{name}/dense_1", rows)
+        if f"{name}/gate/kernel" in self._weights:  # a SwiGLU
+            gate = self.dense(f"{name}/gate", rows)
+            hidden = gate * tf.sigmoid(gate) * hidden
+        else:
+            hidden = tf.nn.gelu(hidden, approximate=self.config.gelu == "tanh")
+        return self.dense(f"{name}/dense_2", hidden)
 
     def dense(self, name: str, rows: Any) -> Any:
         """`[R, in]` to `[R, out]`; every product with weights goes through it."""

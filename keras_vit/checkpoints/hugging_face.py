@@ -1,0 +1,90 @@
+"""Writes the `config.json` of a Hugging Face model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from keras_vit.checkpoints.model_arrays import Arrays
+
+
+def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
+    """The `config.json` with which `from_pretrained` opens the arrays.
+
+    Raises:
+        ValueError: If that class of Hugging Face has no such model.
+    """
+    width, channels, patch, _ = _shape(arrays, "patch_embed/projection/kernel")
+    rows, columns = (n * patch for n in arrays.settings["grid_size"])
+    architecture, others = _MODELS[arrays.format.model_type]
+    config: dict[str, Any] = {
+        "architectures": [architecture],
+        "model_type": arrays.format.model_type,
+        "hidden_size": width,
+        "num_hidden_layers": sum(name.endswith("/mlp_norm/gamma") for name in arrays.variables),
+        "num_attention_heads": arrays.num_heads,
+        "hidden_act": {"exact": "gelu", "tanh": "gelu_pytorch_tanh"}[arrays.settings["gelu"]],
+        "layer_norm_eps": arrays.settings["norm_epsilon"],
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+        "image_size": rows if rows == columns else [rows, columns],
+        "patch_size": patch,
+        "num_channels": channels,
+        "qkv_bias": True,
+        **others(arrays),
+    }
+    if "head/bias" in arrays.variables:
+        classes = _shape(arrays, "head/bias")[0]
+        config["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
+        config["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+    return config
+
+
+def _shape(arrays: Arrays, variable: str) -> tuple[int, ...]:
+    """The shape of the array that holds a variable."""
+    array, _ = arrays.format.array_of(variable)  # type: ignore[misc]
+    return arrays.shapes[array]
+
+
+def _vit(arrays: Arrays) -> dict[str, Any]:
+    return {"intermediate_size": _hidden(arrays)}
+
+
+def _dinov2(arrays: Arrays) -> dict[str, Any]:
+    rows, columns = arrays.settings["grid_size"]
+    if rows != columns:
+        raise ValueError(
+            "Hugging Face's DINOv2 takes its positions for a square grid of patches. Make the "
+            "model square first, by `keras_vit.resize_model`. Received: a grid of "
+            f"{rows} x {columns} patches"
+        )
+    width, hidden = _shape(arrays, "encoder_norm/gamma")[0], _hidden(arrays)
+    swiglu = "block_0/mlp/gate/kernel" in arrays.variables
+    # Of a SwiGLU it takes two thirds, rounded up to a multiple of eight.
+    sizes = {r: (r * width * 2 // 3 + 7) // 8 * 8 if swiglu else r * width for r in range(1, 17)}
+    ratio = next((ratio for ratio, size in sizes.items() if size == hidden), None)
+    if ratio is None:
+        raise ValueError(
+            f"Hugging Face's DINOv2 of this width has one of these sizes as `mlp_dim`: "
+            f"{', '.join(map(str, sizes.values()))}. Save the model with format='timm' or 'keras'. "
+            f"Received: mlp_dim={hidden}, width={width}"
+        )
+    return {"mlp_ratio": ratio, "use_swiglu_ffn": swiglu, "use_mask_token": False}
+
+
+def _dinov2_registers(arrays: Arrays) -> dict[str, Any]:
+    registers = _shape(arrays, "registers/token")[1]
+    return {**_dinov2(arrays), "num_register_tokens": registers}
+
+
+def _hidden(arrays: Arrays) -> int:
+    """Hidden channels of an MLP."""
+    return int(arrays.variables["block_0/mlp/dense_2/kernel"].shape[0])
+
+
+# `model_type` -> the class, and what only its configuration has.
+_MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
+    "vit": ("ViTForImageClassification", _vit),
+    "dinov2": ("Dinov2ForImageClassification", _dinov2),
+    "dinov2_with_registers": ("Dinov2WithRegistersForImageClassification", _dinov2_registers),
+}
