@@ -84,7 +84,7 @@ test-torch: interop
 	KERAS_BACKEND=torch $(RUN) -m pytest -n 2 --dist worksteal -m "any_backend and not slow" $(report)
 
 test-interop: interop
-	$(RUN) -m pytest -n 2 --dist worksteal tests/checkpoints/test_interop.py $(report)
+	$(RUN) -m pytest -n 2 --dist worksteal tests/checkpoints/test_interop.py tests/checkpoints/test_families.py $(report)
 
 # The libraries that benchmarks/speed/inference.py and training.py run beside ours.
 bench-peers: interop .venv/.peers

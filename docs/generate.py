@@ -22,7 +22,8 @@ from unittest import mock
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS), str(DOCS.parent)]
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-import architecture  # noqa: E402
+import architecture  # noqa: E402  (it finds tests/)
+from support.families_of_the_field import PEERS  # noqa: E402
 
 import keras_vit  # noqa: E402
 from keras_vit import exports, planner, recipes  # noqa: E402
@@ -145,6 +146,14 @@ def checkpoint_formats() -> str:
     )  # fmt: skip
 
 
+def families() -> str:
+    return table(
+        ["family", "library: its models", "`format=`", "opens here", "ours opens there",
+         "left out, and said", "`-k` of the test"],
+        (peer.row for peer in PEERS),
+    )  # fmt: skip
+
+
 def export_formats() -> str:
     return table(
         ["`format=`", "path ends with", "`quantize=`", "needs `calibration=`"],
@@ -188,7 +197,7 @@ PARTS = {
         "weights": weights,
     },
     "train.md": {"recipes": papers, "augmentations": augmentations},
-    "convert.md": {"formats": checkpoint_formats},
+    "convert.md": {"families": families, "formats": checkpoint_formats},
     "deploy.md": {"formats": export_formats},
     "commands.md": {"commands": commands},
     "architecture.md": {"tree": architecture.tree_text, "table": architecture.table_text},

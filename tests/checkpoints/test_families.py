@@ -1,0 +1,145 @@
+"""Random models of timm and Hugging Face open here and ours there, and compute the same.
+
+The rows are in tests/support/families_of_the_field.py. Needs the extra `interop`
+(`make test-interop`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import warnings
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from support.families_of_the_field import PEERS, SIZE, TOKENS, Peer
+
+import keras_vit
+from benchmarks.contestants.import_timm import import_timm, import_transformers
+
+torch = pytest.importorskip("torch", reason="make test-interop installs it")
+TOLERANCE = 1e-4
+IMPORTS = {"timm": import_timm, "transformers": import_transformers}
+
+
+@functools.cache
+def library_of(name: str) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the other library
+            return IMPORTS[name]()
+    except ImportError as error:
+        pytest.skip(f"{error}; make test-interop installs it")
+
+
+def randomised(model: Any, seed: int = 0) -> Any:
+    """Every parameter gets a value that shows: also biases, layer scales, norms, tokens."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            noise = torch.randn(parameter.shape, generator=generator) * 0.1
+            is_factor = parameter.ndim == 1 and name.endswith(("weight", "gamma", "lambda1"))
+            parameter.copy_(noise + 1 if is_factor else noise)
+            if "pos" in name:
+                parameter.mul_(10)  # so that it shows how they are resampled
+    return model.eval()
+
+
+def images(size: Any) -> np.ndarray:
+    rows, columns = (size, size) if isinstance(size, int) else size
+    return np.random.default_rng(0).normal(size=(2, rows, columns, 3)).astype("float32")
+
+
+@dataclasses.dataclass
+class Opened:
+    """A model of theirs, and the file that it is saved in."""
+
+    peer: Peer
+    model: Any
+    path: Path
+
+    def tokens(self, pixels: np.ndarray, model: Any = None) -> np.ndarray:
+        find = self.peer.tokens or TOKENS[self.peer.library]
+        with torch.no_grad():
+            return find(model or self.model, as_torch(pixels)).numpy()
+
+    def logits(self, pixels: np.ndarray, model: Any = None) -> np.ndarray:
+        with torch.no_grad():
+            output = (model or self.model)(as_torch(pixels))
+        return getattr(output, "logits", output).numpy()
+
+    def ours(self, size: Any = None) -> Any:
+        return keras_vit.from_checkpoint(self.path, size, **self.peer.options)
+
+
+def as_torch(pixels: np.ndarray) -> Any:
+    return torch.from_numpy(pixels).permute(0, 3, 1, 2)
+
+
+@pytest.fixture(scope="module", params=PEERS, ids=lambda peer: peer.name)
+def opened(request, tmp_path_factory) -> Opened:
+    peer: Peer = request.param
+    theirs = randomised(peer.build(library_of(peer.library), SIZE))
+    path = tmp_path_factory.mktemp("theirs") / "model"
+    if peer.library == "timm":
+        from safetensors.torch import save_file
+
+        path = path.with_suffix(".safetensors")
+        save_file(theirs.state_dict(), path)
+    else:
+        theirs.save_pretrained(path)
+    return Opened(peer, theirs, path)
+
+
+def compare(found: np.ndarray, expected: np.ndarray) -> None:
+    assert np.abs(expected).max() > 0.1
+    np.testing.assert_allclose(found, expected, atol=TOLERANCE, rtol=TOLERANCE)
+
+
+def our_tokens(model: Any, pixels: np.ndarray) -> np.ndarray:
+    """[B, P + N, D] after the last norm."""
+    tokens = keras.Model(model.input, model.get_layer("encoder_norm").output)
+    return ops.convert_to_numpy(tokens(pixels))
+
+
+def test_their_file_opens_here(opened: Opened, capsys):
+    ours = opened.ours()
+    assert ("are left out" in capsys.readouterr().out) == bool(opened.peer.left_out)
+    pixels = images(SIZE)
+    compare(our_tokens(ours, pixels), opened.tokens(pixels))
+    if opened.peer.has_head:
+        compare(ops.convert_to_numpy(ours(pixels)), opened.logits(pixels))
+
+
+def test_their_file_opens_at_other_sizes(opened: Opened):
+    for size in opened.peer.other_sizes:
+        pixels = images(size)
+        compare(our_tokens(opened.ours(size), pixels), opened.tokens(pixels))
+
+
+def test_our_file_opens_there(opened: Opened, tmp_path):
+    peer, library = opened.peer, library_of(opened.peer.library)
+    if peer.back == "":
+        pytest.skip(f"{peer.library} does not open a file of ours: {peer.family}")
+    ours = opened.ours()
+    if peer.library == "timm":
+        from safetensors.torch import load_file
+
+        keras_vit.save_weights(ours, tmp_path / "ours.safetensors", format="timm")
+        again = randomised(peer.build(library, SIZE), seed=1)
+        again.load_state_dict(load_file(tmp_path / "ours.safetensors"), strict=True)
+    else:
+        keras_vit.save_weights(ours, tmp_path / "ours", format="huggingface")
+        kind = getattr(library, peer.back) if peer.back else type(opened.model)
+        again, said = kind.from_pretrained(tmp_path / "ours", output_loading_info=True)
+        again.eval()
+        absent = {name for name in said["missing_keys"] if "mask_token" not in name}
+        assert not absent and not said["unexpected_keys"] and not said["mismatched_keys"]
+    pixels = images(SIZE)
+    compare(opened.tokens(pixels, again), opened.tokens(pixels))
+    if peer.has_head:
+        compare(opened.logits(pixels, again), opened.logits(pixels))
