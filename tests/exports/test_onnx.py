@@ -43,6 +43,7 @@ MODELS = {
             "token",
             "gap",
             "all options",
+            "quick",
             "norm after pooling",
             "padded",
             "pixels to scores",
@@ -53,7 +54,7 @@ MODELS = {
     "hybrid": _stem,
     "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, classes=5),
     "bit feature map": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, include_top=False),
-    "mixer": AS_THEY_ARE["mixer"],
+    **{kind: AS_THEY_ARE[kind] for kind in ("mixer", "clip", "siglip")},
 }
 
 

@@ -28,6 +28,7 @@ HEADS = [
 CASES = {
     "gelu, tanh": (lambda x: functional.gelu(x, "tanh", training=True), [3 * random(7, 9)]),
     "gelu, exact": (lambda x: functional.gelu(x, "exact", training=True), [3 * random(7, 9)]),
+    "gelu, quick": (lambda x: functional.gelu(x, "quick", training=True), [3 * random(7, 9)]),
     "layer norm, rows": (
         lambda *inputs: functional.layer_norm(*inputs, 1e-6),
         [2 * random(6, 8) + 1, random(8, seed=1), random(8, seed=2)],

@@ -73,7 +73,7 @@ def _fold_norm(folded: Arrays, norm: str, readers: list[str]) -> None:
     gamma, beta = folded[f"{norm}/gamma"], folded[f"{norm}/beta"]  # [D]
     for reader in readers:
         kernel = folded[f"{reader}/kernel"]  # [D, out]
-        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + beta @ kernel
+        folded[f"{reader}/bias"] = folded.get(f"{reader}/bias", 0) + beta @ kernel
         folded[f"{reader}/kernel"] = gamma[:, None] * kernel
     folded[f"{norm}/gamma"] = np.ones_like(gamma)
     folded[f"{norm}/beta"] = np.zeros_like(beta)

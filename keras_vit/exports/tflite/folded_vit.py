@@ -16,6 +16,11 @@ import tensorflow as tf
 
 from keras_vit.exports.tflite.fold import Arrays, blocks_of
 
+GELUS = {
+    "tanh": tf.nn.gelu,
+    "exact": lambda x: tf.nn.gelu(x, approximate=False),
+    "quick": lambda x: x * tf.sigmoid(1.702 * x),
+}
 ACTIVATIONS = {"linear": tf.identity, "softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 
@@ -26,7 +31,7 @@ class FoldedConfig:
     Attributes:
         patch_size: Pixels of a side (of the stem's output, where there is one).
         num_heads: Of every block.
-        gelu: `"tanh"` or `"exact"`.
+        gelu: A key of `GELUS`.
         epsilon: Of the layer norms.
         pooling: `"token"` or `"avg"`.
         norm_after_pooling: Whether the last norm follows the pooling.
@@ -97,7 +102,7 @@ class FoldedViT(tf.Module):
                 queries, rows = (_cut(x, batch, first, count) for x in (queries, rows))
             rows = rows + self._attention(f"{block}/attention", queries, normed, batch)
             hidden = self.dense(f"{block}/mlp/dense_1", _normalise(rows, config.epsilon))
-            hidden = tf.nn.gelu(hidden, approximate=config.gelu == "tanh")
+            hidden = GELUS[config.gelu](hidden)
             rows = rows + self.dense(f"{block}/mlp/dense_2", hidden)
         if not self._blocks:
             rows = _cut(rows, batch, first, count)
