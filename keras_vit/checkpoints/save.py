@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy as np
 
 from keras_vit.checkpoints.model_arrays import Arrays, warn_of_lost_settings
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
+from keras_vit.layers.pixels import NORMALISATIONS
 from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import check_target, replacing
 
@@ -32,11 +34,11 @@ def save_weights(
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built.
         path: Its ending decides the kind of file: `.npz`, `.safetensors`, `.weights.h5` or
             `.keras` (the model, without what it was compiled with). Without an ending, for
-            `"huggingface"`, it is a new folder with `model.safetensors` and `config.json`, which
-            `from_pretrained` takes.
+            `"huggingface"`, it is a new folder with `model.safetensors`, `config.json` and
+            `preprocessor_config.json`, which `from_pretrained` takes.
         format: The library whose names and layouts to use: `"google"` (the released files),
-            `"big_vision"`, `"timm"`, `"huggingface"` or `"keras"`. Default: `"google"` for
-            `.npz`, `"keras"` for Keras's files. A `.safetensors` needs it.
+            `"big_vision"`, `"timm"`, `"huggingface"`, `"open_clip"` or `"keras"`. Default:
+            `"google"` for `.npz`, `"keras"` for Keras's files. A `.safetensors` needs it.
 
     Raises:
         ValueError: If the format has no place for a part of the model, or `path` and `format`
@@ -128,8 +130,11 @@ def _write_folder(path: Path, arrays: Arrays) -> None:
     """The folder of a Hugging Face model."""
     path.mkdir()
     _write_safetensors(path / "model.safetensors", arrays)
-    config = json.dumps(hugging_face_config(arrays), indent=2) + "\n"
-    (path / "config.json").write_text(config, encoding="utf-8")
+    for name, said in (
+        ("config.json", hugging_face_config(arrays)),
+        ("preprocessor_config.json", preprocessor_config(arrays)),
+    ):
+        (path / name).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 # By what the path ends with.
@@ -137,28 +142,82 @@ _WRITERS = {".npz": _write_npz, ".safetensors": _write_safetensors, "": _write_f
 
 
 def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
-    """The `config.json` of `ViTForImageClassification`."""
-    width, channels, patch, _ = arrays.shapes["vit.embeddings.patch_embeddings.projection.weight"]
+    """The `config.json` of a model of Hugging Face."""
+    shapes = {name: tuple(variable.shape) for name, variable in arrays.variables.items()}
+    patch, _, channels, width = shapes["patch_embed/projection/kernel"]
     rows, columns = (n * patch for n in arrays.settings["grid_size"])
-    layers = [name for name in arrays if name.endswith(".intermediate.dense.bias")]
-    config: dict[str, Any] = {
-        "architectures": ["ViTForImageClassification"],
-        "model_type": "vit",
+    hidden = [shape[0] for name, shape in shapes.items() if name.endswith("/mlp/dense_1/bias")]
+    gelus = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
+    return {
         "hidden_size": width,
-        "num_hidden_layers": len(layers),
+        "num_hidden_layers": sum(name.endswith("/attention_norm/gamma") for name in shapes),
         "num_attention_heads": arrays.num_heads,
-        "intermediate_size": arrays.shapes[layers[0]][0],
-        "hidden_act": {"exact": "gelu", "tanh": "gelu_pytorch_tanh"}[arrays.settings["gelu"]],
+        "intermediate_size": hidden[0],
+        "hidden_act": gelus[arrays.settings["gelu"]],
         "layer_norm_eps": arrays.settings["norm_epsilon"],
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": patch,
         "num_channels": channels,
+        **_CONFIGS[arrays.format.title](shapes),
+    }
+
+
+def _vit_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    config: dict[str, Any] = {
+        "architectures": ["ViTForImageClassification"],
+        "model_type": "vit",
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
         "qkv_bias": True,
     }
-    if "classifier.bias" in arrays.shapes:
-        classes = arrays.shapes["classifier.bias"][0]
-        config["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
-        config["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
+    if "head/bias" in shapes:
+        classes = range(shapes["head/bias"][0])
+        config["id2label"] = {str(i): f"LABEL_{i}" for i in classes}
+        config["label2id"] = {f"LABEL_{i}": i for i in classes}
     return config
+
+
+def _clip_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    config: dict[str, Any] = {"model_type": "clip_vision_model"}
+    if "head/kernel" not in shapes:
+        return {**config, "architectures": ["CLIPVisionModel"]}
+    projection = shapes["head/kernel"][1]
+    return {
+        **config,
+        "architectures": ["CLIPVisionModelWithProjection"],
+        "projection_dim": projection,
+    }
+
+
+def _siglip_config(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    return {
+        "architectures": ["SiglipVisionModel"],
+        "model_type": "siglip_vision_model",
+        "vision_use_head": "pooling/probe" in shapes,
+    }
+
+
+# By the title of the format: what sets these models apart.
+_CONFIGS = {
+    "Hugging Face, ViT": _vit_config,
+    "Hugging Face, CLIP": _clip_config,
+    "Hugging Face, SigLIP": _siglip_config,
+}
+
+
+def preprocessor_config(arrays: Arrays) -> dict[str, Any]:
+    """Hugging Face's `preprocessor_config.json`: the pixels that the model takes."""
+    wanted = arrays.settings["normalisation"]
+    mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
+    patch = arrays.variables["patch_embed/projection/kernel"].shape[0]
+    height, width = (int(n * patch) for n in arrays.settings["grid_size"])
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": height, "width": width},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+    }

@@ -11,14 +11,25 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 
+from keras_vit.checkpoints.names.clip import (
+    HUGGING_FACE_CLIP_KEYS,
+    HUGGING_FACE_TOWER_RENAMES,
+    OPEN_CLIP_KEYS,
+    OPEN_CLIP_RENAMES,
+    TIMM_CLIP_KEYS,
+)
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
 from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
 from keras_vit.checkpoints.names.pytorch import (
     HUGGING_FACE_KEYS,
     HUGGING_FACE_RENAMES,
     TIMM_BIT_KEYS,
-    TIMM_RENAMES,
     TIMM_VIT_KEYS,
+)
+from keras_vit.checkpoints.names.siglip import (
+    BIG_VISION_POOLING_KEYS,
+    HUGGING_FACE_SIGLIP_KEYS,
+    TIMM_POOLING_KEYS,
 )
 from keras_vit.checkpoints.names.templates import fill, numbers_in
 
@@ -37,6 +48,8 @@ class Format:
         gelu, norm_epsilon: Of the code that reads such files.
         interpolation: How that code resamples positions.
         container: What such files usually are.
+        normalisation: How that code normalises pixels, as in `ViT`; `None` where every model of
+            the library has its own.
     """
 
     name: str
@@ -49,6 +62,7 @@ class Format:
     norm_epsilon: float = 1e-6
     interpolation: str = "bilinear"
     container: str = ".npz"
+    normalisation: str | None = "centred"
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -89,7 +103,7 @@ def _numbering(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 _PREFIX = re.compile(
     r"^(?:(?:params|opt/target|img)/|(?:module|_orig_mod|_forward_module|model|net|network|backbone|"
     r"base_model|teacher|student|ema|model_ema|ema_model|base_encoder|encoder_q|image_encoder|"
-    r"visual|trunk|timm_model|vit|state_dict)\.)+"
+    r"vision_tower|visual|trunk|timm_model|vit|state_dict)\.)+"
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
@@ -97,7 +111,16 @@ _PREFIX = re.compile(
 _LEFT_OUT = re.compile(
     r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
     r"epoch|global_step|iteration|n_averaged|num_updates|decay|(embeddings\.)?mask_token|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*"
+    r"(.*\.)?position_ids|"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp(?!\.fc)|last_layer)\..*"
+)
+
+# A file of images and texts: what names of the image tower have, and what the rest is called.
+_IMAGE_TOWER = re.compile(r"(^|[./])(visual|vision_model|img)[./]")
+_TEXT_TOWER = re.compile(
+    r"^((params|opt/target)/|module\.|model\.)*("
+    r"(text|text_model|transformer|token_embedding|ln_final)\..*|txt/.*|t|b|positional_embedding|"
+    r"text_projection(\.weight)?|logit_scale|logit_bias|input_resolution|context_length|vocab_size)"
 )
 
 _RELEASED_NUMBERS = (
@@ -136,6 +159,7 @@ _TIMM_STEM = "patch_embed.backbone."
 TIMM_STEM_ONLY_KEYS = tuple(
     dataclasses.replace(key, array=key.array.replace(f"{_TIMM_STEM}stem.", _TIMM_STEM))
     for key in TIMM_VIT_KEYS
+    if not key.variable.startswith("stem_block")
 )
 
 
@@ -153,7 +177,8 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
 
 FORMATS = (
     Format(
-        "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
+        "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
+        ("embedding/kernel", "pos_embedding"),
         _BIG_VISION_RENAMES,
     ),
     Format(
@@ -169,14 +194,20 @@ FORMATS = (
         _GOOGLE_RENAMES,
     ),
     Format(
-        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS,
-        ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
-        TIMM_RENAMES, gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
+        "timm", "timm, CLIP", VIT, TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        ("patch_embed.proj.weight", "norm_pre.weight"), gelu="exact", norm_epsilon=1e-5,
+        interpolation="bicubic_antialias", container=".safetensors", normalisation=None,
     ),
     Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
         ("patch_embed.backbone.conv.weight",), gelu="exact",
-        interpolation="bicubic_antialias", container=".safetensors",
+        interpolation="bicubic_antialias", container=".safetensors", normalisation=None,
+    ),
+    Format(
+        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS + TIMM_POOLING_KEYS,
+        ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight"),
+        gelu="exact", interpolation="bicubic_antialias", container=".safetensors",
+        normalisation=None,
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
@@ -189,7 +220,27 @@ FORMATS = (
         HUGGING_FACE_RENAMES,
         gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
     ),
-    _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
+    Format(
+        "huggingface", "Hugging Face, CLIP", VIT, HUGGING_FACE_CLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight", "vision_model.pre_layrnorm.weight"),
+        HUGGING_FACE_TOWER_RENAMES, gelu="quick", norm_epsilon=1e-5,
+        interpolation="bicubic", container=".safetensors", normalisation="clip",
+    ),
+    Format(
+        "huggingface", "Hugging Face, SigLIP", VIT, HUGGING_FACE_SIGLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight",),
+        HUGGING_FACE_TOWER_RENAMES, interpolation="bicubic", container=".safetensors",
+    ),
+    Format(
+        "open_clip", "OpenAI and open_clip, CLIP", VIT, OPEN_CLIP_KEYS,
+        ("visual.conv1.weight", "visual.class_embedding"), OPEN_CLIP_RENAMES,
+        gelu="quick", norm_epsilon=1e-5, interpolation="bicubic_antialias",
+        container=".safetensors", normalisation="clip",
+    ),
+    _keras(
+        VIT, VIT_KEYS + TIMM_VIT_KEYS + TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        "patch_embed/projection/kernel",
+    ),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
     _keras(MIXER, MIXER_KEYS, "stem/projection/kernel"),
 )  # fmt: skip
@@ -219,7 +270,11 @@ def detect(names: Iterable[str]) -> Detected | None:
         ValueError: If two names are the same array.
     """
     bare = {name: _PREFIX.sub("", name) for name in names}
-    left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
+    with_texts = any(_IMAGE_TOWER.search(name) for name in bare)
+    left_out = tuple(
+        name for name in bare
+        if _LEFT_OUT.fullmatch(bare[name]) or (with_texts and _TEXT_TOWER.fullmatch(name))
+    )  # fmt: skip
     for file_format in FORMATS:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
         found = {name for name, _ in spelled}
