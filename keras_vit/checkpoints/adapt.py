@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.model_variables import layers_of
+from keras_vit.checkpoints.names.keys import Key
+from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
 from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers import PositionEmbedding
 from keras_vit.layers.position_embedding import resample_position_embedding
@@ -49,6 +51,25 @@ def positions_for(
     return resample_position_embedding(
         array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
     )
+
+
+def shape_needed(
+    key: Key, variable: tuple[int, ...], shape: tuple[int, ...], num_heads: int
+) -> tuple[int, ...] | None:
+    """The shape that an array must have instead of `shape`, or `None` if that one will do."""
+    needed = shape_written(key.layout, variable, num_heads)
+    if key.part is not None:
+        needed = (needed[0] * key.part[1], *needed[1:])
+    if shape == needed:
+        return None
+    found = shape_read(key.layout, shape)
+    if key.layout in POSITIONS and found is not None and (*found[:1], *found[2:]) == (
+        variable[0], variable[2]
+    ):  # fmt: skip
+        return None  # another grid, which is resampled
+    if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
+        return None
+    return needed
 
 
 def _warn_of_grids(file: str, grid: tuple[int, int], wanted: tuple[int, int], size: Any) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for
+from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for, shape_needed
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
@@ -26,9 +26,9 @@ from keras_vit.checkpoints.model_variables import (
     model_variables,
     number_of_heads,
 )
-from keras_vit.checkpoints.names.keys import MIXER, Key
-from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
+from keras_vit.checkpoints.names.keys import MIXER
 from keras_vit.checkpoints.names.others import what_has
+from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.models.features import check_features, feature_model
 from keras_vit.models.input_and_head import image_shape
@@ -98,6 +98,8 @@ def from_checkpoint(
         )
         pair = None if image_size is None else as_pair(image_size, "image_size")
         size = info.image_size(pair)
+        if include_top and info.classes is None and classes is None:
+            options = {**info.without_head(), **options}
         include_top = include_top and (info.classes is not None or classes is not None)
         new_head = include_top and classes is not None
         settings: dict[str, Any] = {
@@ -116,6 +118,7 @@ def from_checkpoint(
             )
         _load(model, checkpoint, info, pair, new_head)
         _say(_left_out_line(checkpoint))
+        _say(_pixels_line(checkpoint, info, options, settings))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
         _say(
@@ -140,6 +143,27 @@ def _left_out_line(checkpoint: Checkpoint) -> str:
         f"{checkpoint.path.name}: {len(names)} arrays that are no part of the model are left out: "
         f"{shown}{', ...' if len(names) > 5 else ''}"
     )
+
+
+def _pixels_line(
+    checkpoint: Checkpoint, info: Any, options: dict[str, Any], settings: dict[str, Any]
+) -> str:
+    """Which pixels a ViT takes, where its library does not mean [-1, 1] or does not say it."""
+    name, used = checkpoint.path.name, settings.get("normalisation", "centred")
+    scale = "[0, 255]" if settings.get("include_preprocessing") else "[-1, 1]"
+    if used != "centred":
+        return (
+            f"{name}: give the model images in {scale}. It applies the mean and the deviation that "
+            f"the weights were trained with ({used}) by itself; for images that have them already, "
+            "pass normalisation='centred' to keras_vit.from_checkpoint."
+        )
+    if isinstance(info, ViTInfo) and info.normalisation is None and "normalisation" not in options:
+        return (
+            f"{name}: the file does not say how its images were normalised, so the model takes "
+            f"them in {scale}, as AugReg's and SigLIP's. For weights of DeiT, DINO or MAE pass "
+            "normalisation='imagenet' to keras_vit.from_checkpoint, of CLIP normalisation='clip'."
+        )
+    return ""
 
 
 def _layer_names(model: keras.Model) -> list[str]:
@@ -253,7 +277,7 @@ def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
     """What the names of the variables begin with that are not loaded."""
     if not new_head and "head/kernel" in wanted:
         return ()
-    after_pooling = [f"{layer}/" for layer in ("pre_logits", "pooled_norm")]
+    after_pooling = [f"{layer}/" for layer in ("pooling", "pre_logits", "pooled_norm")]
     return ("head/", *(p for p in after_pooling if not any(n.startswith(p) for n in wanted)))
 
 
@@ -289,7 +313,7 @@ def _compare(
             if not checkpoint.is_absent(key):
                 lines.append(f"  missing from the file: {array}")
         elif (
-            needed := _needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
+            needed := shape_needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
         ) is not None:
             lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
         elif not is_float(checkpoint.dtype_of(array)):
@@ -311,19 +335,3 @@ def _compare(
         f"The checkpoint {str(checkpoint.path)!r} does not fit the model, and nothing was loaded. "
         f"{hint}\n" + "\n".join(sorted(lines))
     )
-
-
-def _needed(
-    key: Key, variable: tuple[int, ...], shape: tuple[int, ...], num_heads: int
-) -> tuple[int, ...] | None:
-    """The shape that an array must have instead of `shape`, or `None` if that one will do."""
-    needed = shape_written(key.layout, variable, num_heads)
-    if key.part is not None:
-        needed = (needed[0] * key.part[1], *needed[1:])
-    if shape == needed:
-        return None
-    if key.layout in POSITIONS and (shape[:1], shape[2:]) == ((1,), needed[2:]):
-        return None  # another grid, which is resampled
-    if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
-        return None
-    return needed

@@ -4,12 +4,14 @@ from keras_vit.layers.feature_pyramid import SimpleFeaturePyramid
 from keras_vit.layers.mixer_block import MixerBlock
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.patch_embed import PatchEmbed
+from keras_vit.layers.pixels import PixelNormalisation
 from keras_vit.layers.position_embedding import PositionEmbedding
 from keras_vit.layers.residual import LayerScale, StochasticDepth
-from keras_vit.layers.tokens import ClassToken, FeatureMap, TokenPooling
+from keras_vit.layers.tokens import AttentionPooling, ClassToken, FeatureMap, TokenPooling
 from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, TransformerBlock
 
 __all__ = [
+    "AttentionPooling",
     "ClassToken",
     "FeatureMap",
     "LayerNorm",
@@ -18,6 +20,7 @@ __all__ = [
     "MixerBlock",
     "MultiHeadSelfAttention",
     "PatchEmbed",
+    "PixelNormalisation",
     "PositionEmbedding",
     "SimpleFeaturePyramid",
     "StochasticDepth",

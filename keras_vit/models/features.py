@@ -8,7 +8,7 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers import ClassToken, FeatureMap, TokenPooling
+from keras_vit.layers import AttentionPooling, ClassToken, FeatureMap, TokenPooling
 from keras_vit.models.graph import functional, nodes
 from keras_vit.models.input_and_head import feature_output
 from keras_vit.models.parts import Parts, model_of_ours, models_of_ours, parts_of
@@ -20,6 +20,7 @@ _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropo
 
 # A model that ends in one of these has no head: its outputs are features.
 _POOLINGS = (
+    AttentionPooling,
     TokenPooling,
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,
