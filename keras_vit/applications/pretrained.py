@@ -102,7 +102,7 @@ def _build(
     if weights is None or _is_keras_file(weights):
         model = config.build(DEFAULT_IMAGE_SIZE, **config.architecture, **settings, classes=count)
         if weights is not None:
-            load_weights(model, weights)
+            load_weights(model, weights, new_head=new_head)
         return model
 
     path = _resolve(variant, weights, input_tensor, input_shape)

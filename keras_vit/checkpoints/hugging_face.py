@@ -1,4 +1,4 @@
-"""Writes the configurations of a Hugging Face model."""
+"""Writes the `config.json` and the `preprocessor_config.json` of a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -7,9 +7,6 @@ from typing import Any
 
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.layers.pixels import NORMALISATIONS
-
-_GELUS = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
-_COMMON = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "qkv_bias": True}
 
 
 def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
@@ -20,7 +17,9 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
     """
     width, channels, patch, _ = _shape(arrays, "patch_embed/projection/kernel")
     rows, columns = (n * patch for n in arrays.settings["grid_size"])
+    architecture, others = _MODELS[arrays.format.model_type]
     config: dict[str, Any] = {
+        "architectures": [architecture],
         "model_type": arrays.format.model_type,
         "hidden_size": width,
         "num_hidden_layers": sum(name.endswith("/mlp_norm/gamma") for name in arrays.variables),
@@ -30,7 +29,7 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": patch,
         "num_channels": channels,
-        **_MODELS[arrays.format.model_type](arrays),
+        **others(arrays),
     }
     if "head/bias" in arrays.variables:
         classes = _shape(arrays, "head/bias")[0]
@@ -39,56 +38,41 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
     return config
 
 
-def preprocessor_config(arrays: Arrays) -> dict[str, Any]:
-    """The `preprocessor_config.json`: the pixels that the model takes."""
-    wanted = arrays.settings["normalisation"]
-    mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
-    patch = _shape(arrays, "patch_embed/projection/kernel")[-1]
-    height, width = (n * patch for n in arrays.settings["grid_size"])
-    return {
-        "image_processor_type": "ViTImageProcessor",
-        "do_resize": True,
-        "size": {"height": height, "width": width},
-        "do_rescale": True,
-        "rescale_factor": 1 / 255,
-        "do_normalize": True,
-        "image_mean": list(mean),
-        "image_std": list(std),
-    }
-
-
 def _shape(arrays: Arrays, variable: str) -> tuple[int, ...]:
     """The shape of the array that holds a variable."""
     array, _ = arrays.format.array_of(variable)  # type: ignore[misc]
     return arrays.shapes[array]
 
 
+_GELUS = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
+_USUAL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "qkv_bias": True}
+
+
 def _vit(arrays: Arrays) -> dict[str, Any]:
-    return {
-        "architectures": ["ViTForImageClassification"],
-        "intermediate_size": _hidden(arrays),
-        **_COMMON,
-    }
+    return {**_USUAL, "intermediate_size": _hidden(arrays)}
 
 
 def _clip(arrays: Arrays) -> dict[str, Any]:
-    config: dict[str, Any] = {"intermediate_size": _hidden(arrays)}
-    if "head/kernel" not in arrays.variables:
-        return {**config, "architectures": ["CLIPVisionModel"]}
-    projection = arrays.variables["head/kernel"].shape[1]
-    return {
-        **config,
-        "architectures": ["CLIPVisionModelWithProjection"],
-        "projection_dim": projection,
-    }
+    config = _tower(arrays)
+    if "head/kernel" in arrays.variables:
+        config["architectures"] = ["CLIPVisionModelWithProjection"]
+        config["projection_dim"] = arrays.variables["head/kernel"].shape[1]
+    return config
 
 
 def _siglip(arrays: Arrays) -> dict[str, Any]:
-    return {
-        "architectures": ["SiglipVisionModel"],
-        "intermediate_size": _hidden(arrays),
-        "vision_use_head": "pooling/probe" in arrays.variables,
-    }
+    return {**_tower(arrays), "vision_use_head": "pooling/probe" in arrays.variables}
+
+
+def _tower(arrays: Arrays) -> dict[str, Any]:
+    rows, columns = arrays.settings["grid_size"]
+    if rows != columns:
+        raise ValueError(
+            "Hugging Face's CLIP and SigLIP take their positions for a square grid of patches. "
+            "Make the model square first, by `keras_vit.resize_model`. Received: a grid of "
+            f"{rows} x {columns} patches"
+        )
+    return {"intermediate_size": _hidden(arrays)}
 
 
 def _dinov2(arrays: Arrays) -> dict[str, Any]:
@@ -110,22 +94,12 @@ def _dinov2(arrays: Arrays) -> dict[str, Any]:
             f"{', '.join(map(str, sizes.values()))}. Save the model with format='timm' or 'keras'. "
             f"Received: mlp_dim={hidden}, width={width}"
         )
-    return {
-        "architectures": ["Dinov2ForImageClassification"],
-        "mlp_ratio": ratio,
-        "use_swiglu_ffn": swiglu,
-        "use_mask_token": False,
-        **_COMMON,
-    }
+    return {**_USUAL, "mlp_ratio": ratio, "use_swiglu_ffn": swiglu, "use_mask_token": False}
 
 
 def _dinov2_registers(arrays: Arrays) -> dict[str, Any]:
     registers = _shape(arrays, "registers/token")[1]
-    return {
-        **_dinov2(arrays),
-        "architectures": ["Dinov2WithRegistersForImageClassification"],
-        "num_register_tokens": registers,
-    }
+    return {**_dinov2(arrays), "num_register_tokens": registers}
 
 
 def _hidden(arrays: Arrays) -> int:
@@ -133,11 +107,29 @@ def _hidden(arrays: Arrays) -> int:
     return int(arrays.variables["block_0/mlp/dense_2/kernel"].shape[0])
 
 
-# `model_type` -> what only the configuration of such a model has.
-_MODELS: dict[str, Callable[[Arrays], dict[str, Any]]] = {
-    "vit": _vit,
-    "dinov2": _dinov2,
-    "dinov2_with_registers": _dinov2_registers,
-    "clip_vision_model": _clip,
-    "siglip_vision_model": _siglip,
+# `model_type` -> the class, and what only its configuration has.
+_MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
+    "vit": ("ViTForImageClassification", _vit),
+    "clip_vision_model": ("CLIPVisionModel", _clip),
+    "siglip_vision_model": ("SiglipVisionModel", _siglip),
+    "dinov2": ("Dinov2ForImageClassification", _dinov2),
+    "dinov2_with_registers": ("Dinov2WithRegistersForImageClassification", _dinov2_registers),
 }
+
+
+def preprocessor_config(arrays: Arrays) -> dict[str, Any]:
+    """The `preprocessor_config.json`: the pixels that the model takes in PyTorch."""
+    wanted = arrays.settings["normalisation"]
+    mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
+    patch = arrays.variables["patch_embed/projection/kernel"].shape[0]
+    rows, columns = (int(n * patch) for n in arrays.settings["grid_size"])
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": rows, "width": columns},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+    }

@@ -130,6 +130,12 @@ def test_keras_files_and_paths(tmp_path, one_block):
     for path in (tmp_path / "model.keras", str(tmp_path / "model.weights.h5")):
         again = keras_vit.ViT_Ti16(weights=path, classes=3)
         np.testing.assert_allclose(ops.convert_to_numpy(again(images)), expected, atol=1e-6)
+        other = keras_vit.ViT_Ti16(weights=path, classes=5, new_head=True)
+        assert not ops.convert_to_numpy(other.get_layer("head").kernel).any()
+        np.testing.assert_array_equal(
+            ops.convert_to_numpy(other.get_layer("block_0").mlp.dense_1.kernel),
+            ops.convert_to_numpy(model.get_layer("block_0").mlp.dense_1.kernel),
+        )
 
 
 @pytest.mark.parametrize(

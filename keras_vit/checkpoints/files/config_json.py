@@ -16,8 +16,6 @@ _GELUS = {
     "gelu": "exact", "gelu_python": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh", "gelu_tanh": "tanh", "quick_gelu": "quick",
 }  # fmt: skip
-# `model_type` of the models of Hugging Face whose configurations have these fields.
-_HUGGING_FACE = ("vit", "vit_mae", "dinov2", "dinov2_with_registers")
 # The values of `global_pool` that a head here can take.
 _POOLS = {"token": "token", "avg": "gap", "map": "map"}
 # Part of timm's names of models -> what sets these apart. Their arrays look like any other's.
@@ -45,24 +43,27 @@ def settings_beside(path: Path) -> dict[str, Any]:
 
 def _config(said: dict[str, Any], config: Path) -> dict[str, Any]:
     kind = said.get("model_type")
-    if kind in _TOWERS:  # a model of images and texts has a part of the file for each
-        inside = said.get("vision_config", said)
+    if isinstance(kind, str) and kind in _HUGGING_FACE:
+        inside = said.get("vision_config", said)  # of a model of images and texts
         if not isinstance(inside, dict):
             raise _refused(config, "vision_config", inside, "an object")
-        return _hugging_face({**_TOWERS[kind], **inside}, config)
-    if kind in _HUGGING_FACE:
-        return _hugging_face(said, config)
+        found = _hugging_face({**_HUGGING_FACE[kind], **inside}, config)
+        return {**found, "normalisation": _NORMALISATION.get(kind)}
     if isinstance(said.get("architecture"), str):
         return _timm(said, config)
     return {}
 
 
-# What transformers takes where the file is silent.
+# `model_type` of the models of Hugging Face that are known -> what transformers takes where the
+# file is silent.
 _CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
-_TOWERS: dict[Any, dict[str, Any]] = {
+_HUGGING_FACE: dict[str, dict[str, Any]] = {
+    "vit": {}, "vit_mae": {}, "dinov2": {}, "dinov2_with_registers": {},
     "clip": _CLIP, "clip_vision_model": _CLIP, "siglip": _SIGLIP, "siglip_vision_model": _SIGLIP,
 }  # fmt: skip
+# Those with the arrays of another model, which is trained on pixels that are normalised otherwise.
+_NORMALISATION = {"vit_mae": "imagenet"}
 
 
 def _hugging_face(said: dict[str, Any], config: Path) -> dict[str, Any]:
@@ -80,8 +81,6 @@ def _hugging_face(said: dict[str, Any], config: Path) -> dict[str, Any]:
         "norm_epsilon": None if epsilon is None else float(epsilon),
         "gelu": _gelu(said.get("hidden_act"), "hidden_act", config),
         "image_size": [size, size] if isinstance(size, int) else size,
-        # MAE's arrays have the names of Google's ViT, whose pixels are other ones.
-        "normalisation": "imagenet" if said.get("model_type") == "vit_mae" else None,
     }
 
 

@@ -185,7 +185,7 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg"),
+        heads=("token", "gap", "token+avg", "map"),
     )  # fmt: skip
 
 
@@ -199,7 +199,7 @@ FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
         ("embedding/kernel", "pos_embedding"),
-        _BIG_VISION_RENAMES,
+        _BIG_VISION_RENAMES, heads=("token", "map"),
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
@@ -261,7 +261,7 @@ FORMATS = (
         "huggingface", "Hugging Face, SigLIP", VIT, HUGGING_FACE_SIGLIP_KEYS,
         ("vision_model.embeddings.patch_embedding.weight",),
         HUGGING_FACE_TOWER_RENAMES, interpolation="bicubic", container=".safetensors",
-        model_type="siglip_vision_model",
+        heads=("map",), model_type="siglip_vision_model",
     ),
     Format(
         "open_clip", "OpenAI and open_clip, CLIP", VIT, OPEN_CLIP_KEYS,

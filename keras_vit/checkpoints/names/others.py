@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 # A pattern of the name of an array, and what has such an array.
 _OTHERS = (
-    (r"visual\.layer\d|visual\.attnpool", "CLIP with a ResNet for the images"),
+    (r"(^|\.)attnpool\.", "CLIP with a ResNet for the images"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
     (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
