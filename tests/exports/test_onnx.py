@@ -45,6 +45,7 @@ MODELS = {
             "all options",
             "token and mean",
             "swiglu",
+            "quick",
             "norm after pooling",
             "padded",
             "pixels to scores",
@@ -55,7 +56,7 @@ MODELS = {
     "hybrid": _stem,
     "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, classes=5),
     "bit feature map": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, include_top=False),
-    "mixer": AS_THEY_ARE["mixer"],
+    **{kind: AS_THEY_ARE[kind] for kind in ("mixer", "clip", "siglip")},
 }
 
 
