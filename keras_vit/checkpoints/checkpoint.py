@@ -194,6 +194,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
             check_finite(array, source, self.path)
         return array
 
+    def __contains__(self, variable: object) -> bool:
+        return variable in self._rows  # a `Mapping` would read the array to find out
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 

@@ -16,6 +16,8 @@ from keras_vit.checkpoints.model_info import (
     numbers_of,
     square_side,
 )
+from keras_vit.layers.functional import GELUS
+from keras_vit.layers.pixels import normalisation_of
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import ResNetStem, ViTConfig
 from keras_vit.models.vit import CLASSIFIERS
@@ -28,9 +30,12 @@ class ViTInfo(Info):
     """What a file says about a Vision Transformer.
 
     Attributes:
-        classifier: `"token"`; `"gap"` where the file has no class token or its last norm is that
-            of a mean; `"token+avg"` where the head reads twice the width.
-        class_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As in `ViT`.
+        classifier: `"map"` where the file pools by attention; `"gap"` where it has no class token
+            or its last norm is that of a mean; `"token+avg"` where the head reads twice the
+            width; else `"token"`.
+        class_token, norm_after_pooling, embedding_norm, head_bias, gelu, norm_epsilon,
+            interpolation: As in `ViT`.
+        normalisation: As in `ViT`; `None` where the file does not say it.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
@@ -43,6 +48,9 @@ class ViTInfo(Info):
     classifier: str
     class_token: bool
     norm_after_pooling: bool
+    embedding_norm: bool
+    head_bias: bool
+    normalisation: Any
     gelu: str
     norm_epsilon: float
     interpolation: str
@@ -64,6 +72,9 @@ class ViTInfo(Info):
             "classifier": self.classifier,
             "class_token": self.class_token,
             "norm_after_pooling": self.norm_after_pooling,
+            "embedding_norm": self.embedding_norm,
+            "head_bias": new_head or self.head_bias,
+            "normalisation": self.normalisation or "centred",
             "registers": self.registers,
             "layer_scale": 1e-5 if self.has_layer_scale else None,
             "gelu": self.gelu,
@@ -72,6 +83,10 @@ class ViTInfo(Info):
             "representation_size": None if new_head else self.representation_size,
             "name": "vit",
         }
+
+    def without_head(self) -> dict[str, Any]:
+        """The arguments of `ViT` for a file without a head: its own pooling, where it has one."""
+        return {"pooling": "map"} if self.classifier == "map" else {}
 
     def grid_size(
         self, image_size: tuple[int, int] | None = None, trained_at: bool = False
@@ -87,6 +102,7 @@ class ViTInfo(Info):
         """
         class_rows = {
             "positions": [self.class_token],
+            "position_rows": [self.class_token],
             "patch_positions": [False],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
             "any_positions": [True, False] if self.class_token else [False],
@@ -142,7 +158,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
         {
             stem_conv: 4, "class_token/token": 3, "registers/token": 3, "pre_logits/bias": 1,
-            "head/bias": 1,
+            "head/kernel": 2,
         },
     )  # fmt: skip
     shapes = checkpoint.shapes
@@ -173,7 +189,9 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     classifier = "gap" if norm_after_pooling or not class_token else "token"
     if class_token and shapes.get("head/kernel", ())[:1] == (2 * width,):
         classifier = "token+avg"
-    if class_token and said.get("classifier") in CLASSIFIERS:
+    if "pooling/probe" in shapes:
+        classifier = "map"
+    elif class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
     usual = checkpoint.format
     interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
@@ -185,7 +203,10 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         classifier=classifier,
         class_token=class_token,
         norm_after_pooling=norm_after_pooling,
-        gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
+        embedding_norm="embedding_norm/gamma" in shapes,
+        head_bias="head/kernel" not in shapes or checkpoint.has("head/bias"),
+        normalisation=_normalisation(checkpoint),
+        gelu=gelu if gelu in GELUS else usual.gelu,
         norm_epsilon=epsilon,
         interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
@@ -195,6 +216,12 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         num_positions=shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
+
+
+def _normalisation(checkpoint: Checkpoint) -> Any:
+    """What the file says, or its library; `None` where neither does."""
+    said = checkpoint.metadata.get("normalisation")
+    return checkpoint.format.normalisation if said is None else normalisation_of(said)
 
 
 def _saved_grid(said: Mapping[str, Any], stride: int) -> tuple[int, int] | None:

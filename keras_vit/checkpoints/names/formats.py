@@ -12,6 +12,13 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from keras_vit.checkpoints.names.clip import (
+    HUGGING_FACE_CLIP_KEYS,
+    HUGGING_FACE_TOWER_RENAMES,
+    OPEN_CLIP_KEYS,
+    OPEN_CLIP_RENAMES,
+    TIMM_CLIP_KEYS,
+)
 from keras_vit.checkpoints.names.dinov2 import DINOV2_FORMATS
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
 from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
@@ -22,6 +29,11 @@ from keras_vit.checkpoints.names.pytorch import (
     TIMM_RENAMES,
     TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
+)
+from keras_vit.checkpoints.names.siglip import (
+    BIG_VISION_POOLING_KEYS,
+    HUGGING_FACE_SIGLIP_KEYS,
+    TIMM_POOLING_KEYS,
 )
 from keras_vit.checkpoints.names.templates import fill, numbers_in
 
@@ -44,6 +56,8 @@ class Format:
         model_type: What Hugging Face's `config.json` calls such a model.
         packed: Two arrays of which the first has twice as many rows as the second has columns, in
             such files alone: names do not tell a packed SwiGLU from another MLP.
+        normalisation: How that code normalises pixels, as in `ViT`; `None` where every model of
+            the library has its own.
     """
 
     name: str
@@ -59,6 +73,7 @@ class Format:
     heads: tuple[str, ...] = ("token",)
     model_type: str = ""
     packed: tuple[str, str] | None = None
+    normalisation: str | None = "centred"
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -99,15 +114,24 @@ def _numbering(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
 _PREFIX = re.compile(
     r"^(?:(?:params|opt/target|img)/|(?:module|_orig_mod|_forward_module|model|net|network|backbone|"
     r"base_model|teacher|student|ema|model_ema|ema_model|base_encoder|encoder_q|image_encoder|"
-    r"visual|trunk|timm_model|vit|state_dict)\.)+"
+    r"vision_tower|visual|trunk|timm_model|vit|state_dict)\.)+"
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
 # masked patches, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
-    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*|decoder[._].*"
+    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*(mask_token|position_ids)|"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp(?!\.fc)|last_layer)\..*|"
+    r"decoder[._].*"
+)
+
+# A file of images and texts: what names of the image tower have, and what the rest is called.
+_IMAGE_TOWER = re.compile(r"(^|[./])(visual|vision_model|img)[./]")
+_TEXT_TOWER = re.compile(
+    r"^((params|opt/target)/|module\.|model\.)*("
+    r"(text|text_model|transformer|token_embedding|ln_final)\..*|txt/.*|t|b|positional_embedding|"
+    r"text_projection(\.weight)?|logit_scale|logit_bias|input_resolution|context_length|vocab_size)"
 )
 
 _RELEASED_NUMBERS = (
@@ -161,20 +185,21 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg"),
+        heads=("token", "gap", "token+avg", "map"),
     )  # fmt: skip
 
 
 _TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
 _TIMM: dict[str, Any] = {
     "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
-    "heads": ("token", "gap"),
+    "heads": ("token", "gap", "map"), "normalisation": None,
 }  # fmt: skip
 
 FORMATS = (
     Format(
-        "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
-        _BIG_VISION_RENAMES,
+        "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
+        ("embedding/kernel", "pos_embedding"),
+        _BIG_VISION_RENAMES, heads=("token", "map"),
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
@@ -189,6 +214,10 @@ FORMATS = (
         _GOOGLE_RENAMES,
     ),
     Format(
+        "timm", "timm, CLIP", VIT, TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        ("patch_embed.proj.weight", "norm_pre.weight"), norm_epsilon=1e-5, **_TIMM,
+    ),
+    Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
         ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, **_TIMM,
     ),
@@ -197,8 +226,8 @@ FORMATS = (
         packed=("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"),
     ),
     Format(
-        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS, _TIMM_MARKERS, TIMM_RENAMES,
-        **_TIMM,
+        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS + TIMM_POOLING_KEYS, _TIMM_MARKERS,
+        TIMM_RENAMES, **_TIMM,
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
@@ -210,7 +239,7 @@ FORMATS = (
             "huggingface", f"Hugging Face, DINOv2{kind}", VIT, keys,
             tuple(f"{base}.{marker}" for marker in markers), renames, gelu="exact",
             interpolation=interpolation, container=".safetensors", heads=("token+avg",),
-            model_type=base,
+            model_type=base, normalisation="imagenet",
         )
         for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
     ),
@@ -221,7 +250,29 @@ FORMATS = (
         gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
         model_type="vit",
     ),
-    _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
+    Format(
+        "huggingface", "Hugging Face, CLIP", VIT, HUGGING_FACE_CLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight", "vision_model.pre_layrnorm.weight"),
+        HUGGING_FACE_TOWER_RENAMES, gelu="quick", norm_epsilon=1e-5,
+        interpolation="bicubic", container=".safetensors", normalisation="clip",
+        model_type="clip_vision_model",
+    ),
+    Format(
+        "huggingface", "Hugging Face, SigLIP", VIT, HUGGING_FACE_SIGLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight",),
+        HUGGING_FACE_TOWER_RENAMES, interpolation="bicubic", container=".safetensors",
+        heads=("map",), model_type="siglip_vision_model",
+    ),
+    Format(
+        "open_clip", "OpenAI and open_clip, CLIP", VIT, OPEN_CLIP_KEYS,
+        ("visual.conv1.weight", "visual.class_embedding"), OPEN_CLIP_RENAMES,
+        gelu="quick", norm_epsilon=1e-5, interpolation="bicubic_antialias",
+        container=".safetensors", normalisation="clip",
+    ),
+    _keras(
+        VIT, VIT_KEYS + TIMM_VIT_KEYS + TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        "patch_embed/projection/kernel",
+    ),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
     _keras(MIXER, MIXER_KEYS, "stem/projection/kernel"),
 )  # fmt: skip
@@ -254,7 +305,11 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
         ValueError: If two names are the same array.
     """
     bare = {name: _PREFIX.sub("", name) for name in shapes}
-    left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
+    with_texts = any(_IMAGE_TOWER.search(name) for name in bare)
+    left_out = tuple(
+        name for name in bare
+        if _LEFT_OUT.fullmatch(bare[name]) or (with_texts and _TEXT_TOWER.fullmatch(name))
+    )  # fmt: skip
     for file_format in FORMATS:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
         found = dict(spelled)

@@ -42,6 +42,10 @@ LAYOUTS: dict[str, Layout] = {
     "positions": _SAME,
     "patch_positions": _SAME,
     "any_positions": _SAME,
+    # The same as (rows, D), with a row of the class token where there is one.
+    "position_rows": Layout(lambda a: a[None], lambda a, heads: a[0]),
+    # A class token as (D,).
+    "vector": Layout(lambda a: a.reshape(1, 1, -1), lambda a, heads: a.reshape(-1)),
     # Google keeps the heads of the attention apart.
     "to_heads": Layout(
         lambda a: a.reshape(a.shape[0], a.shape[1] * a.shape[2]),
@@ -69,7 +73,7 @@ LAYOUTS: dict[str, Layout] = {
     ),
 }
 
-POSITIONS = ("positions", "patch_positions", "any_positions")
+POSITIONS = ("positions", "patch_positions", "any_positions", "position_rows")
 
 
 def shape_read(layout: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:
