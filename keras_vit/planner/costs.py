@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import keras
@@ -20,7 +21,7 @@ from keras_vit.layers.standardized_conv import StandardizedConv2D
 OPTIMIZERS = {"momentum": 1, "adamw": 2}
 
 
-def forward_macs(model: keras.Model) -> int | None:
+def forward_macs(model: keras.Model, trained: bool = False) -> int | None:
     """Multiply-accumulates of a Vision Transformer's matrix products for one image.
 
     With N patches, T tokens (class token and registers included), width D and MLP width M:
@@ -31,6 +32,11 @@ def forward_macs(model: keras.Model) -> int | None:
 
     Normalisations, activations and sums are not counted, as in the tables of the papers' code
     (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point operations.
+
+    Args:
+        model: Any built model.
+        trained: Whether to leave out the layers of which nothing is trained. A training step makes
+            the products of the others twice more, for their gradients.
 
     Returns:
         The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids). For those
@@ -43,15 +49,17 @@ def forward_macs(model: keras.Model) -> int | None:
     if not blocks or embed is None or sizes is None or stem:
         return None
     patches, tokens, width = sizes
-    total = patches * _products(embed)
-    for block in blocks:
-        # All kernels of a block belong to dense layers, and every token passes through each.
-        total += tokens * _products(block) + 2 * tokens**2 * width
+    # All kernels of a block belong to dense layers, and every token passes through each.
+    macs = {
+        embed: patches * _products(embed),
+        **{block: tokens * _products(block) + 2 * tokens**2 * width for block in blocks},
+        **{x: _products(x) for x in model.layers if x.name in ("head", "pre_logits")},
+    }
     for layer in model.layers:
         if isinstance(layer, AttentionPooling):  # keys and values of all patches, and one query
-            total += _products(layer) + 2 * (patches - 1) * width**2 + 2 * patches * width
-    rest = ("head", "pre_logits")
-    return total + sum(_products(layer) for layer in model.layers if layer.name in rest)
+            more = 2 * (patches - 1) * width**2 + 2 * patches * width
+            macs[layer] = _products(layer) + more
+    return sum(n for layer, n in macs.items() if layer.trainable_variables or not trained)
 
 
 def vit_sizes(model: keras.Model) -> tuple[int, int, int] | None:
@@ -69,7 +77,7 @@ def vit_sizes(model: keras.Model) -> tuple[int, int, int] | None:
 
 def _products(layer: Any) -> int:
     """Entries of the kernels of a layer: the multiplications for one token, or one patch."""
-    return sum(int(np.prod(v.shape)) for v in layer.trainable_variables if v.name == "kernel")
+    return sum(int(np.prod(v.shape)) for v in layer.weights if v.name == "kernel")
 
 
 # Numbers that TensorFlow keeps of a block from the forward to the backward pass, without dropout:
@@ -188,8 +196,12 @@ def training_memory(
     """
     parameters = sum(int(np.prod(v.shape)) for v in model.trainable_variables)
     variables = sum(int(np.prod(v.shape)) for v in model.variables)
-    blocks = [layer for layer in model.layers if isinstance(layer, tuple(_BLOCKS))]
-    others = [layer for layer in model.layers if layer not in blocks]
+    # The frozen layers before the first that is trained keep nothing.
+    before = itertools.takewhile(lambda x: not x.trainable_variables, model.layers)
+    frozen = list(itertools.dropwhile(lambda x: not x.weights, before))
+    all_blocks = [layer for layer in model.layers if isinstance(layer, tuple(_BLOCKS))]
+    blocks = [layer for layer in all_blocks if layer not in frozen]
+    others = [layer for layer in model.layers if layer not in (*blocks, *frozen)]
     dtype = next((x.compute_dtype for x in model.layers if "16" in x.compute_dtype), "float32")
     kept = [_kept_of(block) for block in blocks]
     again = [(block, size) for block, size in zip(blocks, kept, strict=True) if block.rematerialise]
@@ -202,7 +214,7 @@ def training_memory(
         "gradients": 4 * parameters,
         "optimizer": 4 * parameters * (OPTIMIZERS[optimizer] + int(ema)),
         "activations": batch_size * (sum(outside) + inside + max(kept, default=0)),
-        "program": _PROGRAM * len(blocks) + _PROGRAM_AGAIN * len(again),
+        "program": _PROGRAM * len(all_blocks) + _PROGRAM_AGAIN * len(again),
     }
     # Activations go while gradients come. With rematerialisation most are one block's, and stay.
     lesser = 0 if again else min(result["gradients"], result["activations"])

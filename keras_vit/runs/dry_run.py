@@ -37,9 +37,10 @@ def describe(settings: Settings) -> str:
     # A device has its share of each batch.
     share = -(-data.batch_size // machine.devices)
     memory = costs.training_memory(model, share, recipe.optimizer, recipe.ema is not None)
-    macs = costs.forward_macs(model)
+    macs, trained_macs = costs.forward_macs(model), costs.forward_macs(model, trained=True) or 0
     if macs is None and settings.model in VARIANTS:  # convolutions, or a Mixer
         macs = planner.forward_macs(settings.model, settings.image_size, len(data.class_names))
+        trained_macs = macs
     parameters = model.count_params()
     trained = sum(math.prod(v.shape) for v in model.trainable_variables)
     images = data.batch_size * settings.accumulate
@@ -52,7 +53,7 @@ def describe(settings: Settings) -> str:
         "parameters": f"{parameters:,}, of which {trained:,} are trained",
         "FLOPs per step": "not known for this model"
         if macs is None
-        else f"{readable(6 * macs * images)} (forward {2 * macs:,} per image)",
+        else f"{readable((2 * macs + 4 * trained_macs) * images)} (forward {2 * macs:,} per image)",
         "memory, estimated": f"{memory['total'] / 2**20:.0f} MiB at the peak: "
         + ", ".join(f"{name} {n / 2**20:.0f}" for name, n in memory.items() if name != "total"),
     }

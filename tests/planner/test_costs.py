@@ -61,6 +61,28 @@ def test_memory_by_hand(dtype, bytes_of_a_block):
     assert two["weights"] / two["gradients"] == per_parameter / 4
 
 
+def test_a_frozen_part_is_computed_once_and_keeps_nothing():
+    # 4 patches of 8x8x3, 5 tokens, width 6, 2 heads, MLP 7, 3 classes, 2 blocks.
+    model, whole = (keras_vit.ViT(16, 8, 6, 2, 2, 7, classes=3) for _ in range(2))
+    block = 5 * (4 * 6 * 6 + 2 * 6 * 7) + 2 * 25 * 6
+    for part, trained, kept in (
+        (None, 4 * 192 * 6 + 2 * block + 6 * 3, 2),
+        ("embeddings", 2 * block + 6 * 3, 2),
+        (1, block + 6 * 3, 1),
+        ("all", 6 * 3, 0),
+    ):
+        keras_vit.freeze(model, part)
+        assert costs.forward_macs(model) == costs.forward_macs(whole)
+        assert costs.forward_macs(model, trained=True) == trained
+        memory, most = costs.training_memory(model, 1), costs.training_memory(whole, 1)
+        assert memory["weights"] == most["weights"]
+        of_blocks = costs.transformer_block_memory(5, 6, 7, 2)
+        less = most["activations"] - memory["activations"]
+        assert (less >= (2 - kept) * of_blocks) and (less == 0) == (part is None)
+    settings = runs.settings_for("digits", steps=30, freeze="all")
+    assert dry_run.describe(settings).count("of which 650 are trained") == 1  # (64 + 1) * 10
+
+
 @pytest.mark.parametrize("dtype", ["float32", "mixed_bfloat16"])
 def test_memory_of_rematerialised_blocks_by_hand(dtype):
     sizes = (16, 8, 6, 3, 2, 7)
