@@ -14,6 +14,7 @@ from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.exports.float32 import as_float32
 from keras_vit.layers import PositionEmbedding
 from keras_vit.models import resize_model
+from keras_vit.models.features import last_node
 from keras_vit.models.flatten import flat
 from keras_vit.models.input_and_head import last_activation
 from keras_vit.models.input_range import input_range as range_of
@@ -99,10 +100,9 @@ class PixelClassifier:
             )
         self._activation = _activation(self.model)
         self.scores = _scores(scores, self._activation, self.model)
-        head = _head(self.model)
-        self.features = None if head is None else head.input
+        self.features = _before_head(self.model)
         self.outputs = list(self.model.outputs)
-        features = [] if head is None else [self.features]
+        features = [] if self.features is None else [self.features]
         self._parts: Any = keras.Model(self.model.inputs[0], [*features, *self.outputs])
         self.class_names = ()
         if self.scores != "none" or class_names is not None:
@@ -181,17 +181,12 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
     return model
 
 
-def _head(model: Any) -> Any:
-    """The dense layer that ends the model: its input are the features."""
-    if len(model.outputs) != 1:
+def _before_head(model: Any) -> Any:
+    """What the dense layer that ends the model takes: its features."""
+    if len(model.outputs) != 1 or len(model.outputs[0].shape) != 2:
         return None
-    after_head = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropout)
-    x: Any = model.outputs[0]
-    while isinstance(x._keras_history.operation, after_head):
-        x = x._keras_history.operation.input
-    last = x._keras_history.operation
-    is_head = isinstance(last, keras.layers.Dense) and len(x.shape) == 2
-    return last if is_head else None
+    node = last_node(model)
+    return node.input_tensors[0] if isinstance(node.operation, keras.layers.Dense) else None
 
 
 def _activation(model: Any) -> str | None:

@@ -144,11 +144,16 @@ def _source(tensor: Any) -> Any:
     return operation._inbound_nodes[index]
 
 
-def _before_head(graph: Any) -> Any:
-    output = graph.outputs[0]
-    node = _source(output)
+def last_node(graph: Any) -> Any:
+    """The node that ends a model of one output, activations and dropout after it left out."""
+    node = _source(graph.outputs[0])
     while isinstance(node.operation, _AFTER_HEAD) or _is_function(node):
         node = _source(node.input_tensors[0])
+    return node
+
+
+def _before_head(graph: Any) -> Any:
+    output, node = graph.outputs[0], last_node(graph)
     last = node.operation
     if functional(last) is not None:
         return node

@@ -41,7 +41,7 @@ def freeze(model: keras.Model, part: str | int | None) -> None:
     frozen = itertools.chain(parts.embeddings, *parts.blocks[:count])
     names = {node.operation.name for node in (() if part is None else frozen)}
     if part == ALL:
-        names |= {layer.name for layer in parts.last}
+        names |= {layer.name for layer in (*parts.norm, *parts.last)}
     for each in (model, graph):
         if not each.trainable:
             each.trainable = True  # else nothing in it could train

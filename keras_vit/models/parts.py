@@ -14,9 +14,9 @@ from keras_vit.models.graph import functional, nodes
 
 # The first layer of a hybrid, a ViT, a Mixer and a BiT. A hybrid has the layer of a ViT too.
 _FIRST = ("stem_root_conv", "patch_embed", "stem", "root_conv")
-# The norm after the last block, and what else lies between it and the head.
+# The norm after the last block, and what lies between it and the head.
 _NORM = ("encoder_norm", "norm", "norm_relu")
-_LAST = (*_NORM, "pooling", "pooled_norm", "pre_logits")
+_LAST = ("pooling", "pooled_norm", "pre_logits")
 _HEAD = "head"
 # A block of a BiT is a group of layers: `block2_unit01_a_conv` and its like.
 _BLOCK_OF_BIT = re.compile(r"block(\d+)_unit\d+_")
@@ -29,12 +29,14 @@ class Parts(NamedTuple):
         embeddings: The nodes of the layers before the first block, from the patches (or the root)
             on.
         blocks: The nodes of each block: one, or those of all layers of a BiT's block.
-        last: The layers between the last block and the head.
+        norm: The layers of the norm after the last block; none where the pooling comes first.
+        last: The layers between the norm and the head.
         head: The head, if there is one.
     """
 
     embeddings: list[Any]
     blocks: list[list[Any]]
+    norm: list[Any]
     last: list[Any]
     head: list[Any]
 
@@ -43,12 +45,7 @@ class Parts(NamedTuple):
         for node in itertools.chain(self.embeddings, *self.blocks):
             if isinstance(node.operation, keras.layers.Layer):
                 yield node.operation
-        yield from (*self.last, *self.head)
-
-    @property
-    def norm(self) -> list[Any]:
-        """The layers of the norm after the last block; none where the pooling comes first."""
-        return [layer for layer in self.last if layer.name in _NORM]
+        yield from (*self.norm, *self.last, *self.head)
 
     @property
     def is_bit(self) -> bool:
@@ -77,9 +74,15 @@ def parts_of(graph: Any) -> Parts | None:
             blocks.setdefault(block, []).append(node)
     if first is None or not blocks:
         return None
+    output, norm = list(blocks.values())[-1][-1].outputs[0], []
+    for node in found:
+        if node.operation.name in _NORM and node.input_tensors[0] is output:
+            norm.append(node.operation)
+            output = node.outputs[0]
     return Parts(
         _up_to(first, next(iter(blocks.values()))[0]),
         list(blocks.values()),
+        norm,
         last=[layer for name, layer in layers.items() if name in _LAST],
         head=[layer for name, layer in layers.items() if name == _HEAD],
     )

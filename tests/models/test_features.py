@@ -95,6 +95,18 @@ def test_a_model_that_pools_before_it_normalises_has_no_norm_for_maps():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_a_norm_of_the_user_is_not_the_norm_of_the_model():
+    model = build("vit", include_top=False, pooling="token")
+    more = keras.layers.LayerNormalization(name="norm", gamma_initializer="zeros")
+    around = keras.Model(model.input, more(model.output))
+    for ours, theirs in zip(
+        _run(keras_vit.feature_model(around, "all")),
+        _run(keras_vit.feature_model(model, "all")),
+        strict=True,
+    ):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def _around(model):
     image = keras.Input(SHAPE, name="pixels")
     inner = keras.Sequential([keras.Input(SHAPE), keras.layers.Rescaling(0.5), model])
