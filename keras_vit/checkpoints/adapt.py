@@ -41,11 +41,12 @@ def positions_for(
     layer: Any = layers_of(model, PositionEmbedding)[0]
     here = tuple(n * info.config.stride for n in layer.grid_size)
     known = trained_at is not None
-    has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
+    positions, grid = info.grid_size(image_size or here, trained_at=known)
     if not (known or info.saved_grid):
         _warn_of_grids(file, grid, layer.grid_size, here)
-    if info.class_token and not has_class_row:
-        array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
+    if positions < info.num_class_tokens:
+        shape = (1, info.num_class_tokens - positions, array.shape[2])
+        array = np.concatenate([np.zeros(shape, array.dtype), array], axis=1)
     return resample_position_embedding(
         array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
     )

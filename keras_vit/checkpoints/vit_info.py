@@ -29,8 +29,10 @@ class ViTInfo(Info):
 
     Attributes:
         classifier: `"token"`; `"gap"` where the file has no class token or its last norm is that
-            of a mean; `"token+avg"` where the head reads twice the width.
-        class_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As in `ViT`.
+            of a mean; where the head reads twice the width `"token+distillation"`, or `"token+avg"`
+            where there is no such token.
+        class_token, distillation_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As
+            in `ViT`.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
@@ -42,6 +44,7 @@ class ViTInfo(Info):
     config: ViTConfig
     classifier: str
     class_token: bool
+    distillation_token: bool
     norm_after_pooling: bool
     gelu: str
     norm_epsilon: float
@@ -63,6 +66,7 @@ class ViTInfo(Info):
         return {
             "classifier": self.classifier,
             "class_token": self.class_token,
+            "distillation_token": self.distillation_token,
             "norm_after_pooling": self.norm_after_pooling,
             "registers": self.registers,
             "layer_scale": 1e-5 if self.has_layer_scale else None,
@@ -73,10 +77,15 @@ class ViTInfo(Info):
             "name": "vit",
         }
 
+    @property
+    def num_class_tokens(self) -> int:
+        """Tokens before the patches that may have a position: the class token, DeiT's second."""
+        return self.class_token + self.distillation_token
+
     def grid_size(
         self, image_size: tuple[int, int] | None = None, trained_at: bool = False
-    ) -> tuple[bool, tuple[int, int]]:
-        """Whether the file has a position for the class token, and its (rows, columns).
+    ) -> tuple[int, tuple[int, int]]:
+        """How many class tokens have a position in the file, and its (rows, columns).
 
         The grid is what the file says, or a square, or that of `image_size` if its count fits
         (before the square, where the file was `trained_at` that size); `image_size` decides too
@@ -86,10 +95,10 @@ class ViTInfo(Info):
             ValueError: If the number of positions does not tell, and `image_size` does not fit.
         """
         class_rows = {
-            "positions": [self.class_token],
-            "patch_positions": [False],
+            "positions": [self.num_class_tokens],
+            "patch_positions": [0],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
-            "any_positions": [True, False] if self.class_token else [False],
+            "any_positions": [self.num_class_tokens, 0] if self.class_token else [0],
         }[self.position_layout]
         wanted = None
         if image_size is not None:
@@ -141,8 +150,8 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         checkpoint,
         {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
         {
-            stem_conv: 4, "class_token/token": 3, "registers/token": 3, "pre_logits/bias": 1,
-            "head/bias": 1,
+            stem_conv: 4, "class_token/token": 3, "distillation_token/token": 3,
+            "registers/token": 3, "pre_logits/bias": 1, "head/bias": 1,
         },
     )  # fmt: skip
     shapes = checkpoint.shapes
@@ -170,9 +179,10 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
     class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
+    distillation_token = "distillation_token/token" in shapes
     classifier = "gap" if norm_after_pooling or not class_token else "token"
     if class_token and shapes.get("head/kernel", ())[:1] == (2 * width,):
-        classifier = "token+avg"
+        classifier = "token+distillation" if distillation_token else "token+avg"
     if class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
     usual = checkpoint.format
@@ -184,6 +194,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         channels=channels,
         classifier=classifier,
         class_token=class_token,
+        distillation_token=distillation_token,
         norm_after_pooling=norm_after_pooling,
         gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
         norm_epsilon=epsilon,

@@ -121,7 +121,6 @@ def test_a_teacher_and_a_student_are_two_models(tmp_path):
         ("attn_pool.q.weight", "looks like SigLIP"),
         ("blocks.0.attn.q_norm.weight", "normalises queries"),
         ("blocks.0.attn.relative_position_bias_table", "relative positions"),
-        ("dist_token", "distillation"),
         ("text.token_embedding.weight", "text and images"),
     ],
 )

@@ -44,6 +44,7 @@ MODELS = {
             "gap",
             "all options",
             "token and mean",
+            "distilled",
             "swiglu",
             "norm after pooling",
             "padded",

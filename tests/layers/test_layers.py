@@ -34,6 +34,7 @@ LAYERS = [
     (layers.FeatureMap, {}, [TOKENS, (2, 2, 3, 12)], (2, 2, 3, 12)),
     (layers.TokenPooling, {"pooling": "max"}, [TOKENS], (2, 12)),
     (layers.TokenPooling, {"pooling": "token+avg"}, [TOKENS], (2, 24)),
+    (layers.TokenPooling, {"pooling": "token+distillation"}, [TOKENS], (2, 24)),
     (layers.MultiHeadSelfAttention, {"num_heads": 3, "dropout_rate": 0.1}, [TOKENS], TOKENS),
     (layers.LayerNorm, {"epsilon": 0.01}, [TOKENS], TOKENS),
     (layers.MLPBlock, {"mlp_dim": 17, "gelu": "exact"}, [TOKENS], TOKENS),

@@ -15,7 +15,7 @@ _GELUS = {
     "gelu_fast": "tanh", "gelu_tanh": "tanh",
 }  # fmt: skip
 # `model_type` of the models of Hugging Face whose configurations have these fields.
-_HUGGING_FACE = ("vit", "vit_mae", "dinov2", "dinov2_with_registers")
+_HUGGING_FACE = ("vit", "vit_mae", "deit", "dinov2", "dinov2_with_registers")
 # The two values of `global_pool` that a head here can take.
 _POOLS = {"token": "token", "avg": "gap"}
 # Part of timm's names of models -> what sets these apart. Their arrays look like any other's.

@@ -162,7 +162,7 @@ def _variable_name(layer: str, number: str) -> str:
         return number
     if "norm" in last:
         names = ("gamma", "beta")
-    elif last in ("class_token", "registers"):
+    elif last.endswith("_token") or last == "registers":
         names = ("token",)
     elif last.endswith("_scale"):
         names = ("gamma",)

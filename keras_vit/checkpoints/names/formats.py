@@ -12,9 +12,15 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from keras_vit.checkpoints.names.deit import (
+    DEIT_KEYS,
+    DEIT_RENAMES,
+    DEIT_TEACHER_KEYS,
+    TIMM_DISTILLED_KEYS,
+)
 from keras_vit.checkpoints.names.dinov2 import DINOV2_FORMATS
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
-from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key
+from keras_vit.checkpoints.names.keys import BIT, MIXER, VIT, Family, Key, members
 from keras_vit.checkpoints.names.pytorch import (
     HUGGING_FACE_KEYS,
     HUGGING_FACE_RENAMES,
@@ -161,7 +167,7 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg"),
+        heads=("token", "gap", "token+avg", "token+distillation"),
     )  # fmt: skip
 
 
@@ -169,6 +175,10 @@ _TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
 _TIMM: dict[str, Any] = {
     "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
     "heads": ("token", "gap"),
+}  # fmt: skip
+_HUGGING_FACE: dict[str, Any] = {
+    "gelu": "exact", "norm_epsilon": 1e-12, "interpolation": "bicubic",
+    "container": ".safetensors",
 }  # fmt: skip
 
 FORMATS = (
@@ -197,6 +207,11 @@ FORMATS = (
         packed=("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"),
     ),
     Format(
+        "timm", "timm, distilled DeiT", VIT, TIMM_DISTILLED_KEYS,
+        (*_TIMM_MARKERS, "dist_token", "head_dist.weight"), TIMM_RENAMES,
+        **{**_TIMM, "heads": ("token+distillation",)},
+    ),
+    Format(
         "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS, _TIMM_MARKERS, TIMM_RENAMES,
         **_TIMM,
     ),
@@ -215,11 +230,18 @@ FORMATS = (
         for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
     ),
     Format(
+        "huggingface", "Hugging Face, distilled DeiT", VIT, DEIT_TEACHER_KEYS,
+        ("deit.embeddings.distillation_token", "distillation_classifier.weight"), DEIT_RENAMES,
+        **_HUGGING_FACE, heads=("token+distillation",), model_type="deit",
+    ),
+    Format(
+        "huggingface", "Hugging Face, DeiT", VIT, DEIT_KEYS,
+        ("deit.embeddings.distillation_token",), DEIT_RENAMES, **_HUGGING_FACE, model_type="deit",
+    ),
+    Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
-        HUGGING_FACE_RENAMES,
-        gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
-        model_type="vit",
+        HUGGING_FACE_RENAMES, **_HUGGING_FACE, model_type="vit",
     ),
     _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
@@ -235,12 +257,13 @@ class Detected:
 
     Attributes:
         format: The row of `FORMATS`.
-        sources: Name of every array as the row spells it -> as the file does.
+        sources: Name of every array as the row spells it -> as the file does; several where arrays
+            hold a variable together.
         left_out: Names in the file of arrays that are no part of a model.
     """
 
     format: Format
-    sources: Mapping[str, str]
+    sources: Mapping[str, tuple[str, ...]]
     left_out: tuple[str, ...]
 
 
@@ -264,13 +287,20 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
             first, second = (shapes.get(found.get(n, ""), ()) for n in file_format.packed)
             if first[:1] != tuple(2 * n for n in second[1:2]):
                 continue
-        sources: dict[str, str] = {}
+        sources: dict[str, tuple[str, ...]] = {}
         for name, source in spelled:
             if name in sources:
                 raise ValueError(
-                    f"Two arrays of the file are the same parameter: {sources[name]!r} and "
+                    f"Two arrays of the file are the same parameter: {sources[name][0]!r} and "
                     f"{source!r}. It holds two models, or one in two spellings: save one alone."
                 )
-            sources[name] = source
+            sources[name] = (source,)
+        for key in file_format.keys:
+            parts = members(key.array)
+            if len(parts) > 1 and all(part in sources for part in parts):
+                joint = tuple(sources[part][0] for part in parts)
+                if len({shapes[name] for name in joint}) == 1:
+                    sources = {n: s for n, s in sources.items() if n not in parts}
+                    sources[key.array] = joint
         return Detected(file_format, sources, left_out)
     return None

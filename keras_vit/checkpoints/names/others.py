@@ -10,7 +10,6 @@ _OTHERS = (
     (r"norm_pre\.|pre_layrnorm|ln_pre", "CLIP's Vision Transformer, with a norm before the blocks"),
     (r"attn_pool\.|MAPHead|vision_model\.head", "SigLIP, whose head pools by attention"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
-    (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
     (r"rope|freqs", "a Transformer with rotary positions"),
     (r"^(txt|text|text_model|transformer\.resblocks)[./]", "a model of text and images"),
