@@ -12,7 +12,7 @@ import numpy as np
 from keras_vit.checkpoints.model_variables import layers_of
 from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers import PositionEmbedding
-from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.layers.position_embedding import resample_position_embedding, sincos2d
 
 POSITION_EMBEDDING = "position_embedding/embedding"
 
@@ -50,6 +50,12 @@ def positions_for(
     return resample_position_embedding(
         array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
     )
+
+
+def computed_positions(model: keras.Model) -> np.ndarray:
+    """The sincos2d positions of big_vision for the grid of a model, `[1, positions, D]`."""
+    layer: Any = layers_of(model, PositionEmbedding)[0]
+    return sincos2d(layer.grid_size, layer.embedding.shape[-1], layer.num_prefix_tokens)
 
 
 def _warn_of_grids(file: str, grid: tuple[int, int], wanted: tuple[int, int], size: Any) -> None:

@@ -112,7 +112,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def is_absent(self, key: Key) -> bool:
         """Whether the file has no array of this row, and may lack them."""
-        return key.zero_if_absent and not any(k == key for _, k in self._rows.values())
+        may_lack = key.zero_if_absent or key.layout == "sincos2d"
+        return may_lack and not any(k == key for _, k in self._rows.values())
 
     def dtype_of(self, array: str) -> str:
         """Name of the dtype of an array."""

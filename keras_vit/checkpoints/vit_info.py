@@ -97,6 +97,7 @@ class ViTInfo(Info):
         class_rows = {
             "positions": [self.num_class_tokens],
             "patch_positions": [0],
+            "sincos2d": [0],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
             "any_positions": [self.num_class_tokens, 0] if self.class_token else [0],
         }[self.position_layout]
@@ -105,6 +106,14 @@ class ViTInfo(Info):
             patch_size = self.config.patch_size
             rows, columns = (-(-n // (self.config.stride // patch_size)) for n in image_size)
             wanted = rows // patch_size, columns // patch_size
+        if self.position_layout == "sincos2d":
+            if wanted is None:
+                raise ValueError(
+                    "The file has no positions: big_vision computes them (posemb='sincos2d'), for "
+                    "any image size. Give the image size that it was trained at, "
+                    "image_size=224 for example. Received: image_size=None"
+                )
+            return 0, wanted
         counts = [(has_row, self.num_positions - has_row) for has_row in class_rows]
         for has_row, count in counts:
             if self.saved_grid is not None and math.prod(self.saved_grid) == count:
@@ -146,9 +155,12 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     """Reads the architecture of a Vision Transformer, a hybrid included."""
     patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
     stem_conv = "stem_root_conv/kernel"
+    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
+    computed = positions_key.layout == "sincos2d"
+    needed = {patches: 4, "block_0/attention/query/kernel": 2, hidden: 2}
     check_ranks(
         checkpoint,
-        {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
+        needed if computed else {**needed, _POSITIONS: 3},
         {
             stem_conv: 4, "class_token/token": 3, "distillation_token/token": 3,
             "registers/token": 3, "pre_logits/bias": 1, "head/bias": 1,
@@ -176,7 +188,6 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
             f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
             "there, or take it away and give what it says as arguments."
         )
-    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
     class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
     distillation_token = "distillation_token/token" in shapes
@@ -203,7 +214,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
         position_layout=positions_key.layout,
-        num_positions=shapes[_POSITIONS][1],
+        num_positions=0 if computed else shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
 

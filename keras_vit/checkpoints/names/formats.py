@@ -50,6 +50,7 @@ class Format:
         model_type: What Hugging Face's `config.json` calls such a model.
         packed: Two arrays of which the first has twice as many rows as the second has columns, in
             such files alone: names do not tell a packed SwiGLU from another MLP.
+        lacks: Arrays that no such file has.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Format:
     heads: tuple[str, ...] = ("token",)
     model_type: str = ""
     packed: tuple[str, str] | None = None
+    lacks: tuple[str, ...] = ()
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -111,7 +113,7 @@ _PREFIX = re.compile(
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
 # masked patches, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
-    r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
+    r"opt/.*|chrono/.*|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
     r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
     r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*|decoder[._].*"
 )
@@ -140,6 +142,12 @@ def _as_big_vision(key: Key) -> Key:
 
 BIG_VISION_KEYS = tuple(
     _as_big_vision(key) for key in VIT_KEYS if not key.variable.startswith(("stem", "registers"))
+)
+
+# `posemb="sincos2d"`: positions that are computed.
+BIG_VISION_SINCOS_KEYS = tuple(
+    dataclasses.replace(key, layout="sincos2d") if key.array == "pos_embedding" else key
+    for key in BIG_VISION_KEYS
 )
 
 _BIG_VISION_RENAMES = (
@@ -185,6 +193,11 @@ FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
         _BIG_VISION_RENAMES,
+    ),
+    Format(
+        "big_vision", "big_vision, sincos2d positions", VIT, BIG_VISION_SINCOS_KEYS,
+        ("embedding/kernel", "Transformer/encoder_norm/scale"),
+        lacks=tuple(f"Transformer/{place}pos_embedding" for place in ("", "posembed_input/")),
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
@@ -282,6 +295,8 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
         found = dict(spelled)
         if not all(marker in found for marker in file_format.markers):
+            continue
+        if any(name in found for name in file_format.lacks):
             continue
         if file_format.packed is not None:
             first, second = (shapes.get(found.get(n, ""), ()) for n in file_format.packed)

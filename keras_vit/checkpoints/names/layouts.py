@@ -42,6 +42,7 @@ LAYOUTS: dict[str, Layout] = {
     "positions": _SAME,
     "patch_positions": _SAME,
     "any_positions": _SAME,
+    "sincos2d": _SAME,  # positions that such files lack, as the code computes them
     # Google keeps the heads of the attention apart.
     "to_heads": Layout(
         lambda a: a.reshape(a.shape[0], a.shape[1] * a.shape[2]),
