@@ -14,7 +14,7 @@ from keras_vit.checkpoints.names.keys import Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
 from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers import PositionEmbedding
-from keras_vit.layers.position_embedding import resample_position_embedding
+from keras_vit.layers.position_embedding import resample_position_embedding, sincos2d
 
 POSITION_EMBEDDING = "position_embedding/embedding"
 
@@ -43,14 +43,21 @@ def positions_for(
     layer: Any = layers_of(model, PositionEmbedding)[0]
     here = tuple(n * info.config.stride for n in layer.grid_size)
     known = trained_at is not None
-    has_class_row, grid = info.grid_size(image_size or here, trained_at=known)
+    positions, grid = info.grid_size(image_size or here, trained_at=known)
     if not (known or info.saved_grid):
         _warn_of_grids(file, grid, layer.grid_size, here)
-    if info.class_token and not has_class_row:
-        array = np.concatenate([np.zeros_like(array[:, :1]), array], axis=1)
+    if positions < info.num_class_tokens:
+        shape = (1, info.num_class_tokens - positions, array.shape[2])
+        array = np.concatenate([np.zeros(shape, array.dtype), array], axis=1)
     return resample_position_embedding(
         array, grid, layer.grid_size, layer.num_prefix_tokens, layer.interpolation
     )
+
+
+def computed_positions(model: keras.Model) -> np.ndarray:
+    """The sincos2d positions of big_vision for the grid of a model, `[1, positions, D]`."""
+    layer: Any = layers_of(model, PositionEmbedding)[0]
+    return sincos2d(layer.grid_size, layer.embedding.shape[-1], layer.num_prefix_tokens)
 
 
 def shape_needed(

@@ -10,7 +10,8 @@ import numpy as np
 
 from keras_vit.checkpoints.files.array_file import check_finite
 from keras_vit.checkpoints.files.open import open_arrays
-from keras_vit.checkpoints.names.formats import FORMATS, detect
+from keras_vit.checkpoints.names.detect import detect
+from keras_vit.checkpoints.names.formats import FORMATS
 from keras_vit.checkpoints.names.keys import Key
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_read
 from keras_vit.checkpoints.names.others import what_has
@@ -75,9 +76,11 @@ class Checkpoint(Mapping[str, np.ndarray]):
         self.left_out = detected.left_out
         self.metadata: Mapping[str, Any] = self._reader.metadata
         self.arrays: dict[str, tuple[int, ...]] = {}
-        self.sources: dict[str, tuple[str, int | None]] = {}
+        self.sources: dict[str, tuple[tuple[str, ...], int | None]] = {}
         for name, source in named.items():
-            shape = self._reader.shapes[source]
+            shape = self._reader.shapes[source[0]]
+            if len(source) > 1:
+                shape = (len(source), *shape)
             if _STACKED in name and shape:
                 for i in range(min(shape[0], 10_000)):
                     unstacked = name.replace(_STACKED, f"/encoderblock_{i}/")
@@ -98,7 +101,7 @@ class Checkpoint(Mapping[str, np.ndarray]):
                 found = shape_read(key.layout, part_shape(key, shape))
                 if found is not None:
                     self.shapes[variable] = found
-        self._last: tuple[str, np.ndarray] | None = None
+        self._last: tuple[tuple[str, ...], np.ndarray] | None = None
 
     def array_of(self, variable: str) -> tuple[str, Key] | None:
         """The name of the array for a variable, in the file's format, and its row."""
@@ -110,11 +113,12 @@ class Checkpoint(Mapping[str, np.ndarray]):
 
     def is_absent(self, key: Key) -> bool:
         """Whether the file has no array of this row, and may lack them."""
-        return key.zero_if_absent and not any(k == key for _, k in self._rows.values())
+        may_lack = key.zero_if_absent or key.layout == "sincos2d"
+        return may_lack and not any(k == key for _, k in self._rows.values())
 
     def dtype_of(self, array: str) -> str:
         """Name of the dtype of an array."""
-        return str(self._reader.dtypes[self.sources[array][0]])
+        return str(self._reader.dtypes[self.sources[array][0][0]])
 
     def num_heads(self, wanted: int | None = None) -> int:
         """Heads of the attention, from the shapes, or from what the file says, or by the width.
@@ -181,18 +185,20 @@ class Checkpoint(Mapping[str, np.ndarray]):
             array = array[part * size : (part + 1) * size]
         return LAYOUTS[key.layout].read(array)
 
-    def _shared(self, source: str) -> np.ndarray:
+    def _shared(self, source: tuple[str, ...]) -> np.ndarray:
         """An array that several variables share: query, key and value, or the blocks of a stack."""
         if self._last is None or self._last[0] != source:
             self._last = None  # first, so that two large arrays are never there at once
             self._last = (source, self._read(source))
         return self._last[1]
 
-    def _read(self, source: str) -> np.ndarray:
-        array = as_float(self._reader[source])
-        if not self.allow_nonfinite:
-            check_finite(array, source, self.path)
-        return array
+    def _read(self, source: tuple[str, ...]) -> np.ndarray:
+        arrays = []
+        for name in source:
+            arrays.append(as_float(self._reader[name]))
+            if not self.allow_nonfinite:
+                check_finite(arrays[-1], name, self.path)
+        return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
     def __contains__(self, variable: object) -> bool:
         return variable in self._rows  # a `Mapping` would read the array to find out

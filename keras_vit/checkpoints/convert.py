@@ -21,6 +21,7 @@ from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.checkpoints.model_variables import model_variables
+from keras_vit.checkpoints.names.keys import members
 from keras_vit.checkpoints.save import format_name, save_weights
 from keras_vit.models import VARIANTS
 from keras_vit.models.variants import name_of
@@ -213,7 +214,7 @@ def _moves(
             source[0] if source else None,
             source_shapes[source[0]] if source else None,
             target,
-            arrays.shapes[target],
+            arrays.shapes[members(target)[0]],
             variable,
         )
 

@@ -32,7 +32,7 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         **others(arrays),
     }
     if "head/bias" in arrays.variables:
-        classes = _shape(arrays, "head/bias")[0]
+        classes = int(arrays.variables["head/bias"].shape[0])
         config["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
         config["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
     return config
@@ -75,6 +75,12 @@ def _tower(arrays: Arrays) -> dict[str, Any]:
     return {"intermediate_size": _hidden(arrays)}
 
 
+def _deit(arrays: Arrays) -> dict[str, Any]:
+    if arrays.settings.get("classifier") == "token+distillation":
+        return {**_vit(arrays), "architectures": ["DeiTForImageClassificationWithTeacher"]}
+    return _vit(arrays)
+
+
 def _dinov2(arrays: Arrays) -> dict[str, Any]:
     rows, columns = arrays.settings["grid_size"]
     if rows != columns:
@@ -110,6 +116,7 @@ def _hidden(arrays: Arrays) -> int:
 # `model_type` -> the class, and what only its configuration has.
 _MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
     "vit": ("ViTForImageClassification", _vit),
+    "deit": ("DeiTForImageClassification", _deit),
     "clip_vision_model": ("CLIPVisionModel", _clip),
     "siglip_vision_model": ("SiglipVisionModel", _siglip),
     "dinov2": ("Dinov2ForImageClassification", _dinov2),

@@ -135,6 +135,6 @@ def _is_resampled(path: str, file: H5Reader, wanted: tuple[int, ...]) -> bool:
         path.endswith("/embedding")
         and grid is not None
         and len(shape) == 3
-        and shape[1] - int(np.prod(grid)) in (0, 1)
+        and shape[1] - int(np.prod(grid)) in (0, 1, 2)
         and (shape[0], shape[2]) == (wanted[0], wanted[2])
     )

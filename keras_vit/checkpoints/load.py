@@ -15,7 +15,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for, shape_needed
+from keras_vit.checkpoints.adapt import (
+    POSITION_EMBEDDING,
+    computed_positions,
+    positions_for,
+    shape_needed,
+)
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
@@ -222,6 +227,13 @@ def _load(
     if before is not None:
         before()
     for name, variable in wanted.items():
+        if name == POSITION_EMBEDDING and not checkpoint.has(name):
+            variable.assign(computed_positions(model))
+            _say(
+                f"{checkpoint.path.name}: it has no positions. They are computed as big_vision's "
+                "posemb='sincos2d', for this image size; open it again for another."
+            )
+            continue
         if not checkpoint.has(name):
             variable.assign(np.zeros(variable.shape, "float32"))  # no bias is the same as zeros
             continue

@@ -16,7 +16,7 @@ from keras_vit.checkpoints.model_variables import (
     number_of_heads,
 )
 from keras_vit.checkpoints.names.formats import FORMATS, Format
-from keras_vit.checkpoints.names.keys import VIT, Family, Key
+from keras_vit.checkpoints.names.keys import VIT, Family, Key, members
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_written
 from keras_vit.layers import (
     AttentionPooling,
@@ -35,8 +35,10 @@ _POSITIONS = "position_embedding/embedding"
 _CLASS_TOKEN = "class_token/token"
 
 
-def format_for(name: str, family: Family, variables: Iterable[str]) -> Format:
-    """The row of `FORMATS` that writes such a model.
+def format_for(
+    name: str, family: Family, variables: Iterable[str], classifier: str | None = None
+) -> Format:
+    """The row of `FORMATS` that writes such a model, if there is one with such a head.
 
     Raises:
         ValueError: If the format does not know the family, or lacks a part of the model.
@@ -49,7 +51,10 @@ def format_for(name: str, family: Family, variables: Iterable[str]) -> Format:
             f"The format {name!r} has no {family.name}. Formats that have one: {known}"
         )
     complete = [row for row in rows if _writes_whole_files(row, variables)]
-    row = min(complete or rows, key=lambda row: len(_homeless(row, variables)))
+    row = min(
+        complete or rows,
+        key=lambda row: (len(_homeless(row, variables)), classifier not in row.heads),
+    )
     if lacking := _homeless(row, variables):
         raise ValueError(
             f"The format {name!r} has no place for these parts of the model: "
@@ -69,7 +74,7 @@ def _writes_whole_files(row: Format, variables: list[str]) -> bool:
     found = [pair for variable in variables if (pair := row.array_of(variable)) is not None]
     arrays = [array for array, _ in found]
     whole = all(key.part is None or arrays.count(a) == key.part[1] for a, key in found)
-    return whole and set(row.markers) <= set(arrays)
+    return whole and set(row.markers) <= {name for array in arrays for name in members(array)}
 
 
 class Arrays:
@@ -92,9 +97,10 @@ class Arrays:
         family = model_family(model)
         model = merged(model)
         self.variables = model_variables(model)
-        self.format = format_for(name, family, self.variables)
-        self.num_heads = number_of_heads(model)
         self.settings = settings_of(model)
+        classifier = self.settings.get("classifier")
+        self.format = format_for(name, family, self.variables, classifier)
+        self.num_heads = number_of_heads(model)
         if family is VIT and "head/kernel" in self.variables:
             _check_classifier(self.format, self.settings, _CLASS_TOKEN in self.variables)
         self._parts: dict[str, list[tuple[Key, str]]] = {}
@@ -111,7 +117,13 @@ class Arrays:
                 or (layout[1].layout == "any_positions" and "registers/token" in self.variables)
             )
         )
-        self.shapes = {array: self._shape(parts) for array, parts in self._parts.items()}
+        self.shapes: dict[str, tuple[int, ...]] = {}
+        self._stacks: dict[str, tuple[str, int]] = {}  # a member -> the joint name, its index
+        for array, parts in self._parts.items():
+            shape, names = self._shape(parts), members(array)
+            self.shapes |= dict.fromkeys(names, shape if len(names) == 1 else shape[1:])
+            if len(names) > 1:
+                self._stacks |= {name: (array, n) for n, name in enumerate(names)}
         head_bias = self.format.array_of("head/bias")
         if {*self.variables} & {"head/kernel", "head/bias"} == {"head/kernel"} and head_bias:
             # That of a head without one, CLIP's projection, for a library where all have it.
@@ -127,9 +139,10 @@ class Arrays:
         return (shape[0] * len(parts), *shape[1:]) if key.part else shape
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._parts)
+        return iter(self.shapes)
 
-    def __getitem__(self, array: str) -> np.ndarray:
+    def __getitem__(self, name: str) -> np.ndarray:
+        array, index = self._stacks.get(name, (name, None))
         if not self._parts[array]:
             return np.zeros(self.shapes[array], "float32")
         parts = sorted(self._parts[array], key=lambda part: part[0].part or (0, 1))
@@ -137,7 +150,8 @@ class Arrays:
             LAYOUTS[key.layout].write(self._value(variable), self.num_heads)
             for key, variable in parts
         ]
-        return np.ascontiguousarray(written[0] if len(written) == 1 else np.concatenate(written))
+        value = written[0] if len(written) == 1 else np.concatenate(written)
+        return np.ascontiguousarray(value if index is None else value[index])
 
     def _value(self, variable: str) -> np.ndarray:
         value = _numpy(self.variables[variable])
@@ -195,9 +209,9 @@ def _check_classifier(file_format: Format, settings: dict[str, Any], class_token
     known = " or ".join(repr(name) for name in file_format.heads)
     others = " or format='timm'" if classifier == "gap" else ""
     raise ValueError(
-        f"In the format {file_format.title!r} a model with a class token classifies from it "
-        f"(classifier={known}){', and every model has one' if needs_token else ''}. This model has "
-        f"classifier={classifier!r}. Save it with format='keras'{others}."
+        f"A model of the format {file_format.title!r} with a class token classifies as "
+        f"classifier={known} does{', and every model has one' if needs_token else ''}. This model "
+        f"has classifier={classifier!r}. Save it with format='keras'{others}."
     )
 
 

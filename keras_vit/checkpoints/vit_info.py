@@ -31,10 +31,10 @@ class ViTInfo(Info):
 
     Attributes:
         classifier: `"map"` where the file pools by attention; `"gap"` where it has no class token
-            or its last norm is that of a mean; `"token+avg"` where the head reads twice the width;
-            else `"token"`.
-        class_token, norm_after_pooling, embedding_norm, head_bias, gelu, norm_epsilon,
-            interpolation: As in `ViT`.
+            or its last norm is that of a mean; where the head reads twice the width
+            `"token+distillation"`, or `"token+avg"` if there is no such token; else `"token"`.
+        class_token, distillation_token, norm_after_pooling, embedding_norm, head_bias, gelu,
+            norm_epsilon, interpolation: As in `ViT`.
         normalisation: As in `ViT`; `None` where the file does not say it.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
@@ -47,6 +47,7 @@ class ViTInfo(Info):
     config: ViTConfig
     classifier: str
     class_token: bool
+    distillation_token: bool
     norm_after_pooling: bool
     embedding_norm: bool
     head_bias: bool
@@ -71,6 +72,7 @@ class ViTInfo(Info):
         return {
             "classifier": self.classifier,
             "class_token": self.class_token,
+            "distillation_token": self.distillation_token,
             "norm_after_pooling": self.norm_after_pooling,
             "embedding_norm": self.embedding_norm,
             "head_bias": new_head or self.head_bias,
@@ -88,10 +90,15 @@ class ViTInfo(Info):
         """The arguments of `ViT` for a file without a head: its own pooling, where it has one."""
         return {"pooling": "map"} if self.classifier == "map" else {}
 
+    @property
+    def num_class_tokens(self) -> int:
+        """Tokens before the patches that may have a position: the class token, DeiT's second."""
+        return self.class_token + self.distillation_token
+
     def grid_size(
         self, image_size: tuple[int, int] | None = None, trained_at: bool = False
-    ) -> tuple[bool, tuple[int, int]]:
-        """Whether the file has a position for the class token, and its (rows, columns).
+    ) -> tuple[int, tuple[int, int]]:
+        """How many class tokens have a position in the file, and its (rows, columns).
 
         The grid is what the file says, or a square, or that of `image_size` if its count fits
         (before the square, where the file was `trained_at` that size); `image_size` decides too
@@ -101,17 +108,26 @@ class ViTInfo(Info):
             ValueError: If the number of positions does not tell, and `image_size` does not fit.
         """
         class_rows = {
-            "positions": [self.class_token],
-            "position_rows": [self.class_token],
-            "patch_positions": [False],
+            "positions": [self.num_class_tokens],
+            "position_rows": [self.num_class_tokens],
+            "patch_positions": [0],
+            "sincos2d": [0],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
-            "any_positions": [True, False] if self.class_token else [False],
+            "any_positions": [self.num_class_tokens, 0] if self.class_token else [0],
         }[self.position_layout]
         wanted = None
         if image_size is not None:
             patch_size = self.config.patch_size
             rows, columns = (-(-n // (self.config.stride // patch_size)) for n in image_size)
             wanted = rows // patch_size, columns // patch_size
+        if self.position_layout == "sincos2d":
+            if wanted is None:
+                raise ValueError(
+                    "The file has no positions: big_vision computes them (posemb='sincos2d'), for "
+                    "any image size. Give the image size that it was trained at, "
+                    "image_size=224 for example. Received: image_size=None"
+                )
+            return 0, wanted
         counts = [(has_row, self.num_positions - has_row) for has_row in class_rows]
         for has_row, count in counts:
             if self.saved_grid is not None and math.prod(self.saved_grid) == count:
@@ -152,12 +168,15 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     """Reads the architecture of a Vision Transformer, a hybrid included."""
     patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
     stem_conv = "stem_root_conv/kernel"
+    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
+    computed = positions_key.layout == "sincos2d"
+    needed = {patches: 4, "block_0/attention/query/kernel": 2, hidden: 2}
     check_ranks(
         checkpoint,
-        {patches: 4, _POSITIONS: 3, "block_0/attention/query/kernel": 2, hidden: 2},
+        needed if computed else {**needed, _POSITIONS: 3},
         {
-            stem_conv: 4, "class_token/token": 3, "registers/token": 3, "pre_logits/bias": 1,
-            "head/kernel": 2,
+            stem_conv: 4, "class_token/token": 3, "distillation_token/token": 3,
+            "registers/token": 3, "pre_logits/bias": 1, "head/kernel": 2,
         },
     )  # fmt: skip
     shapes = checkpoint.shapes
@@ -182,14 +201,14 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
             f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
             "there, or remove it and pass what it should say as arguments."
         )
-    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
     said = checkpoint.metadata
     class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
+    distillation_token = "distillation_token/token" in shapes
     classifier = "gap" if norm_after_pooling or not class_token else "token"
     if "pooling/probe" in shapes:
         classifier = "map"
     elif class_token and shapes.get("head/kernel", ())[:1] == (2 * width,):
-        classifier = "token+avg"
+        classifier = "token+distillation" if distillation_token else "token+avg"
     elif class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
     usual = checkpoint.format
@@ -201,6 +220,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         channels=channels,
         classifier=classifier,
         class_token=class_token,
+        distillation_token=distillation_token,
         norm_after_pooling=norm_after_pooling,
         embedding_norm="embedding_norm/gamma" in shapes,
         head_bias="head/kernel" not in shapes or checkpoint.has("head/bias"),
@@ -212,7 +232,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
         position_layout=positions_key.layout,
-        num_positions=shapes[_POSITIONS][1],
+        num_positions=0 if computed else shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
 

@@ -112,6 +112,32 @@ def resample_position_embedding(
     return np.concatenate([prefix, grid], axis=1)
 
 
+def sincos2d(grid_size: tuple[int, int], width: int, num_prefix_tokens: int = 0) -> np.ndarray:
+    """The positions that big_vision computes for `posemb="sincos2d"` (arXiv 2205.01580).
+
+    A quarter of the channels each has the sine and the cosine of the column, then those of the row,
+    times frequencies from 1 down to 1/10000.
+
+    Args:
+        grid_size: (rows, columns), in patches.
+        width: Channels, a multiple of four, and at least eight.
+        num_prefix_tokens: Tokens before the patches, whose positions are zero.
+
+    Returns:
+        `[1, num_prefix_tokens + rows * columns, width]`, float32.
+    """
+    if width % 4 or width < 8:
+        raise ValueError(
+            "sincos2d positions need a width that is a multiple of 4, and at least 8. Received: "
+            f"width={width}"
+        )
+    rows, columns = np.indices(grid_size).reshape(2, -1, 1)
+    frequencies = 10_000.0 ** -np.linspace(0, 1, width // 4)
+    angles = columns * frequencies, rows * frequencies  # each [N, width / 4]
+    waves = np.concatenate([wave(angle) for angle in angles for wave in (np.sin, np.cos)], axis=1)
+    return np.pad(waves, ((num_prefix_tokens, 0), (0, 0)))[None].astype("float32")
+
+
 def resample_in_graph(
     grid: Any, new_rows: Any, new_columns: Any, interpolation: str = "bilinear"
 ) -> Any:

@@ -14,7 +14,7 @@ from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, to_ro
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 
-POOLINGS = ("token", "avg", "max", "token+avg")
+POOLINGS = ("token", "avg", "max", "token+avg", "token+distillation")
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -102,11 +102,12 @@ class TokenPooling(keras.layers.Layer):
     """One vector for the image: the class token, or the mean or maximum of the patch tokens.
 
     Args:
-        pooling: `"token"`, `"avg"`, `"max"`, or `"token+avg"`, the first two one after the other
-            (DINOv2's linear classifiers, arXiv 2304.07193).
+        pooling: `"token"`, `"avg"`, `"max"`; `"token+avg"`, the first two one after the other
+            (DINOv2's linear classifiers, arXiv 2304.07193); or `"token+distillation"`, the first
+            two tokens one after the other (distilled DeiT, arXiv 2012.12877).
         num_prefix_tokens: Leading tokens that are no patches.
 
-    Input: `[B, P + N, D]`. Output: `[B, D]`, or `[B, 2 D]` for `"token+avg"`.
+    Input: `[B, P + N, D]`. Output: `[B, D]`, or `[B, 2 D]` for the last two.
     """
 
     def __init__(self, pooling: str = "token", num_prefix_tokens: int = 1, **kwargs: Any):
@@ -116,6 +117,8 @@ class TokenPooling(keras.layers.Layer):
 
     def call(self, tokens: Any) -> Any:
         # A slice and a reshape: TFLite delegates cannot take a slice that drops an axis.
+        if self.pooling == "token+distillation":
+            return ops.reshape(tokens[:, 0:2], (-1, 2 * tokens.shape[-1]))
         first = ops.reshape(tokens[:, 0:1], (-1, tokens.shape[-1]))
         if self.pooling == "token":
             return first
@@ -126,7 +129,7 @@ class TokenPooling(keras.layers.Layer):
         return mean if self.pooling == "avg" else ops.concatenate([first, mean], axis=-1)
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        return (input_shape[0], input_shape[-1] * (2 if self.pooling == "token+avg" else 1))
+        return (input_shape[0], input_shape[-1] * (2 if "+" in self.pooling else 1))
 
     def save_own_variables(self, store: Any) -> None:
         # No array tells it, and a file must not open as another model.

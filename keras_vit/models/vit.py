@@ -28,7 +28,10 @@ from keras_vit.models.input_and_head import (
 from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
 # What the head reads -> the `pooling` that gives it.
-CLASSIFIERS = {"token": "token", "gap": "avg", "token+avg": "token+avg", "map": "map"}
+CLASSIFIERS = {
+    "token": "token", "gap": "avg", "token+avg": "token+avg",
+    "token+distillation": "token+distillation", "map": "map",
+}  # fmt: skip
 
 
 def classifier_of(pooling: str) -> str:
@@ -54,6 +57,7 @@ def ViT(
     registers: int = 0,
     layer_scale: float | None = None,
     swiglu: bool = False,
+    distillation_token: bool | None = None,
     dropout_rate: float = 0.0,
     attention_dropout_rate: float = 0.0,
     stochastic_depth_rate: float = 0.0,
@@ -86,8 +90,9 @@ def ViT(
         stem: `None`, or a callable with a `stride` that turns the image into a feature map
             (the hybrids): `stem(images, dtype=...)`.
         classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
-            mean of the patch tokens, `"token+avg"` from both (DINOv2), `"map"` from what a
-            learned query takes of the patch tokens (SigLIP).
+            mean of the patch tokens, `"token+avg"` from both (DINOv2), `"token+distillation"`
+            from the class token and the distillation token (DeiT), `"map"` from what a learned
+            query takes of the patch tokens (SigLIP).
         class_token: Whether there is a class token. Default: where `classifier` reads it. With
             `"gap"` it takes part in the attention and is left out of the mean (timm).
         norm_after_pooling: Put the last layer norm after the pooling, as timm does for
@@ -101,6 +106,8 @@ def ViT(
         layer_scale: Initial value of a learned scale of each channel after each branch of a
             block (DeiT-III, DINOv2), or `None` for none (the paper).
         swiglu: Whether the MLPs of the blocks are SwiGLUs, with a third kernel (DINOv2's giant).
+        distillation_token: Whether a second learned token, with a position, follows the class
+            token (DeiT, distilled). Default: with `classifier="token+distillation"`.
         dropout_rate: Dropout after the position embedding and inside the blocks, in [0, 1).
         attention_dropout_rate: Dropout of the attention weights, in [0, 1).
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
@@ -126,7 +133,7 @@ def ViT(
             `image_size` and 3 channels.
         pooling: Without the head: `None` for a feature map `[B, rows, columns, D]`, `"avg"`
             or `"max"` over the patches, `"token"` for the class token, `"map"` as for
-            `classifier`, all `[B, D]`; or `"token+avg"`, `[B, 2 D]`.
+            `classifier`, all `[B, D]`; `"token+avg"` or `"token+distillation"`, `[B, 2 D]`.
         classes: Outputs of the head.
         classifier_activation: Activation of the head; `None` gives logits.
         dtype: Dtype policy of every layer, `"mixed_bfloat16"` for example. Default: Keras's.
@@ -162,7 +169,18 @@ def ViT(
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}
-    num_class_tokens = int(class_token)
+    if distillation_token is None:
+        distillation_token = classifier == "token+distillation"
+    if distillation_token > class_token or (
+        not distillation_token and "token+distillation" in (classifier, pooling)
+    ):
+        raise ValueError(
+            '"token+distillation", as `classifier` or `pooling`, needs a distillation token, and '
+            "that a class token before it. Received: class_token="
+            f"{class_token}, distillation_token={distillation_token}, classifier={classifier!r}, "
+            f"pooling={pooling!r}"
+        )
+    num_class_tokens = class_token + distillation_token
     num_prefix_tokens = num_class_tokens + registers
 
     image_size = as_pair(image_size, "image_size")
@@ -185,6 +203,8 @@ def ViT(
     x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
     if class_token:
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
+    if distillation_token:
+        x = ClassToken(position=1, name="distillation_token", **common)(x)  # [B, 2 + N, D]
     grid_size = _grid_size(grid, image_size, stem, patch_size)
     x = PositionEmbedding(
         grid_size,

@@ -13,7 +13,9 @@ from keras import ops
 import keras_vit
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
-from keras_vit.checkpoints.names.formats import FORMATS, detect
+from keras_vit.checkpoints.names.detect import detect
+from keras_vit.checkpoints.names.formats import FORMATS
+from keras_vit.checkpoints.names.keys import members
 from keras_vit.checkpoints.names.templates import fill
 
 RELEASED = [
@@ -144,6 +146,37 @@ def test_big_vision_with_and_without_stacked_blocks(golden, tmp_path):
     assert len(_stacked(arrays, depth=3)) < len(arrays)
 
 
+def test_a_training_checkpoint_of_big_vision(tmp_path, capsys):
+    """`posemb="sincos2d"`: the formula of big_vision's code, written as there."""
+    model = _vit(classifier="gap")
+    keras_vit.save_weights(model, tmp_path / "a.npz", format="big_vision")
+    arrays = {f"params/{name}": array for name, array in _arrays_of(tmp_path / "a.npz").items()}
+    del arrays["params/pos_embedding"]
+    arrays |= {"opt/0/mu/embedding/bias": np.ones(32), "opt/1/count": np.int32(7)}
+    np.savez(tmp_path / "b.npz", **arrays, **{"chrono/accum_train_time": np.float64(9)})
+    for rows, columns in ((4, 4), (3, 5)):
+        omega = 1.0 / 10_000.0 ** (np.arange(8) / 7)
+        y, x = (axis.ravel()[:, None] * omega for axis in np.mgrid[:rows, :columns])
+        waves = np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1)
+        expected = _vit(classifier="gap")
+        size = 8 * rows, 8 * columns
+        expected = keras_vit.resize_model(expected, size)
+        expected.get_layer("position_embedding").embedding.assign(waves[None])
+        opened = keras_vit.from_checkpoint(tmp_path / "b.npz", size)
+        np.testing.assert_allclose(_logits(opened), _logits(expected), atol=1e-5)
+    said = capsys.readouterr().out
+    assert "3 arrays that are no part of the model" in said and "posemb='sincos2d'" in said
+    keras_vit.load_weights(expected, tmp_path / "b.npz")
+    np.testing.assert_allclose(_logits(opened), _logits(expected), atol=1e-6)
+    with pytest.raises(ValueError, match=r"no positions.*image_size=224 for example"):
+        keras_vit.from_checkpoint(tmp_path / "b.npz")
+    # With a class token, whose position is zero.
+    arrays["params/cls"] = np.ones((1, 1, 32), "float32")
+    np.savez(tmp_path / "c.npz", **arrays)
+    embedding = keras_vit.from_checkpoint(tmp_path / "c.npz", 32).get_layer("position_embedding")
+    assert not ops.convert_to_numpy(embedding.embedding)[:, 0].any()
+
+
 def test_16_bit_files_are_read_as_float32(golden, tmp_path):
     import ml_dtypes
 
@@ -161,7 +194,8 @@ def test_16_bit_files_are_read_as_float32(golden, tmp_path):
 def test_every_format_is_told_from_its_names(row):
     """The names that a format's table gives are of that format, and no other."""
     numbers = dict.fromkeys("biuc", 1)
-    names = {fill(key.array, {**numbers, "i": 0}) for key in row.keys} | set(row.markers)
+    arrays = [fill(key.array, {**numbers, "i": 0}) for key in row.keys]
+    names = {name for array in arrays for name in members(array)} | set(row.markers)
     if row.name != "keras" and row.family.layer == "patch_embed" and "stem" not in row.title:
         names = {n for n in names if "backbone" not in n}
     shapes = dict.fromkeys(names, (4, 4))
@@ -217,8 +251,8 @@ def test_a_grid_that_is_not_square_comes_back(tmp_path):
         ({"layer_scale": 0.1}, "google", "no place.*attention_scale"),
         ({"registers": 1}, "huggingface", "no place.*registers"),
         ({"representation_size": 3}, "timm", "no place.*pre_logits"),
-        ({"classifier": "gap"}, "huggingface", "classifies from it"),
-        ({"classifier": "gap", "class_token": True}, "google", "classifies from it"),
+        ({"classifier": "gap"}, "huggingface", "classifies as"),
+        ({"classifier": "gap", "class_token": True}, "google", "classifies as"),
     ],
 )
 def test_what_a_format_has_no_place_for(tmp_path, options, file_format, message):

@@ -44,6 +44,7 @@ MODELS = {
             "gap",
             "all options",
             "token and mean",
+            "distilled",
             "swiglu",
             "quick",
             "norm after pooling",

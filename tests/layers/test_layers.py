@@ -46,6 +46,7 @@ LAYERS = [
     (layers.FeatureMap, {}, [TOKENS, (2, 2, 3, 12)], (2, 2, 3, 12)),
     (layers.TokenPooling, {"pooling": "max"}, [TOKENS], (2, 12)),
     (layers.TokenPooling, {"pooling": "token+avg"}, [TOKENS], (2, 24)),
+    (layers.TokenPooling, {"pooling": "token+distillation"}, [TOKENS], (2, 24)),
     (
         layers.AttentionPooling,
         {"num_heads": 3, "mlp_dim": 17, "num_prefix_tokens": 2, "gelu": "quick"},

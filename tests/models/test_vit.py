@@ -144,6 +144,20 @@ def test_poolings_are_the_class_token_the_mean_and_the_maximum():
         np.testing.assert_allclose(_numpy(model(x)), value, atol=1e-6)
 
 
+def test_one_head_on_two_tokens_is_the_mean_of_two_heads():
+    """Distilled DeiT (arXiv 2012.12877)."""
+    model = keras_vit.ViT(16, **TINY, classifier="token+distillation")
+    random = np.random.default_rng(0)
+    for variable in model.weights:
+        variable.assign(random.normal(size=variable.shape) * 0.3)
+    x = _images(2, 16, 16, 3)
+    tokens = _numpy(keras.Model(model.input, model.get_layer("encoder_norm").output)(x))
+    assert tokens.shape == (2, 2 + 16, 12)
+    kernel, bias = (_numpy(w) for w in model.get_layer("head").weights)
+    heads = [2 * tokens[:, n] @ kernel[12 * n : 12 * (n + 1)] + bias for n in range(2)]
+    np.testing.assert_allclose(_numpy(model(x)), (heads[0] + heads[1]) / 2, atol=1e-5)
+
+
 @pytest.mark.parametrize("size", [(16, 16), (20, 8), (31, 17)])
 @pytest.mark.filterwarnings("ignore:The image size .* is not a multiple")
 def test_an_open_size_equals_a_model_built_at_that_size(size):
@@ -220,6 +234,9 @@ def test_the_model_learns_with_fit():
         ({"classifier": "map"}, "classifier"),
         ({"pooling": "mean", "include_top": False}, "pooling"),
         ({"pooling": "token", "classifier": "gap", "include_top": False}, "need a class token"),
+        ({"classifier": "token+avg", "class_token": False}, "need a class token"),
+        ({"pooling": "token+distillation", "include_top": False}, "needs a distillation token"),
+        ({"classifier": "gap", "distillation_token": True}, "a class token before it"),
         ({"image_size": 0}, "image_size"),
         ({"image_size": (8, 8, 3)}, "image_size"),
         ({"input_shape": (8, 8)}, "tuple of three"),

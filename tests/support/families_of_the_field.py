@@ -24,7 +24,8 @@ def timm_tokens(model: Any, pixels: Any) -> Any:
 
 def hugging_face_tokens(model: Any, pixels: Any) -> Any:
     """[B, P + N, D] after the last norm."""
-    options = {"interpolate_pos_encoding": True} if model.config.model_type == "vit" else {}
+    always = model.config.model_type.startswith("dinov2")
+    options = {} if always else {"interpolate_pos_encoding": True}
     return model.base_model(pixels, **options).last_hidden_state
 
 
@@ -141,6 +142,19 @@ def as_dino_saves(state: dict[str, Any]) -> dict[str, Any]:
 
 def headless(timm: Any, image_size: Any) -> Any:
     return timm_vit(timm, image_size, num_classes=0)
+
+
+def timm_distilled(timm: Any, image_size: Any) -> Any:
+    return timm.models.deit.VisionTransformerDistilled(
+        img_size=image_size, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS,
+        num_classes=CLASSES, dynamic_img_size=True,
+    )  # fmt: skip
+
+
+def deit(model: str) -> Callable[[Any, Any], Any]:
+    return lambda library, size: hugging_face(
+        library, size, model, "DeiTConfig", intermediate_size=64
+    )
 
 
 def timm_giant(timm: Any, image_size: Any) -> Any:
@@ -285,6 +299,18 @@ PEERS = (
     Peer(
         "dino-facebook", "DINO", "timm", "`vit_*.dino`, and Facebook's whole checkpoints", headless,
         {"num_heads": HEADS}, has_head=False, saved=as_dino_saves, left_out="DINO's head",
+    ),
+    Peer(
+        "deit-distilled-timm", "DeiT, distilled", "timm", "`deit_*_distilled_*`", timm_distilled,
+        {"num_heads": HEADS},
+    ),
+    Peer(
+        "deit-distilled-hugging-face", "DeiT, distilled", "transformers",
+        "`DeiTForImageClassificationWithTeacher`", deit("DeiTForImageClassificationWithTeacher"),
+    ),
+    Peer(
+        "deit-hugging-face", "DeiT with a distillation token and one head", "transformers",
+        "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"),
     ),
     Peer(
         "clip-timm", "CLIP", "timm", "`vit_*_clip_*`", timm_clip,

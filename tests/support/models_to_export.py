@@ -45,6 +45,7 @@ FOLDED = {
         SIZE, **VIT, registers=2, layer_scale=0.3, gelu="exact", representation_size=8
     ),
     "token and mean": lambda: keras_vit.ViT(SIZE, **VIT, classifier="token+avg", registers=1),
+    "distilled": lambda: keras_vit.ViT(SIZE, **VIT, classifier="token+distillation"),
     "swiglu": lambda: keras_vit.ViT(SIZE, **VIT, swiglu=True, layer_scale=0.3),
     "quick": lambda: keras_vit.ViT(SIZE, **VIT, gelu="quick", head_bias=False),
     "norm after pooling": lambda: keras_vit.ViT(

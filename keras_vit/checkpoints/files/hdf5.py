@@ -169,7 +169,7 @@ def _variable_name(layer: str, number: str) -> str:
         names = ("gamma", "beta")
     elif last == "pooling":
         names = ("probe",)
-    elif last in ("class_token", "registers"):
+    elif last.endswith("_token") or last == "registers":
         names = ("token",)
     elif last.endswith("_scale"):
         names = ("gamma",)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Mapping
 from typing import Any
 
 from keras_vit.checkpoints.names.clip import (
@@ -18,6 +17,12 @@ from keras_vit.checkpoints.names.clip import (
     OPEN_CLIP_KEYS,
     OPEN_CLIP_RENAMES,
     TIMM_CLIP_KEYS,
+)
+from keras_vit.checkpoints.names.deit import (
+    DEIT_KEYS,
+    DEIT_RENAMES,
+    DEIT_TEACHER_KEYS,
+    TIMM_DISTILLED_KEYS,
 )
 from keras_vit.checkpoints.names.dinov2 import DINOV2_FORMATS
 from keras_vit.checkpoints.names.google import BIT_KEYS, MIXER_KEYS, VIT_KEYS
@@ -58,6 +63,7 @@ class Format:
             such files alone: names do not tell a packed SwiGLU from another MLP.
         normalisation: How that code normalises pixels, as in `ViT`; `None` where every model of
             the library has its own.
+        lacks: Arrays that no such file has.
     """
 
     name: str
@@ -74,6 +80,7 @@ class Format:
     model_type: str = ""
     packed: tuple[str, str] | None = None
     normalisation: str | None = "centred"
+    lacks: tuple[str, ...] = ()
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -110,30 +117,6 @@ def _numbering(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
     return tuple((f"{block}/{old}/", rf"\1/{new}/") for old, new in pairs)
 
 
-# What trainers and larger models put before the names, any number of times.
-_PREFIX = re.compile(
-    r"^(?:(?:params|opt/target|img)/|(?:module|_orig_mod|_forward_module|model|net|network|backbone|"
-    r"base_model|teacher|student|ema|model_ema|ema_model|base_encoder|encoder_q|image_encoder|"
-    r"vision_tower|visual|trunk|timm_model|vit|state_dict)\.)+"
-)
-
-# Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
-# masked patches, the heads and the decoders that only a pretraining uses.
-_LEFT_OUT = re.compile(
-    r"opt/state/.*|opt/step|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
-    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
-    r"(.*\.)?position_ids|decoder[._].*|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp(?!\.fc)|last_layer)\..*"
-)
-
-# A file of images and texts: what names of the image tower have, and what the rest is called.
-_IMAGE_TOWER = re.compile(r"(^|[./])(visual|vision_model|img)[./]")
-_TEXT_TOWER = re.compile(
-    r"^((params|opt/target)/|module\.|model\.)*("
-    r"(text|text_model|transformer|token_embedding|ln_final)\..*|txt/.*|t|b|positional_embedding|"
-    r"text_projection(\.weight)?|logit_scale|logit_bias|input_resolution|context_length|vocab_size)"
-)
-
 _RELEASED_NUMBERS = (
     ("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1"),
     ("LayerNorm_1", "LayerNorm_2"),
@@ -158,6 +141,12 @@ def _as_big_vision(key: Key) -> Key:
 
 BIG_VISION_KEYS = tuple(
     _as_big_vision(key) for key in VIT_KEYS if not key.variable.startswith(("stem", "registers"))
+)
+
+# `posemb="sincos2d"`: positions that are computed.
+BIG_VISION_SINCOS_KEYS = tuple(
+    dataclasses.replace(key, layout="sincos2d") if key.array == "pos_embedding" else key
+    for key in BIG_VISION_KEYS
 )
 
 _BIG_VISION_RENAMES = (
@@ -185,7 +174,7 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg", "map"),
+        heads=("token", "gap", "token+avg", "token+distillation", "map"),
     )  # fmt: skip
 
 
@@ -194,12 +183,21 @@ _TIMM: dict[str, Any] = {
     "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
     "heads": ("token", "gap", "map"), "normalisation": None,
 }  # fmt: skip
+_HUGGING_FACE: dict[str, Any] = {
+    "gelu": "exact", "norm_epsilon": 1e-12, "interpolation": "bicubic",
+    "container": ".safetensors",
+}  # fmt: skip
 
 FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
         ("embedding/kernel", "pos_embedding"),
         _BIG_VISION_RENAMES, heads=("token", "map"),
+    ),
+    Format(
+        "big_vision", "big_vision, sincos2d positions", VIT, BIG_VISION_SINCOS_KEYS,
+        ("embedding/kernel", "Transformer/encoder_norm/scale"),
+        lacks=tuple(f"Transformer/{place}pos_embedding" for place in ("", "posembed_input/")),
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
@@ -226,6 +224,11 @@ FORMATS = (
         ("patch_embed.proj.weight", "norm_pre.weight"), norm_epsilon=1e-5, **_TIMM,
     ),
     Format(
+        "timm", "timm, distilled DeiT", VIT, TIMM_DISTILLED_KEYS,
+        (*_TIMM_MARKERS, "dist_token", "head_dist.weight"), TIMM_RENAMES,
+        **{**_TIMM, "heads": ("token+distillation",)},
+    ),
+    Format(
         "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS + TIMM_POOLING_KEYS, _TIMM_MARKERS,
         TIMM_RENAMES, **_TIMM,
     ),
@@ -244,11 +247,19 @@ FORMATS = (
         for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
     ),
     Format(
+        "huggingface", "Hugging Face, distilled DeiT", VIT, DEIT_TEACHER_KEYS,
+        ("deit.embeddings.distillation_token", "distillation_classifier.weight"), DEIT_RENAMES,
+        **_HUGGING_FACE, heads=("token+distillation",), model_type="deit", normalisation="imagenet",
+    ),
+    Format(
+        "huggingface", "Hugging Face, DeiT", VIT, DEIT_KEYS,
+        ("deit.embeddings.distillation_token",), DEIT_RENAMES, **_HUGGING_FACE, model_type="deit",
+        normalisation="imagenet",
+    ),
+    Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
-        HUGGING_FACE_RENAMES,
-        gelu="exact", norm_epsilon=1e-12, interpolation="bicubic", container=".safetensors",
-        model_type="vit",
+        HUGGING_FACE_RENAMES, **_HUGGING_FACE, model_type="vit",
     ),
     Format(
         "huggingface", "Hugging Face, CLIP", VIT, HUGGING_FACE_CLIP_KEYS,
@@ -278,55 +289,3 @@ FORMATS = (
 )  # fmt: skip
 
 FORMAT_NAMES = tuple(dict.fromkeys(file_format.name for file_format in FORMATS))
-
-
-@dataclasses.dataclass(frozen=True)
-class Detected:
-    """What the names of a file's arrays say.
-
-    Attributes:
-        format: The row of `FORMATS`.
-        sources: Name of every array as the row spells it -> as the file does.
-        left_out: Names in the file of arrays that are no part of a model.
-    """
-
-    format: Format
-    sources: Mapping[str, str]
-    left_out: tuple[str, ...]
-
-
-def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
-    """The format of a file from the names of its arrays; `None` if it is no known one.
-
-    Args:
-        shapes: Name of every array -> its shape.
-
-    Raises:
-        ValueError: If two names are the same array.
-    """
-    bare = {name: _PREFIX.sub("", name) for name in shapes}
-    with_texts = any(_IMAGE_TOWER.search(name) for name in bare)
-    left_out = tuple(
-        name for name in bare
-        if _LEFT_OUT.fullmatch(bare[name]) or (with_texts and _TEXT_TOWER.fullmatch(name))
-    )  # fmt: skip
-    for file_format in FORMATS:
-        spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
-        found = dict(spelled)
-        if not all(marker in found for marker in file_format.markers):
-            continue
-        if file_format.packed is not None:
-            first, second = (shapes.get(found.get(n, ""), ()) for n in file_format.packed)
-            if first[:1] != tuple(2 * n for n in second[1:2]):
-                continue
-        sources: dict[str, str] = {}
-        for name, source in spelled:
-            if name in sources:
-                raise ValueError(
-                    f"Two arrays of the file are the same parameter: {sources[name]!r} and "
-                    f"{source!r}. The file holds two models, or one under two kinds of names. Save "
-                    "one alone."
-                )
-            sources[name] = source
-        return Detected(file_format, sources, left_out)
-    return None

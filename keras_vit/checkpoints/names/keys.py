@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -11,7 +12,7 @@ class Key:
 
     Attributes:
         variable: Our name of it; `{i}` and its like stand for a number (`templates.py`).
-        array: The released name of it.
+        array: The released name of it, or several names, `joined`, whose arrays are stacked.
         layout: How the array's shape differs from the variable's, a key of
             `layouts.LAYOUTS`.
         part: (index, count) where the array holds several variables along its first axis.
@@ -25,6 +26,19 @@ class Key:
     part: tuple[int, int] | None = None
     zero_if_absent: bool = False
     read_only: bool = False
+
+
+_JOINT = " + "
+
+
+def joined(arrays: Iterable[str]) -> str:
+    """The name under which a table has several arrays that hold one variable together."""
+    return _JOINT.join(arrays)
+
+
+def members(array: str) -> list[str]:
+    """The names of arrays that such a name joins; of any other, itself."""
+    return array.split(_JOINT)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 Each layout reads (the file's array to the variable's) and writes (back again, given the number
 of attention heads where the file keeps them apart). Both only reshape or transpose, so values
-come through bit for bit.
+come through bit for bit, but for the biases of two heads, of which we have the mean.
 """
 
 from __future__ import annotations
@@ -46,6 +46,7 @@ LAYOUTS: dict[str, Layout] = {
     "position_rows": Layout(lambda a: a[None], lambda a, heads: a[0]),
     # A class token as (D,).
     "vector": Layout(lambda a: a.reshape(1, 1, -1), lambda a, heads: a.reshape(-1)),
+    "sincos2d": _SAME,  # positions that such files lack, as the code computes them
     # Google keeps the heads of the attention apart.
     "to_heads": Layout(
         lambda a: a.reshape(a.shape[0], a.shape[1] * a.shape[2]),
@@ -71,6 +72,12 @@ LAYOUTS: dict[str, Layout] = {
     "out_in_1_1": Layout(
         lambda a: a.reshape(a.shape[:2]).T, lambda a, heads: a.T[:, :, None, None]
     ),
+    # Two heads whose outputs are averaged, (2, out, in) and (2, out): one head on both inputs.
+    "two_weights": Layout(
+        lambda a: a.transpose(0, 2, 1).reshape(-1, a.shape[1]) / 2,
+        lambda a, heads: 2 * a.reshape(2, -1, a.shape[1]).transpose(0, 2, 1),
+    ),
+    "two_biases": Layout(lambda a: a.mean(axis=0), lambda a, heads: np.stack([a, a])),
 }
 
 POSITIONS = ("positions", "patch_positions", "any_positions", "position_rows")

@@ -9,7 +9,6 @@ from collections.abc import Iterable
 _OTHERS = (
     (r"(^|\.)attnpool\.", "CLIP with a ResNet for the images"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
-    (r"dist_token|distillation_token|head_dist", "DeiT with a distillation token"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
     (r"rope|freqs", "a Transformer with rotary positions"),
     (r"^(txt|text|text_model|transformer\.resblocks)[./]", "a model of text and images"),

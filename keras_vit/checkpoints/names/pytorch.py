@@ -19,6 +19,7 @@ _UNIT = "stem_block{b}_unit{u}"
 TIMM_VIT_KEYS = (
     *weight_and_bias("patch_embed/projection", "patch_embed.proj", CONV),
     Key("class_token/token", "cls_token"),
+    Key("distillation_token/token", "dist_token"),
     Key("registers/token", "reg_token"),
     Key("position_embedding/embedding", "pos_embed", "any_positions"),
     *norm("block_{i}/attention_norm", "blocks.{i}.norm1"),

@@ -152,11 +152,12 @@ def layer_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
 
 
 def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    places = {"token": 0, "distillation": 1}
     vectors = []
     for pooling in layer.pooling.split("+"):
-        if pooling == "token":
-            first = _tokens(graph, tokens.name, 0, 1)
-            vectors.append(graph.op("Squeeze", first, graph.ints(1)))
+        if pooling in places:
+            token = _tokens(graph, tokens.name, places[pooling], places[pooling] + 1)
+            vectors.append(graph.op("Squeeze", token, graph.ints(1)))
         else:
             patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
             kind = "ReduceMean" if pooling == "avg" else "ReduceMax"

@@ -105,6 +105,7 @@ def centre_residual_writes(arrays: Arrays) -> Arrays:
         "patch_embed/projection/kernel",
         "patch_embed/projection/bias",
         "class_token/token",
+        "distillation_token/token",
         "registers/token",
         "position_embedding/embedding",
     ]
@@ -179,11 +180,12 @@ def merge_tokens(arrays: Arrays) -> Arrays:
         The kernel of the patch projection is `[p * p * C, D]`, as a dense layer has it.
     """
     merged = dict(arrays)
-    positions = merged.pop("position_embedding/embedding")  # [1, (1 +) N, D]
+    positions = merged.pop("position_embedding/embedding")  # [1, (1 or 2 +) N, D]
     prefix = []
-    if "class_token/token" in merged:
-        prefix.append(merged.pop("class_token/token") + positions[:, :1])
-        positions = positions[:, 1:]
+    for token in ("class_token/token", "distillation_token/token"):
+        if token in merged:
+            prefix.append(merged.pop(token) + positions[:, :1])
+            positions = positions[:, 1:]
     if "registers/token" in merged:
         prefix.append(merged.pop("registers/token"))
     merged["patches"] = positions + merged.pop("patch_embed/projection/bias")

@@ -33,7 +33,7 @@ class FoldedConfig:
         num_heads: Of every block.
         gelu: A key of `GELUS`.
         epsilon: Of the layer norms.
-        pooling: `"token"`, `"avg"` or `"token+avg"`.
+        pooling: `"token"`, `"avg"`, `"token+avg"` or `"token+distillation"`.
         norm_after_pooling: Whether the last norm follows the pooling.
         padding: Of the patch projection, `"VALID"` or `"SAME"`.
         activation: Of the head, a key of `ACTIVATIONS`.
@@ -93,8 +93,8 @@ class FoldedViT(tf.Module):
         first, count = 0, 1
         if config.pooling == "avg":
             first, count = num_prefix_tokens, tokens.shape[1] - num_prefix_tokens
-        elif config.pooling == "token+avg":
-            count = tokens.shape[1]
+        elif config.pooling != "token":
+            count = 2 if config.pooling == "token+distillation" else tokens.shape[1]
 
         # The encoder, on rows.
         rows = tf.reshape(tokens, (-1, width))  # [B * N, D]
@@ -114,6 +114,8 @@ class FoldedViT(tf.Module):
             patches = tf.reshape(rows, (batch, count, width))
             if config.pooling == "avg":
                 rows = tf.reduce_mean(patches, axis=1)  # [B, D]
+            elif config.pooling == "token+distillation":
+                rows = tf.reshape(patches, (batch, 2 * width))
             else:
                 mean = tf.reduce_mean(patches[:, num_prefix_tokens:], axis=1)
                 rows = tf.concat([_cut(rows, batch, 0, 1), mean], axis=1)  # [B, 2 D]

@@ -25,8 +25,8 @@ from keras_vit.utils.backend import ops
 # The layers that `ViT` builds, in order; the optional ones in brackets. What is before them is a
 # stem, what is after them a tail.
 _LAYERS = (
-    "patch_embed", "[class_token]", "position_embedding", "[registers]", "embedding_dropout",
-    "blocks", "[encoder_norm]", "pooling", "[pooled_norm]",
+    "patch_embed", "[class_token]", "[distillation_token]", "position_embedding", "[registers]",
+    "embedding_dropout", "blocks", "[encoder_norm]", "pooling", "[pooled_norm]",
 )  # fmt: skip
 
 
