@@ -13,7 +13,7 @@ import keras
 
 from keras_vit.applications import weights as released_weights
 from keras_vit.applications.released_files import RELEASED, ReleasedFile
-from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.checkpoints import from_checkpoint, hub, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
 from keras_vit.models import VARIANTS
@@ -121,6 +121,7 @@ def _resolve(
             "`weights` must be None, a name or a path. Received: "
             f"weights={weights!r}; names: {released_weights.available(variant)}"
         )
+    weights = hub.local_file(weights)
     if isinstance(weights, os.PathLike) or os.path.isfile(weights):
         path = Path(weights)
         if not path.is_file():

@@ -15,6 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
@@ -56,7 +57,8 @@ def from_checkpoint(
     Face beside it) says otherwise.
 
     Args:
-        path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
+        path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file, a folder of Hugging
+            Face, or `"hf://OWNER/NAME"`, which is fetched from the Hub. `@REVISION` may follow.
         image_size: Pixels, one number or (rows, columns). Default: what the file was trained
             at. At another size the position embedding is resampled (paper, section 3.2), by
             default as the library of the file does it (`interpolation=`).
@@ -167,7 +169,7 @@ def load_weights(
             nothing is loaded), or if the file is damaged or of an unknown format.
         ImportError: If it is a `.safetensors` and that package is not installed.
     """
-    path = Path(path)
+    path = Path(hub.local_file(path))
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.name.endswith((".weights.h5", ".keras")) and not new_head:
