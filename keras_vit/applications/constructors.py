@@ -58,7 +58,8 @@ def _vit(
         include_top: Whether to end with the classification head.
         weights: `None` for random weights; `"imagenet"` or `"imagenet21k+imagenet"` (fine-tuned
             on ImageNet-2012; of several files the one whose image size fits `input_shape`);
-            `"imagenet21k"` (21,843 classes); any file name of the AugReg release;
+            `"imagenet21k"` (21,843 classes); any file name of the AugReg release, or a row of
+            `keras_vit.find_weights`;
             the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`;
             `"hf://OWNER/NAME"`, a checkpoint of the Hub of Hugging Face; or the name of a released
             file.

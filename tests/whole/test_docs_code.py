@@ -24,6 +24,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
+from support.augreg_index import sample, write_index
 from support.colour_photos import write_photos
 from support.paths import ROOT
 
@@ -118,6 +119,8 @@ def place(tmp_path_factory, small_weights) -> Path:
         return path
 
     small_weights.setattr(weights, "fetch", fetch)
+    small_weights.setenv("KERAS_VIT_CACHE", str(released))
+    write_index(released / "augreg" / "index.csv", sample())
     small_weights.setattr(hub, "fetch", lambda *_: folder)  # the model below
     for name, count in (("photos", 8), ("flowers", 25), ("cifar10", 8)):
         for part in ("train", "validation", "test"):
