@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import keras
 
+from keras_vit.applications.found_weights import FoundWeights
 from keras_vit.applications.pretrained import DEFAULT_CLASSES, build
 from keras_vit.applications.weights import available
 from keras_vit.models import VARIANTS
@@ -25,7 +26,7 @@ OWN_NAME = ""  # stands for the constructor's name in lower case
 
 def _vit(
     include_top: bool = True,
-    weights: str | os.PathLike[str] | None = "imagenet",
+    weights: str | os.PathLike[str] | FoundWeights | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,

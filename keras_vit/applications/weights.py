@@ -220,15 +220,8 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
     # Other names occur in several of Google's folders.
     if parse(target.stem) and (cache_folder() / target.name).is_file():
         target = cache_folder() / target.name
-    if not released.verified:
-        warnings.warn(
-            f"The file {released.path!r} is not verified: no such file could be opened when "
-            "keras_vit was written, so only the names and shapes of its arrays are checked. "
-            "Evaluate the model before you rely on it.",
-            stacklevel=2,
-        )
     try:
-        return download(
+        path = download(
             url_of(root, released.path),
             target,
             sha256=sha256 or released.sha256,
@@ -243,6 +236,14 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
             "  a mirror: set KERAS_VIT_WEIGHTS_URL to https://HOST/ or file:///FOLDER/\n"
             f"All AugReg files are listed in {url_of(ROOT, 'augreg/index.csv')}"
         ) from None
+    if not released.verified:
+        warnings.warn(
+            f"The file {released.path!r} is not verified: no such file could be opened when "
+            "keras_vit was written, so only the names and shapes of its arrays are checked. "
+            "Evaluate the model before you rely on it.",
+            stacklevel=2,
+        )
+    return path
 
 
 def download_weights(

@@ -115,6 +115,14 @@ def test_into_a_model_and_by_a_constructor(hub, model, monkeypatch):
         keras_vit.ViT_Ti16(weights=ADDRESS)
 
 
+def test_convert_fetches_once(hub, model, tmp_path, capsys):
+    done = keras_vit.checkpoints.convert.convert(ADDRESS, tmp_path / "tiny.keras")
+    assert done.source_format == "Hugging Face, ViT"
+    assert capsys.readouterr().out.count(HubServer.COMMIT) == 2  # the line, and how to pin it
+    converted = keras_vit.from_checkpoint(tmp_path / "tiny.keras")
+    np.testing.assert_allclose(logits(converted), logits(model), atol=1e-6)
+
+
 def test_only_pickles_are_not_fetched(hub):
     del hub.files["model.safetensors"]
     with pytest.raises(ValueError, match=r"no 'model\.safetensors'.*can run any code"):
