@@ -143,7 +143,7 @@ def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
         raise ValueError(
             "An AugReg file is named like 'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-"
             "sd_0.0', and '--imagenet2012-steps_20k-lr_0.03-res_384' may follow; "
-            "`keras_vit.find_weights` lists all. A file on this computer is given by its "
+            "augreg/index.csv in the bucket lists all. A file on this computer is given by its "
             f"path. Received: weights={weights!r}"
         )
     for file in RELEASED:

@@ -15,11 +15,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
+from keras_vit.checkpoints.hub import local_file
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
@@ -169,7 +169,7 @@ def load_weights(
             nothing is loaded), or if the file is damaged or of an unknown format.
         ImportError: If it is a `.safetensors` and that package is not installed.
     """
-    path = Path(hub.local_file(path))
+    path = Path(local_file(path))
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.name.endswith((".weights.h5", ".keras")) and not new_head:
