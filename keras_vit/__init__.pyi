@@ -48,6 +48,7 @@ from .applications import ViT_S32 as ViT_S32
 from .applications import ViT_Ti16 as ViT_Ti16
 from .applications import available as available
 from .applications import download_weights as download_weights
+from .applications import find_weights as find_weights
 from .checkpoints import from_checkpoint as from_checkpoint
 from .checkpoints import load_weights as load_weights
 from .checkpoints import save_weights as save_weights

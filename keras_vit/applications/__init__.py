@@ -1,5 +1,6 @@
 """Constructors, `ViT_B16(...)`, and released weights."""
 
+from keras_vit.applications.augreg_index import find_weights
 from keras_vit.applications.constructors import (
     BiT_R50x1,
     BiT_R50x3,
@@ -53,4 +54,5 @@ __all__ = [
     "ViT_Ti16",
     "available",
     "download_weights",
+    "find_weights",
 ]

@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import keras
 
+from keras_vit.applications.found_weights import FoundWeights
 from keras_vit.applications.pretrained import DEFAULT_CLASSES, build
 from keras_vit.applications.weights import available
 from keras_vit.models import VARIANTS
@@ -25,7 +26,7 @@ OWN_NAME = ""  # stands for the constructor's name in lower case
 
 def _vit(
     include_top: bool = True,
-    weights: str | os.PathLike[str] | None = "imagenet",
+    weights: str | os.PathLike[str] | FoundWeights | None = "imagenet",
     input_tensor: Any = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
     pooling: str | None = None,
@@ -59,9 +60,11 @@ def _vit(
         include_top: Whether to end with the classification head.
         weights: `None` for random weights; `"imagenet"` or `"imagenet21k+imagenet"` (fine-tuned
             on ImageNet-2012; of several files the one whose image size fits `input_shape`);
-            `"imagenet21k"` (21,843 classes); any file name of the AugReg release;
-            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
-            name of a released file.
+            `"imagenet21k"` (21,843 classes); any file name of the AugReg release, or a row of
+            `keras_vit.find_weights`;
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`;
+            `"hf://OWNER/NAME"`, a checkpoint of the Hub of Hugging Face; or the name of a released
+            file.
         input_tensor: Keras tensor to use as the image.
         input_shape: (rows, columns, channels), any size; rows and columns may be `None`. The
             position embedding is resampled for it. Default: the size of the weights; without
@@ -134,8 +137,9 @@ def _bit(
         weights: `None` for random weights; `"imagenet"` (BiT-S, trained on ImageNet-2012
             alone); `"imagenet21k"` (BiT-M, 21,843 classes); `"imagenet21k+imagenet"` (BiT-M
             fine-tuned on ImageNet-2012, with images of 448 pixels, R152x4 of 480);
-            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
-            name of a released file.
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`;
+            `"hf://OWNER/NAME"`, a checkpoint of the Hub of Hugging Face; or the name of a released
+            file.
         input_tensor: Keras tensor to use as the image.
         input_shape: (rows, columns, channels), any size; rows and columns may be `None`.
             Default: (224, 224, 3); without the head any size, (None, None, 3).
@@ -191,8 +195,9 @@ def _mixer(
         include_top: Whether to end with the classification head.
         weights: `None` for random weights; `"imagenet"` (trained on ImageNet-2012 alone);
             `"imagenet21k"` (21,843 classes), where Google released it;
-            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`; or the
-            name of a released file.
+            the path of a checkpoint, `.npz`, `.safetensors`, `.weights.h5` or `.keras`;
+            `"hf://OWNER/NAME"`, a checkpoint of the Hub of Hugging Face; or the name of a released
+            file.
         input_tensor: Keras tensor to use as the image.
         input_shape: (rows, columns, channels). Rows and columns must be known, and
             have the number of patches of the weights. Default: (224, 224, 3).

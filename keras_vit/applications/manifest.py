@@ -21,6 +21,7 @@ def manifest(
     image_size: int = 224,
     classes: int | None = 1000,
     representation_size: int | None = None,
+    class_token: bool = True,
 ) -> dict[str, tuple[int, ...]]:
     """Names and shapes of all arrays of a released checkpoint, without building the model.
 
@@ -29,8 +30,10 @@ def manifest(
         image_size: Pixels of a side.
         classes: Outputs of the head; `None` for none.
         representation_size: Width of the `pre_logits` layer, or `None`. Only a ViT has one.
+        class_token: Whether a ViT has one.
     """
-    arrays = Arrays(stand_in(config, image_size, classes, representation_size), "google")
+    model = stand_in(config, image_size, classes, representation_size, class_token)
+    arrays = Arrays(model, "google")
     expected = {}
     for name, shape in arrays.shapes.items():
         expected |= arrays_of(config, name, shape, classes)
@@ -42,7 +45,8 @@ def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
 
     Args:
         path: An `.npz`.
-        released: The row: `variant`, `classes` (or `None`), `image_size`, `representation_size`.
+        released: The row: `variant`, `classes` (or `None`), `image_size`, `representation_size`,
+            `class_token`.
 
     Raises:
         ValueError: If a name, a shape or the dtype of an array is not that of the row, or an
@@ -54,7 +58,8 @@ def check_released_file(path: str | os.PathLike[str], released: Any) -> None:
         if classes is None:  # only the file says it
             head = checkpoint.shapes.get("head/bias")
             classes = head[0] if head else None
-        expected = manifest(config, released.image_size, classes, released.representation_size)
+        options = released.representation_size, released.class_token
+        expected = manifest(config, released.image_size, classes, *options)
         shapes = checkpoint.arrays
         lines = [f"  missing: {name}" for name in expected if name not in shapes]
         lines += [f"  unexpected: {name}" for name in shapes if name not in expected]
@@ -87,7 +92,11 @@ _FEWEST_CHANNELS = 32
 
 
 def stand_in(
-    config: Config, image_size: int, classes: int | None, representation_size: int | None
+    config: Config,
+    image_size: int,
+    classes: int | None,
+    representation_size: int | None,
+    class_token: bool = True,
 ) -> keras.Model:
     """A model with one block in place of many; a BiT also has few channels and one class.
 
@@ -96,8 +105,9 @@ def stand_in(
         image_size: Pixels of a side.
         classes: Outputs of the head; `None` for none.
         representation_size: Width of the `pre_logits` layer, or `None`. Only a ViT has one.
+        class_token: Whether a ViT has one.
     """
-    options = {"include_top": classes is not None, "classes": classes or 0}
+    options: dict[str, Any] = {"include_top": classes is not None, "classes": classes or 0}
     if isinstance(config, BiTConfig):
         # Of a block's units the first has a projection, and all others are alike.
         sizes = tuple(min(size, 2) for size in config.block_sizes)
@@ -107,6 +117,7 @@ def stand_in(
         small = dataclasses.replace(config, depth=min(config.depth, 1))
         if isinstance(config, ViTConfig):
             options["representation_size"] = representation_size
+            options["classifier"] = "token" if class_token else "gap"
     with weights_follow():
         return config.build(image_size, **small.architecture, **options)
 

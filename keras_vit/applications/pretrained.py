@@ -12,8 +12,9 @@ from typing import Any
 import keras
 
 from keras_vit.applications import weights as released_weights
+from keras_vit.applications.found_weights import FoundWeights
 from keras_vit.applications.released_files import RELEASED, ReleasedFile
-from keras_vit.checkpoints import from_checkpoint, load_weights
+from keras_vit.checkpoints import from_checkpoint, hub, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
 from keras_vit.models import VARIANTS, feature_model
@@ -136,11 +137,14 @@ def _resolve(
     variant: str, weights: Any, input_tensor: Any, input_shape: Any
 ) -> Path | ReleasedFile:
     """What `weights` means: a file that is there, or a released one."""
-    if not isinstance(weights, str | os.PathLike):  # a number would be an open file's
+    if not isinstance(
+        weights, str | os.PathLike | FoundWeights
+    ):  # a number would be an open file's
         raise ValueError(
             "`weights` must be None, a name or a path. Received: "
             f"weights={weights!r}; names: {released_weights.available(variant)}"
         )
+    weights = weights.name if isinstance(weights, FoundWeights) else hub.local_file(weights)
     if isinstance(weights, os.PathLike) or os.path.isfile(weights):
         path = Path(weights)
         if not path.is_file():

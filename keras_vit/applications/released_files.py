@@ -22,6 +22,7 @@ SAM = "SAM, arXiv 2106.01548"
 BIT = "BiT, arXiv 1912.11370"
 DISTILLATION = "BiT distilled, arXiv 2106.05237"
 MIXER = "Mixer, arXiv 2105.01601"
+GSAM = "GSAM, arXiv 2203.08065"
 IMAGENET21K_CLASSES = 21843
 IMAGENET_CLASSES = 1000
 _FINE_TUNED = "imagenet21k+imagenet"
@@ -54,6 +55,9 @@ class ReleasedFile:
         zero_head: Whether Google set the head to zero before the release, so that the file is
             good for fine-tuning and features, not for predictions.
         top1: Published ImageNet top-1 accuracy in %, or `None`.
+        verified: `False` for a kind of files of which none could be opened when this table was
+            written. `fetch` then warns.
+        class_token: Whether it has one; otherwise its head reads the mean of the patches.
         sha256: Of the file. Google publishes none, so a user may pin one in `fetch`.
     """
 
@@ -69,6 +73,8 @@ class ReleasedFile:
     representation_size: int | None = None
     zero_head: bool = False
     top1: float | None = None
+    verified: bool = True
+    class_token: bool = True
     sha256: str | None = None
 
     @property
@@ -94,8 +100,13 @@ class ReleasedFile:
         # Here, as that package builds on the layers, and this is a table.
         from keras_vit.planner import parameters
 
-        hidden = self.representation_size
-        return parameters(self.variant, self.image_size, self.classes, representation_size=hidden)
+        return parameters(
+            self.variant,
+            self.image_size,
+            self.classes,
+            representation_size=self.representation_size,
+            class_token=self.class_token,
+        )
 
     @property
     def payload_bytes(self) -> int | None:
@@ -125,6 +136,17 @@ def _augreg(
         )
 
 
+def _augreg_1k(
+    variant: str, model: str, recipe: str, top1: Mapping[int, float]
+) -> Iterator[ReleasedFile]:
+    stem = f"augreg/{model}-i1k-300ep-lr_0.001-{recipe}--imagenet2012-steps_20k-lr_0.01"
+    for size, accuracy in top1.items():
+        name, path = f"augreg-imagenet1k-{size}", f"{stem}-res_{size}.npz"
+        yield ReleasedFile(
+            variant, name, path, IMAGENET_CLASSES, size, AUGREG, top1=accuracy, verified=False
+        )
+
+
 def _original(variant: str, model: str, top1: Mapping[int, float | None]) -> Iterator[ReleasedFile]:
     yield ReleasedFile(
         variant,
@@ -148,6 +170,13 @@ def _original(variant: str, model: str, top1: Mapping[int, float | None]) -> Ite
 def _sam(variant: str, model: str, top1: float) -> Iterator[ReleasedFile]:
     path = f"sam/{model}.npz"
     yield ReleasedFile(variant, "sam-imagenet-224", path, IMAGENET_CLASSES, 224, SAM, top1=top1)
+
+
+def _gsam(variant: str, model: str) -> ReleasedFile:
+    name, path = "gsam-imagenet-224", f"gsam/{model}.npz"
+    return ReleasedFile(
+        variant, name, path, IMAGENET_CLASSES, 224, GSAM, verified=False, class_token=False
+    )
 
 
 def _bit(variant: str, model: str, size: int, top1: float) -> Iterator[ReleasedFile]:
@@ -214,6 +243,14 @@ AUGREG_ROWS = (
     ("R50_ViT_L32", "R50_L_32", "aug_medium1-wd_0.1-do_0.1-sd_0.1", 0.01, {224: None, 384: 85.99}),
 )
 
+# AugReg files that saw ImageNet-2012 alone: variant; model and recipe; top-1 at each image size.
+# timm has these (models/vision_transformer.py), and its results-imagenet.csv the accuracies.
+_AUGREG_1K_ROWS = (
+    ("ViT_S16", "S_16", "aug_medium2-wd_0.1-do_0.0-sd_0.0", {224: 78.85, 384: 81.12}),
+    ("ViT_B16", "B_16", "aug_strong2-wd_0.1-do_0.1-sd_0.1", {224: 79.15, 384: 81.10}),
+    ("ViT_B32", "B_32", "aug_medium2-wd_0.1-do_0.1-sd_0.1", {224: 74.89, 384: 78.75}),
+)
+
 # The files of the ViT paper: variant; model; top-1 of the ImageNet fine-tunes at each image size
 # (384: paper, Table 5; 224: README). B/8 was added in 2022 (vision_transformer issue 139).
 _ORIGINAL_ROWS = (
@@ -230,6 +267,15 @@ _ORIGINAL_ROWS = (
 _SAM_ROWS = (
     ("ViT_B16", "ViT-B_16", 80.25),
     ("ViT_B32", "ViT-B_32", 73.70),
+)
+
+# The same with the surrogate gap, without a class token (vision_transformer pull request 215).
+# The author of timm measured poor accuracies with them (pytorch-image-models issue 1302).
+_GSAM_ROWS = (
+    ("ViT_S16", "ViT-S_16"),
+    ("ViT_S32", "ViT-S_32"),
+    ("ViT_B16", "ViT-B_16"),
+    ("ViT_B32", "ViT-B_32"),
 )
 
 # BiT-M, BiT-S and BiT-M fine-tuned on ImageNet: variant; model; size and top-1 of the fine-tuned
@@ -273,6 +319,8 @@ RELEASED: tuple[ReleasedFile, ...] = (
     *(file for row in AUGREG_ROWS for file in _augreg(*row)),
     *(file for row in _ORIGINAL_ROWS for file in _original(*row)),
     *(file for row in _SAM_ROWS for file in _sam(*row)),
+    *(file for row in _AUGREG_1K_ROWS for file in _augreg_1k(*row)),
+    *(_gsam(*row) for row in _GSAM_ROWS),
     *(file for row in _BIT_ROWS for file in _bit(*row)),
     *(_distilled(*row) for row in _DISTILLED_ROWS),
     *(_mixer(*row) for row in _MIXER_ROWS),

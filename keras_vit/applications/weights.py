@@ -7,49 +7,21 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from pathlib import Path
 
+from keras_vit.applications.augreg_names import AUGREG_MODELS, parse
 from keras_vit.applications.download import DownloadError, download
-from keras_vit.applications.released_files import (
-    AUGREG,
-    AUGREG_ROWS,
-    IMAGENET21K_CLASSES,
-    IMAGENET_CLASSES,
-    RELEASED,
-    ROOT,
-    ReleasedFile,
-    url_of,
-)
+from keras_vit.applications.found_weights import FoundWeights
+from keras_vit.applications.released_files import AUGREG, RELEASED, ROOT, ReleasedFile, url_of
 from keras_vit.models import VARIANTS, ViTConfig
 from keras_vit.utils.checks import as_pair, check_choice, did_you_mean
-
-# Model, as in the names of the 50,000 AugReg files -> variant.
-_AUGREG_MODELS = {model: variant for variant, model, *_ in AUGREG_ROWS}
 
 # Values of `weights=` for every variant -> how their files were trained.
 MEANINGS = {
     "imagenet21k": "pre-trained on ImageNet-21k",
     "imagenet": "trained on ImageNet-2012 alone",
     "imagenet21k+imagenet": "fine-tuned on ImageNet-2012",
-}
-
-_NUMBER = r"\d+(?:\.\d+)?(?:e-?\d+)?"
-
-_AUGREG_NAME = re.compile(
-    r"(?P<model>[A-Za-z]\w*_\d+)-(?P<pretraining>i1k|i21k)-\d+ep"
-    rf"-lr_{_NUMBER}-aug_[a-z]+\d?-wd_{_NUMBER}-do_{_NUMBER}-sd_{_NUMBER}"
-    rf"(?:--(?P<dataset>[a-z]\w*)-steps_{_NUMBER}k-lr_{_NUMBER}-res_(?P<image_size>\d+))?",
-    re.ASCII,
-)
-
-_DATASET_CLASSES = {
-    "i21k": IMAGENET21K_CLASSES,
-    "i1k": IMAGENET_CLASSES,
-    "imagenet2012": IMAGENET_CLASSES,
-    "cifar10": 10,
-    "cifar100": 100,
-    "oxford_iiit_pet": 37,
-    "resisc45": 45,
 }
 
 
@@ -72,7 +44,9 @@ def available(variant: str) -> list[str]:
 
 
 def find(
-    variant: str, weights: str, image_size: int | tuple[int, int] | None = None
+    variant: str,
+    weights: str | FoundWeights,
+    image_size: int | tuple[int, int] | None = None,
 ) -> ReleasedFile:
     """The released file that `weights` means for a variant.
 
@@ -88,7 +62,8 @@ def find(
               alone;
             - a name from `available(variant)`;
             - the name of any AugReg file, with or without `augreg/` and `.npz`. Only `fetch` finds
-              out whether the file exists; `augreg/index.csv` in the bucket lists all.
+              out whether the file exists;
+            - a row of `find_weights`, which knows all AugReg files.
         image_size: Pixels, one number or (rows, columns). Default: 224.
 
     Returns:
@@ -99,6 +74,8 @@ def find(
         TypeError: If `weights` is not a string.
     """
     files = _files_of(variant)
+    if isinstance(weights, FoundWeights):
+        weights = weights.name
     if not isinstance(weights, str):
         raise TypeError(
             "`weights` must be the name of released weights, a string. "
@@ -159,9 +136,9 @@ def _find_meaning(
 def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
     """A file of the table by its path, or any AugReg file by its name."""
     path = weights.removesuffix(".npz") + ".npz"
-    match = _AUGREG_NAME.fullmatch(path.removeprefix("augreg/").removesuffix(".npz"))
-    if match is not None:
-        path = f"augreg/{match[0]}.npz"
+    found = parse(path.removeprefix("augreg/").removesuffix(".npz"))
+    if found is not None:
+        path = f"augreg/{found.name}.npz"
     elif re.search(r"-(i1k|i21k)-", path):
         raise ValueError(
             "The names of AugReg files look like 'B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-"
@@ -173,18 +150,18 @@ def _find_by_file_name(variant: str, weights: str) -> ReleasedFile | None:
         if path in file.paths:
             _check_variant(variant, file.variant, weights)
             return file
-    if match is None:
+    if found is None:
         return None
 
-    _check_variant(variant, _AUGREG_MODELS.get(match["model"]), weights)
-    trained_on = match["dataset"] or match["pretraining"]
+    _check_variant(variant, found.variant, weights)
     return ReleasedFile(
         variant,
-        name=match[0],
+        name=found.name,
         path=path,
-        classes=_DATASET_CLASSES.get(trained_on),
-        image_size=int(match["image_size"] or 224),
+        classes=found.classes,
+        image_size=found.image_size,
         source=AUGREG,
+        verified=found.pretraining != "imagenet2012",
     )
 
 
@@ -192,7 +169,7 @@ def _check_variant(variant: str, owner: str | None, weights: str) -> None:
     if owner is None:
         raise ValueError(
             "This AugReg file holds a model that keras_vit has no constructor for. It has one for "
-            f"{sorted(_AUGREG_MODELS)}. Received: variant={variant!r}, weights={weights!r}"
+            f"{sorted(AUGREG_MODELS)}. Received: variant={variant!r}, weights={weights!r}"
         )
     if owner != variant:
         raise ValueError(
@@ -241,10 +218,10 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
     target = cache_folder() / released.path
     # An AugReg file may also lie directly in the folder, because its name says everything about it.
     # Other names occur in several of Google's folders.
-    if _AUGREG_NAME.fullmatch(target.stem) and (cache_folder() / target.name).is_file():
+    if parse(target.stem) and (cache_folder() / target.name).is_file():
         target = cache_folder() / target.name
     try:
-        return download(
+        path = download(
             url_of(root, released.path),
             target,
             sha256=sha256 or released.sha256,
@@ -259,11 +236,19 @@ def fetch(released: ReleasedFile, sha256: str | None = None) -> Path:
             "  a mirror: set KERAS_VIT_WEIGHTS_URL to https://HOST/ or file:///FOLDER/\n"
             f"All AugReg files are listed in {url_of(ROOT, 'augreg/index.csv')}"
         ) from None
+    if not released.verified:
+        warnings.warn(
+            f"The file {released.path!r} is not verified: no such file could be opened when "
+            "keras_vit was written, so only the names and shapes of its arrays are checked. "
+            "Evaluate the model before you rely on it.",
+            stacklevel=2,
+        )
+    return path
 
 
 def download_weights(
     variant: str,
-    weights: str,
+    weights: str | FoundWeights,
     sha256: str | None = None,
     image_size: int | tuple[int, int] | None = None,
 ) -> Path:

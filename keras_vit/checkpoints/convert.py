@@ -16,6 +16,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
@@ -129,6 +130,7 @@ def convert(
     photo = find_photo(photo)
     if num_heads is None and model is not None and model in VARIANTS:
         num_heads = getattr(VARIANTS[model], "num_heads", None)
+    source = hub.local_file(source)
     with Checkpoint(source) as checkpoint:
         info = describe(checkpoint, num_heads)
         _check_model(info, model, checkpoint.path)

@@ -24,6 +24,7 @@ from keras_vit.checkpoints.adapt import (
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
+from keras_vit.checkpoints.hub import local_file
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.messages import left_out_line, pixels_line
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
@@ -63,7 +64,8 @@ def from_checkpoint(
     file (or a `config.json` and its like beside it) says otherwise. Text towers are left out.
 
     Args:
-        path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
+        path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file, a folder of Hugging
+            Face, or `"hf://OWNER/NAME"`, which is fetched from the Hub. `@REVISION` may follow.
         image_size: Pixels, one number or (rows, columns). Default: what the file was trained
             at. At another size the position embedding is resampled (paper, section 3.2), by
             default as the library of the file does it (`interpolation=`).
@@ -172,7 +174,7 @@ def load_weights(
             nothing is loaded), or if the file is damaged or of an unknown format.
         ImportError: If it is a `.safetensors` and that package is not installed.
     """
-    path = Path(path)
+    path = Path(local_file(path))
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     if path.name.endswith((".weights.h5", ".keras")) and not new_head:

@@ -51,7 +51,9 @@ class Option:
 BY_NAME = "a model's name: ViT_B16, ..., or small"
 OPTIONS = {
     "--model": Option("model", "a model's name, a run folder, a .keras or a checkpoint", "MODEL"),
-    "--weights": Option("model", "of a named model: imagenet, imagenet21k or a file", "WEIGHTS"),
+    "--weights": Option(
+        "model", "of a named model: imagenet, imagenet21k, a file, hf://OWNER/NAME", "WEIGHTS"
+    ),
     "--image-size": Option("data", "pixels", "N", int),
     "--resize": Option("data", "how an image gets its size: squash or crop", "HOW"),
     "--interpolation": Option("data", "how it is resampled: bilinear, or bicubic as timm's", "HOW"),

@@ -60,6 +60,19 @@ def test_an_original_file_warns_of_its_zero_head(cache, one_block, recwarn):
     assert "pre_logits" not in [layer.name for layer in fresh.layers]
 
 
+@pytest.mark.parametrize("weights", ["gsam-imagenet-224", "augreg-imagenet1k-224"])
+def test_a_kind_of_file_that_no_one_could_open(weights, cache, one_block, monkeypatch):
+    """Its arrays are checked, and a warning says that this is all."""
+    class_token = weights != "gsam-imagenet-224"
+    arrays = _write_released(cache / "mirror", "ViT_S16", weights, class_token=class_token)
+    assert ("cls" in arrays) == class_token
+    monkeypatch.setenv("KERAS_VIT_WEIGHTS_URL", f"file://{cache / 'mirror'}")
+    with pytest.warns(UserWarning, match="is not verified: no such file could be opened"):
+        model = keras_vit.ViT_S16(weights=weights)
+    assert model.count_params() == sum(array.size for array in arrays.values())
+    assert model.get_layer("position_embedding").output.shape[1] == 196 + class_token
+
+
 def test_the_imagenet_file_fits_the_input_shape(cache, one_block):
     small = _write_released(cache, "ViT_Ti16", "augreg-imagenet-224", seed=1)
     large = _write_released(cache, "ViT_Ti16", "augreg-imagenet-384", seed=2)

@@ -49,6 +49,7 @@ SOURCES = {
     "augreg": "AugReg",
     "original": "ViT",
     "sam": "SAM",
+    "gsam": "GSAM",
     "bit": "BiT",
     "distilled": "BiT distilled",
     "teacher": "BiT distilled",
@@ -87,10 +88,12 @@ def test_file_names_of_augreg(file):
     # R50_ViT_L32 -> R50_L_32
     model = file.variant.removeprefix("ViT_").replace("_ViT", "")
     letters = re.sub(r"(\d+)$", r"_\1", model)
-    assert file.path.startswith(f"augreg/{letters}-i21k-300ep-lr_0.001-")
+    first = "i21k" if file.verified else "i1k"
+    assert ("imagenet1k" in file.name) == (first == "i1k")
+    assert file.path.startswith(f"augreg/{letters}-{first}-300ep-lr_0.001-")
 
 
-@_files("original", "sam", "mixer")
+@_files("original", "sam", "gsam", "mixer")
 def test_file_names_of_vit_sam_and_mixer(file):
     *bucket, folder, name = file.path.split("/")
     mixer = file.variant.startswith("Mixer_")
@@ -103,6 +106,7 @@ def test_file_names_of_vit_sam_and_mixer(file):
             "original-imagenet21k": "imagenet21k",
             "original-imagenet": "imagenet21k+imagenet2012",
             "sam-imagenet": "sam",
+            "gsam-imagenet": "gsam",
             "mixer-imagenet21k": "imagenet21k",
             "mixer-imagenet": "imagenet1k",
         }[f"{kind}-{trained_on}"]
@@ -132,7 +136,7 @@ def test_sizes_are_those_of_the_original_code(file, shared):
     table = json.loads((shared / "golden" / "tables" / "param_counts.json").read_text())
     is_vit = isinstance(VARIANTS[file.variant], ViTConfig)
     counts = table["bit"] if file.variant.startswith("BiT_") else table["vit"]
-    model = _paper_name(file.variant)
+    model = _paper_name(file.variant) + ("" if file.class_token else "-gap-norep")
     column = "1000" if file.classes == 1000 else "21843"
     column += "_at_384" if file.image_size == 384 and is_vit else ""
     column += "_with_pre_logits(hidden)" if file.representation_size else ""
@@ -195,6 +199,9 @@ def test_available():
         "original-imagenet-224",
         "original-imagenet-384",
         "sam-imagenet-224",
+        "augreg-imagenet1k-224",
+        "augreg-imagenet1k-384",
+        "gsam-imagenet-224",
     ]
     assert available("ViT_H14") == ["original-imagenet21k"]
     assert available("BiT_R50x3") == ["bit-imagenet21k", "bit-imagenet", "bit-imagenet21k+imagenet"]
@@ -267,6 +274,7 @@ def test_any_augreg_file(variant, ending, classes, image_size):
     assert file.path == f"augreg/{name}.npz"
     assert file.source == "AugReg, arXiv 2106.10270"
     assert not file.zero_head
+    assert file.verified == ("-i21k-" in name)
     assert (file.payload_bytes is None) == (classes is None)
 
 

@@ -24,11 +24,13 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import pytest
+from support.augreg_index import sample, write_index
 from support.colour_photos import write_photos
 from support.paths import ROOT
 
 import keras_vit
 from keras_vit.applications import weights
+from keras_vit.checkpoints import hub
 from keras_vit.cli.main import main
 from keras_vit.data import write_records
 from keras_vit.models import VARIANTS
@@ -117,6 +119,9 @@ def place(tmp_path_factory, small_weights) -> Path:
         return path
 
     small_weights.setattr(weights, "fetch", fetch)
+    small_weights.setenv("KERAS_VIT_CACHE", str(released))
+    write_index(released / "augreg" / "index.csv", sample())
+    small_weights.setattr(hub, "fetch", lambda *_: folder)  # the model below
     for name, count in (("photos", 8), ("flowers", 25), ("cifar10", 8)):
         for part in ("train", "validation", "test"):
             write_photos(folder / name / part, count)

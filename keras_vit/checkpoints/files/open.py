@@ -7,6 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
+from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.files.array_file import ArrayFile, damage_is_said
 from keras_vit.checkpoints.files.hdf5 import H5Reader, KerasReader
 from keras_vit.checkpoints.files.npz import NpzReader
@@ -24,7 +25,7 @@ def open_arrays(path: str | os.PathLike[str]) -> ArrayFile:
         ValueError: If it is none of these kinds of files, or damaged.
         ImportError: If it is `.safetensors` and that package is not installed.
     """
-    path = Path(path)
+    path = Path(hub.local_file(path))
     if path.is_dir():
         path = _in_folder(path)
     if not path.is_file():

@@ -23,7 +23,9 @@ from keras_vit.utils.text import say
 
 
 def add_arguments(parser: Parser) -> None:
-    parser.positional("SRC", "an .npz, .safetensors, .weights.h5 or .keras file")
+    parser.positional(
+        "SRC", "an .npz, .safetensors, .weights.h5 or .keras file, or hf://OWNER/NAME"
+    )
     parser.positional("DST", "what to write; its ending says which kind of file")
     parser.shared("--model", help="stop if the file holds another model than ViT_B16, for example")
     parser.add("--num-heads", "model", "where the file does not say it", "N", int)
