@@ -45,6 +45,7 @@ def _vit(
     patch_size: int | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """A Vision Transformer.
@@ -91,6 +92,8 @@ def _vit(
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -115,6 +118,7 @@ def _bit(
     *,
     new_head: bool = False,
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """A BiT: a ResNet with GroupNorm.
@@ -141,6 +145,8 @@ def _bit(
         new_head: Load everything but the head, which starts at zero with `classes` outputs, as
             the papers do for fine-tuning.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -169,6 +175,7 @@ def _mixer(
     gelu: str | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """An MLP-Mixer.
@@ -201,6 +208,8 @@ def _mixer(
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:

@@ -42,6 +42,7 @@ def build(
     input_tensor: Any,
     input_shape: Any,
     patch_size: int | None = None,
+    channel_weights: Any = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a variant and loads what `weights` means.
@@ -55,6 +56,7 @@ def build(
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
         patch_size: The side of a patch, where a file leaves it open; or `None`.
+        channel_weights: For the weights, where the image has other channels; or `None`.
         **options: The other arguments of the constructor.
     """
     config = VARIANTS[variant]
@@ -63,6 +65,11 @@ def build(
             f"`patch_size` must be that of a {config.title}, or left out; "
             "`keras_vit.ViT` builds any other. "
             f"Received: patch_size={patch_size!r}"
+        )
+    if weights is None and channel_weights is not None:
+        raise ValueError(
+            "`channel_weights` says how the kernel of trained weights is adapted, and "
+            "weights=None has none. Received: channel_weights and weights=None"
         )
     count = int(classes) if isinstance(classes, _DefaultClasses) else classes
     if include_top:
@@ -82,7 +89,7 @@ def build(
     if weights is None or _is_keras_file(weights):
         model = config.build(DEFAULT_IMAGE_SIZE, **config.architecture, **settings, classes=count)
         if weights is not None:
-            load_weights(model, weights)
+            load_weights(model, weights, channel_weights=channel_weights)
         return model
 
     path = _resolve(variant, weights, input_tensor, input_shape)
@@ -108,6 +115,7 @@ def build(
         classes=count if new_head else None,
         num_heads=num_heads,
         patch_size=patch_size,
+        channel_weights=channel_weights,
         **settings,
     )
 
@@ -133,19 +141,13 @@ def _resolve(
     shape = input_shape
     if input_tensor is not None:
         shape = tuple(input_tensor.shape[1:])
-    channels, size = 3, None
+    size = None
     if shape is not None and len(shape) == 3:
         first = keras.config.image_data_format() == "channels_first"
-        channels, size = (shape[0], shape[1:]) if first else (shape[2], shape[:2])
-    released = released_weights.find(
+        size = shape[1:] if first else shape[:2]
+    return released_weights.find(
         variant, weights, None if size is None or None in size else tuple(size)
     )
-    if channels != 3:
-        raise ValueError(
-            f"The input must have 3 channels for weights={weights!r}; use weights=None for "
-            f"another number. Received: input_shape={shape}"
-        )
-    return released
 
 
 def _check_classes(weights: Any, classes: int, known: int | None) -> None:

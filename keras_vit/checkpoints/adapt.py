@@ -10,6 +10,8 @@ import keras
 import numpy as np
 
 from keras_vit.checkpoints.model_variables import layers_of
+from keras_vit.checkpoints.names.keys import Key
+from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
 from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers import PositionEmbedding
 from keras_vit.layers.position_embedding import resample_position_embedding
@@ -63,3 +65,19 @@ def _warn_of_grids(file: str, grid: tuple[int, int], wanted: tuple[int, int], si
         f"image_size={size})`.",
         stacklevel=5,
     )
+
+
+def needed_shape(
+    key: Key, variable: tuple[int, ...], shape: tuple[int, ...], num_heads: int
+) -> tuple[int, ...] | None:
+    """The shape that an array must have instead of `shape`, or `None` if that one will do."""
+    needed = shape_written(key.layout, variable, num_heads)
+    if key.part is not None:
+        needed = (needed[0] * key.part[1], *needed[1:])
+    if shape == needed:
+        return None
+    if key.layout in POSITIONS and (shape[:1], shape[2:]) == ((1,), needed[2:]):
+        return None  # another grid, which is resampled
+    if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
+        return None
+    return needed

@@ -8,26 +8,26 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 
-from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, positions_for
+from keras_vit.checkpoints.adapt import POSITION_EMBEDDING, needed_shape, positions_for
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
+from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
     model_variables,
     number_of_heads,
 )
-from keras_vit.checkpoints.names.keys import MIXER, Key
-from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
+from keras_vit.checkpoints.names.keys import MIXER
 from keras_vit.checkpoints.names.others import what_has
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.models.input_and_head import image_shape
@@ -45,6 +45,7 @@ def from_checkpoint(
     num_heads: int | None = None,
     patch_size: int | None = None,
     allow_nonfinite: bool = False,
+    channel_weights: Any = None,
     **options: Any,
 ) -> keras.Model:
     """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
@@ -72,6 +73,10 @@ def from_checkpoint(
             channels.
         patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
+        channel_weights: `[C, 3]`, for `input_shape=(rows, columns, C)`: how much of red, green and
+            blue each channel of the images is. The model then gives on images what the file's
+            model gives on `images @ channel_weights`. Default, where C is not that of the file:
+            one channel is all three; of more, each is the next of them in turn, times 3 / C.
         **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
 
@@ -107,7 +112,7 @@ def from_checkpoint(
                 classifier_activation=classifier_activation,
                 **settings,
             )
-        _load(model, checkpoint, info, pair, new_head)
+        _load(model, checkpoint, info, pair, new_head, channel_weights)
         _say(_left_out_line(checkpoint))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
@@ -146,12 +151,14 @@ def load_weights(
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
     allow_nonfinite: bool = False,
+    channel_weights: Any = None,
 ) -> None:
     """Loads weights of any supported format into a model.
 
-    The position embedding is resampled to the model's grid, by the `interpolation` of the model. A
-    model without a head ignores the file's head and `pre_logits`. With `new_head`, a model without
-    `pre_logits` ignores the file's.
+    The position embedding is resampled to the model's grid, by the `interpolation` of the model,
+    and the first kernel is fitted to its channels, as in `from_checkpoint`. A model without a head
+    ignores the file's head and `pre_logits`. With `new_head`, a model without `pre_logits` ignores
+    the file's.
 
     Args:
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
@@ -160,6 +167,7 @@ def load_weights(
         image_size: Pixels that the file was trained at, where it does not say it.
         new_head: Leave the model's head as it is, and do not read the file's.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
+        channel_weights: As in `from_checkpoint`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -170,7 +178,8 @@ def load_weights(
     path = Path(path)
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    if path.name.endswith((".weights.h5", ".keras")) and not new_head:
+    of_keras = path.name.endswith((".weights.h5", ".keras")) and not new_head
+    if of_keras and channel_weights is None and not has_other_pixels(model, path):
         load_keras_weights(model, path, allow_nonfinite)  # layers of the user's own included
     else:
         load_checkpoint(
@@ -179,6 +188,7 @@ def load_weights(
             image_size=image_size,
             new_head=new_head,
             allow_nonfinite=allow_nonfinite,
+            channel_weights=channel_weights,
         )
 
 
@@ -189,6 +199,7 @@ def load_checkpoint(
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
     allow_nonfinite: bool = False,
+    channel_weights: Any = None,
 ) -> None:
     """`load_weights` by our own reader. Of Keras's files it reads only the layers of keras_vit."""
     pair = None if image_size is None else as_pair(image_size, "image_size")
@@ -202,7 +213,7 @@ def load_checkpoint(
             )
         info = describe(checkpoint, number_of_heads(model))
         checkpoint.allow_nonfinite = allow_nonfinite
-        _load(model, checkpoint, info, pair, new_head, checkpoint.verify)
+        _load(model, checkpoint, info, pair, new_head, channel_weights, checkpoint.verify)
         _say(_left_out_line(checkpoint))
 
 
@@ -212,13 +223,15 @@ def _load(
     info: Any,
     image_size: tuple[int, int] | None,
     new_head: bool,
+    channel_weights: Any,
     before: Callable[[], None] | None = None,
 ) -> None:
     """Loads what `from_checkpoint` and `load_weights` load, after a comparison and `before`."""
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    _compare(checkpoint, wanted, left_out, settings_of(model), building=before is None)
+    fits = kernel_fits(checkpoint, wanted, channel_weights)
+    _compare(checkpoint, wanted, left_out, settings_of(model), fits, building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():
@@ -229,6 +242,9 @@ def _load(
         if name == POSITION_EMBEDDING:
             trained_at = image_size if before is not None else None
             array = positions_for(model, array, info, image_size, trained_at, checkpoint.path.name)
+        elif name in fits:
+            _say(f"{checkpoint.path.name}: {fits[name]}")
+            array = fits[name](array)
         variable.assign(array)
         zero_head = name == "head/kernel" and not array.any()
         del array  # before the next one is read
@@ -255,11 +271,13 @@ def _compare(
     wanted: dict[str, Any],
     left_out: tuple[str, ...],
     here: dict[str, Any],
+    fits: Collection[str],
     building: bool,
 ) -> None:
     """Raises one error with everything in which the file differs from the variables wanted.
 
-    With `building` the caller is `from_checkpoint`, which a hint must then not recommend.
+    Variables in `fits` are fitted from another shape. With `building` the caller is
+    `from_checkpoint`, which a hint must then not recommend.
     """
     lines, read = [], set()
     said = {**checkpoint.metadata, "num_heads": checkpoint.said_heads()}
@@ -282,8 +300,12 @@ def _compare(
             if not checkpoint.is_absent(key):
                 lines.append(f"  missing from the file: {array}")
         elif (
-            needed := _needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
-        ) is not None:
+            name not in fits
+            and (
+                needed := needed_shape(key, tuple(variable.shape), shape, here.get("num_heads", 1))
+            )
+            is not None
+        ):
             lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
         elif not is_float(checkpoint.dtype_of(array)):
             lines.append(
@@ -304,19 +326,3 @@ def _compare(
         f"The checkpoint {str(checkpoint.path)!r} does not fit the model, and nothing was loaded. "
         f"{hint}\n" + "\n".join(sorted(lines))
     )
-
-
-def _needed(
-    key: Key, variable: tuple[int, ...], shape: tuple[int, ...], num_heads: int
-) -> tuple[int, ...] | None:
-    """The shape that an array must have instead of `shape`, or `None` if that one will do."""
-    needed = shape_written(key.layout, variable, num_heads)
-    if key.part is not None:
-        needed = (needed[0] * key.part[1], *needed[1:])
-    if shape == needed:
-        return None
-    if key.layout in POSITIONS and (shape[:1], shape[2:]) == ((1,), needed[2:]):
-        return None  # another grid, which is resampled
-    if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
-        return None
-    return needed
