@@ -87,8 +87,8 @@ def _vit(
             computes the rest again in the backward pass.
         gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; without weights
             `"tanh"`, as in Google's code.
-        patch_size: Only needed where a file leaves the patch size open and an error asks for it.
-            It must be that of the constructor's name.
+        patch_size: Side of a patch in pixels. Default: that of the constructor's name. For another,
+            the kernel of the weights is resampled. See `keras_vit.from_checkpoint`.
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].

@@ -16,6 +16,7 @@ from keras_vit.applications.released_files import RELEASED, ReleasedFile
 from keras_vit.checkpoints import from_checkpoint, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.kernels import with_patch_size
 from keras_vit.models import VARIANTS
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE, name_of
@@ -55,17 +56,11 @@ def build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
-        patch_size: The side of a patch, where a file leaves it open; or `None`.
+        patch_size: Side of a patch in pixels; `None` for the variant's.
         channel_weights: For the weights, where the image has other channels; or `None`.
         **options: The other arguments of the constructor.
     """
-    config = VARIANTS[variant]
-    if patch_size not in (None, getattr(config, "patch_size", None)):
-        raise ValueError(
-            f"`patch_size` must be that of a {config.title}, or left out; "
-            "`keras_vit.ViT` builds any other. "
-            f"Received: patch_size={patch_size!r}"
-        )
+    config = with_patch_size(VARIANTS[variant], patch_size)
     if weights is None and channel_weights is not None:
         raise ValueError(
             "`channel_weights` says how the kernel of trained weights is adapted, and "
@@ -100,7 +95,8 @@ def build(
     num_heads = getattr(config, "num_heads", None)
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
-    if info.config != config:
+    # With `patch_size` a file of any is taken: one of FlexiViT has the kernel of another.
+    if with_patch_size(info.config, patch_size) != config:
         found = name_of(info.config)
         raise ValueError(
             f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "

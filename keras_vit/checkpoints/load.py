@@ -6,6 +6,7 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
 from collections.abc import Callable, Collection
@@ -20,7 +21,7 @@ from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
-from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits
+from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits, with_patch_size
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
@@ -71,7 +72,9 @@ def from_checkpoint(
         num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
             without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
             channels.
-        patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
+        patch_size: Side of a patch in pixels. At another than the file's, the kernel is resampled
+            as by FlexiViT (arXiv 2212.08013, section 3.2), and the positions for the grid that
+            follows from the image size. A Mixer keeps its grid, so its image size follows.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
         channel_weights: `[C, 3]`, for `input_shape=(rows, columns, C)`: how much of red, green and
             blue each channel of the images is. The model then gives on images what the file's
@@ -95,7 +98,10 @@ def from_checkpoint(
             checkpoint, info, {"num_heads": num_heads, "patch_size": patch_size, **options}
         )
         pair = None if image_size is None else as_pair(image_size, "image_size")
-        size = info.image_size(pair)
+        config = with_patch_size(info.config, patch_size)
+        # A Mixer has a fixed grid, so that its image follows from the patches.
+        of_size = info if config.any_size else dataclasses.replace(info, config=config)
+        size = of_size.image_size(pair)
         include_top = include_top and (info.classes is not None or classes is not None)
         new_head = include_top and classes is not None
         settings: dict[str, Any] = {
@@ -104,9 +110,9 @@ def from_checkpoint(
             **options,
         }
         with weights_follow():
-            model = info.config.build(
+            model = config.build(
                 size,
-                **info.config.architecture,
+                **config.architecture,
                 include_top=include_top,
                 classes=classes if new_head else info.classes or 0,
                 classifier_activation=classifier_activation,
@@ -156,7 +162,7 @@ def load_weights(
     """Loads weights of any supported format into a model.
 
     The position embedding is resampled to the model's grid, by the `interpolation` of the model,
-    and the first kernel is fitted to its channels, as in `from_checkpoint`. A model without a head
+    and the kernels to its channels and patches, as in `from_checkpoint`. A model without a head
     ignores the file's head and `pre_logits`. With `new_head`, a model without `pre_logits` ignores
     the file's.
 
@@ -230,8 +236,10 @@ def _load(
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    fits = kernel_fits(checkpoint, wanted, channel_weights)
-    _compare(checkpoint, wanted, left_out, settings_of(model), fits, building=before is None)
+    here = settings_of(model)
+    interpolation = here.get("interpolation", "bilinear")
+    fits = kernel_fits(checkpoint, wanted, channel_weights, interpolation)
+    _compare(checkpoint, wanted, left_out, here, fits, building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():

@@ -9,6 +9,8 @@ from keras import ops
 from support.families import FAMILIES, build, images
 
 import keras_vit
+from keras_vit.layers.patch_resampling import resample_patch_kernel
+from keras_vit.layers.position_embedding import resample_position_embedding
 
 pytestmark = pytest.mark.any_backend
 
@@ -146,3 +148,87 @@ def test_what_does_not_fit_is_refused_all_the_same(trained):
             )
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+# Other patches.
+
+
+def _kernel(model):
+    name = "stem" if any(layer.name == "stem" for layer in model.layers) else "patch_embed"
+    return ops.convert_to_numpy(model.get_layer(name).projection.kernel)
+
+
+@pytest.mark.parametrize(
+    ("family", "patch_size", "image_size"), [("vit", 4, (32, 40)), ("hybrid", 4, (32, 32))]
+)
+def test_another_patch_size(family, patch_size, image_size, trained, capsys):
+    """The kernel by the pseudo-inverse, the positions for the new grid, all else as it was."""
+    model, path = trained(family)
+    other = keras_vit.from_checkpoint(path, image_size, patch_size=patch_size)
+    old = _kernel(model)
+    assert f"{len(old)} x {len(old)} are resampled to 4 x 4" in capsys.readouterr().out
+    np.testing.assert_allclose(_kernel(other), resample_patch_kernel(old, 4), atol=1e-6)
+    stride = 4 if family == "vit" else 16
+    grid = tuple(side // stride for side in image_size)
+    positions = model.get_layer("position_embedding")
+    assert other.get_layer("position_embedding").grid_size == grid
+    expected = resample_position_embedding(positions.embedding, positions.grid_size, grid)
+    np.testing.assert_allclose(other.get_layer("position_embedding").embedding, expected, atol=1e-6)
+    live = keras.models.clone_model(other)  # with weights of its own
+    keras_vit.load_weights(live, path)
+    resized = keras_vit.resize_model(model, image_size, patch_size)
+    for a, b, c in zip(other.get_weights(), live.get_weights(), resized.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+        np.testing.assert_array_equal(a, c)
+    assert type(resized.get_layer("patch_embed")) is type(model.get_layer("patch_embed"))
+
+
+def test_a_mixer_of_another_patch_takes_another_image(trained):
+    model, path = trained("mixer")  # 4 x 4 patches of 8 pixels
+    large = keras_vit.from_checkpoint(path, patch_size=12)
+    assert tuple(large.input_shape) == (None, 48, 48, 3)
+    patches = images().reshape(4, 4, 8, 4, 8, 3).transpose(0, 1, 3, 2, 4, 5).reshape(-1, 8, 8, 3)
+    patches = ops.convert_to_numpy(
+        ops.image.resize(patches, (12, 12), "bilinear", data_format="channels_last")
+    )
+    upsampled = patches.reshape(4, 4, 4, 12, 12, 3).transpose(0, 1, 3, 2, 4, 5)
+    found = _run(large, upsampled.reshape(4, 48, 48, 3))
+    np.testing.assert_allclose(found, _run(model, images()), atol=1e-5)
+    with pytest.raises(ValueError, match="made for one number of patches"):
+        keras_vit.from_checkpoint(path, 32, patch_size=4)
+
+
+def test_channels_and_patches_at_once(trained):
+    model, path = trained("vit")
+    grey = _of("vit", path, 1, patch_size=4)
+    expected = resample_patch_kernel(_kernel(model).sum(2, keepdims=True), 4)
+    np.testing.assert_allclose(_kernel(grey), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("patch_size", [0, 2.5, "16"])
+def test_patch_sizes_that_are_none(patch_size, trained):
+    model, path = trained("vit")
+    for made in (
+        lambda: keras_vit.from_checkpoint(path, patch_size=patch_size),
+        lambda: keras_vit.resize_model(model, 32, patch_size),
+    ):
+        with pytest.raises((ValueError, TypeError), match="patch_size"):
+            made()
+
+
+def test_a_resnet_has_no_patches(trained):
+    with pytest.raises(ValueError, match="has no patches"):
+        keras_vit.from_checkpoint(trained("bit")[1], patch_size=16)
+
+
+@pytest.mark.filterwarnings("ignore:The head in")
+@pytest.mark.parametrize("patch_size", [48, 16])
+def test_a_file_of_flexivit_opens_at_any_patch_size(patch_size, tmp_path):
+    """A buffer of 32 x 32 and 7 x 7 positions; 240 pixels, as the paper trains."""
+    buffer = keras_vit.ViT(224, 32, 16, 1, 2, 8, classes=3)
+    keras_vit.save_weights(buffer, tmp_path / "a.npz", format="big_vision")
+    model = keras_vit.from_checkpoint(tmp_path / "a.npz", 240, patch_size=patch_size)
+    assert tuple(model.input_shape) == (None, 240, 240, 3)
+    assert model.get_layer("position_embedding").grid_size == (240 // patch_size,) * 2
+    expected = resample_patch_kernel(_kernel(buffer), patch_size)
+    np.testing.assert_allclose(_kernel(model), expected, atol=1e-6)

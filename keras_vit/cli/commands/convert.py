@@ -28,7 +28,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add("--classifier", "model", "of a ViT, what the head reads: token or gap", "NAME",
                default="(the file's)")  # fmt: skip
     parser.add("--gelu", "model", "tanh or exact", "NAME", default="(that of its library)")
-    parser.add("--patch-size", "model", "pixels, where an error asks for it", "N", int)
+    parser.add("--patch-size", "model", "pixels; the kernel is resampled to it", "N", int)
     parser.add("--position-interpolation", "model", f"at another size: {', '.join(INTERPOLATIONS)}",
                "NAME", dest="interpolation", default="(that of its library)")  # fmt: skip
     parser.shared("--image-size", help="pixels, one number or two", nargs="+",
