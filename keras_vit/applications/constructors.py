@@ -10,7 +10,7 @@ import functools
 import inspect
 import os
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
 import keras
@@ -43,6 +43,7 @@ def _vit(
     rematerialise: bool = False,
     gelu: str | None = None,
     patch_size: int | None = None,
+    patch_sizes: Sequence[int] | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
     channel_weights: Any = None,
@@ -89,6 +90,8 @@ def _vit(
             `"tanh"`, as in Google's code.
         patch_size: Side of a patch in pixels. Default: that of the constructor's name. For another,
             the kernel of the weights is resampled. See `keras_vit.from_checkpoint`.
+        patch_sizes: Train with one of these patch sizes, drawn for each step, as FlexiViT does. See
+            `keras_vit.layers.PatchEmbed`.
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from keras_vit.layers.position_embedding import INTERPOLATIONS, interpolation_matrix
+from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice, check_counts
 
 
@@ -60,3 +61,16 @@ def resample_patch_kernel(
         "Rr,rcio,Cc->RCio", rows, kernel.astype("float64"), columns, optimize=True
     )
     return resampled.astype(kernel.dtype)
+
+
+def resample_kernel_in_graph(kernel: Any, patch_size: int, interpolation: str = "bilinear") -> Any:
+    """The same for a tensor inside a model, in float32 and returned in its dtype."""
+    old, _, channels, width = kernel.shape
+    if old == patch_size:
+        return kernel
+    matrix = ops.convert_to_tensor(patch_matrix(old, patch_size, interpolation), "float32")
+    # [old, old * C * D] to [new, ...], and [new, old, C * D] to [new, new, C * D].
+    rows = ops.matmul(matrix, ops.reshape(ops.cast(kernel, "float32"), (old, -1)))
+    both = ops.matmul(matrix, ops.reshape(rows, (patch_size, old, channels * width)))
+    both = ops.reshape(both, (patch_size, patch_size, channels, width))
+    return ops.cast(both, kernel.dtype)

@@ -64,9 +64,6 @@ def resize_model(
     )
     del resized
     resized = _rebuild(model, size, (rows, columns), patch_size)
-    interpolation = next(
-        layer.interpolation for layer in model.layers if isinstance(layer, PositionEmbedding)
-    )
     for old, new in zip(model.layers, resized.layers, strict=True):
         if isinstance(old, PositionEmbedding):
             embedding = resample_position_embedding(
@@ -79,7 +76,7 @@ def resize_model(
             new.embedding.assign(embedding)
         elif isinstance(old, PatchEmbed) and old.patch_size != new.patch_size:
             kernel = ops.convert_to_numpy(ops.cast(old.projection.kernel, "float32"))
-            kernel = resample_patch_kernel(kernel, new.patch_size, interpolation)
+            kernel = resample_patch_kernel(kernel, new.patch_size, old.interpolation)
             for target, value in zip(new.weights, [kernel, *old.weights[1:]], strict=True):
                 target.assign(value)
         else:

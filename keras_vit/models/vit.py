@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -52,6 +52,7 @@ def ViT(
     norm_epsilon: float = 1e-6,
     border: str = "drop",
     interpolation: str = "bilinear",
+    patch_sizes: Sequence[int] | None = None,
     include_preprocessing: bool = False,
     include_top: bool = True,
     input_tensor: Any = None,
@@ -98,6 +99,7 @@ def ViT(
         interpolation: How the position embedding is resampled for an image of another size:
             `"bilinear"` (Google's code), `"bicubic"` (Hugging Face's) or `"bicubic_antialias"`
             (timm's).
+        patch_sizes: Train with one of these, drawn for each step: FlexiViT. See `PatchEmbed`.
         include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
         include_top: Whether to end with the head.
         input_tensor: Keras tensor to use as the image.
@@ -150,7 +152,16 @@ def ViT(
     # Image to tokens.
     if stem is not None:
         x = stem(x, dtype=policy)  # [B, H', W', C']
-    cut = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)
+    cut = PatchEmbed(
+        patch_size,
+        width,
+        border,
+        return_grid=True,
+        patch_sizes=patch_sizes,
+        interpolation=interpolation,
+        name="patch_embed",
+        **common,
+    )
     x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
     if class_token:
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]

@@ -27,6 +27,12 @@ LAYERS = [
         [(2, 7, 11, 1)],
         (2, 12, 5),
     ),
+    (
+        layers.PatchEmbed,
+        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
+        [(2, 6, 12, 3)],
+        (2, 8, 5),
+    ),
     (layers.ClassToken, {}, [TOKENS], (2, 8, 12)),
     (layers.ClassToken, {"num_tokens": 3, "position": 1}, [TOKENS], (2, 10, 12)),
     (layers.PositionEmbedding, {"grid_size": (2, 3)}, [TOKENS], TOKENS),
