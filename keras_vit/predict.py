@@ -18,7 +18,11 @@ from keras_vit.data import image_files
 from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.models import VARIANTS, variants
-from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
+from keras_vit.models.input_and_head import (
+    check_channels,
+    check_takes_pixels,
+    ends_in_probabilities,
+)
 from keras_vit.utils import files
 from keras_vit.utils.checks import check_choice, check_counts, did_you_mean
 from keras_vit.utils.text import printable, read_labels
@@ -70,6 +74,7 @@ def load_classifier(source: str | Path, weights: str | None = None) -> Classifie
             f"{str(source)!r}, a model with the outputs {_output_shapes(found.model)}"
         )
     check_takes_pixels(found.model)
+    check_channels(found.model)
     return found
 
 

@@ -45,8 +45,10 @@ def _vit(
     rematerialise: bool = False,
     gelu: str | None = None,
     patch_size: int | None = None,
+    patch_sizes: Sequence[int] | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """A Vision Transformer.
@@ -94,11 +96,15 @@ def _vit(
             computes the rest again in the backward pass.
         gelu: `"tanh"` or `"exact"`. Default: what the weights were trained with; without weights
             `"tanh"`, as in Google's code.
-        patch_size: Only needed where a file leaves the patch size open and an error asks for it.
-            It must be that of the constructor's name.
+        patch_size: Side of a patch in pixels. Default: that of the constructor's name. For another,
+            the kernel of the weights is resampled. See `keras_vit.from_checkpoint`.
+        patch_sizes: Train with one of these patch sizes, drawn for each step, as FlexiViT does. See
+            `keras_vit.layers.PatchEmbed`.
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -124,6 +130,7 @@ def _bit(
     new_head: bool = False,
     features: Sequence[int] | str | None = None,
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """A BiT: a ResNet with GroupNorm.
@@ -154,6 +161,8 @@ def _bit(
             channels]` (of one stage, the map): indexes such as `[0, 1, 2, 3]`, or `"all"`.
             There is then no head. `keras_vit.feature_model` has more options.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:
@@ -183,6 +192,7 @@ def _mixer(
     gelu: str | None = None,
     border: str = "drop",
     include_preprocessing: bool = False,
+    channel_weights: Any = None,
     dtype: Any = None,
 ) -> keras.Model:
     """An MLP-Mixer.
@@ -219,6 +229,8 @@ def _mixer(
         border: What to do with the border of an image that the patches do not cover: `"drop"` it,
             `"pad"` the image with zeros, or raise an `"error"`.
         include_preprocessing: Let the model take pixels in [0, 255] instead of [-1, 1].
+        channel_weights: `[C, 3]`, for images of C channels and weights of three: how much of red,
+            green and blue each channel is. See `keras_vit.from_checkpoint`, which says the default.
         dtype: Dtype policy, `"mixed_bfloat16"` for example. Default: Keras's.
 
     Returns:

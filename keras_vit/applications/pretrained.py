@@ -17,6 +17,7 @@ from keras_vit.applications.released_files import RELEASED, ReleasedFile
 from keras_vit.checkpoints import from_checkpoint, hub, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.kernels import with_patch_size
 from keras_vit.models import VARIANTS, feature_model
 from keras_vit.models.features import check_features
 from keras_vit.models.input_and_head import image_shape
@@ -63,6 +64,7 @@ def _build(
     input_tensor: Any,
     input_shape: Any,
     patch_size: int | None = None,
+    channel_weights: Any = None,
     **options: Any,
 ) -> keras.Model:
     """Builds a variant and loads what `weights` means.
@@ -75,15 +77,15 @@ def _build(
         include_top: Whether to end with the head.
         input_tensor: The image, or `None`.
         input_shape: Of the image, or `None`.
-        patch_size: The side of a patch, where a file leaves it open; or `None`.
+        patch_size: Side of a patch in pixels; `None` for the variant's.
+        channel_weights: For the weights, where the image has other channels; or `None`.
         **options: The other arguments of the constructor.
     """
-    config = VARIANTS[variant]
-    if patch_size not in (None, getattr(config, "patch_size", None)):
+    config = with_patch_size(VARIANTS[variant], patch_size)
+    if weights is None and channel_weights is not None:
         raise ValueError(
-            f"`patch_size` must be that of a {config.title}, or left out; "
-            "`keras_vit.ViT` builds any other. "
-            f"Received: patch_size={patch_size!r}"
+            "`channel_weights` says how the kernel of trained weights is adapted, and "
+            "weights=None has none. Received: channel_weights and weights=None"
         )
     count = int(classes) if isinstance(classes, _DefaultClasses) else classes
     if include_top:
@@ -103,7 +105,7 @@ def _build(
     if weights is None or _is_keras_file(weights):
         model = config.build(DEFAULT_IMAGE_SIZE, **config.architecture, **settings, classes=count)
         if weights is not None:
-            load_weights(model, weights, new_head=new_head)
+            load_weights(model, weights, new_head=new_head, channel_weights=channel_weights)
         return model
 
     path = _resolve(variant, weights, input_tensor, input_shape)
@@ -114,7 +116,8 @@ def _build(
     num_heads = getattr(config, "num_heads", None)
     with Checkpoint(path) as checkpoint:
         info = describe(checkpoint, num_heads)
-    if info.config != config:
+    # With `patch_size` a file of any is taken: one of FlexiViT has the kernel of another.
+    if with_patch_size(info.config, patch_size) != config:
         found = name_of(info.config)
         raise ValueError(
             f"The checkpoint {str(path)!r} is not a {config.title}. Expected: "
@@ -129,6 +132,7 @@ def _build(
         classes=count if new_head else None,
         num_heads=num_heads,
         patch_size=patch_size,
+        channel_weights=channel_weights,
         **settings,
     )
 
@@ -157,19 +161,13 @@ def _resolve(
     shape = input_shape
     if input_tensor is not None:
         shape = tuple(input_tensor.shape[1:])
-    channels, size = 3, None
+    size = None
     if shape is not None and len(shape) == 3:
         first = keras.config.image_data_format() == "channels_first"
-        channels, size = (shape[0], shape[1:]) if first else (shape[2], shape[:2])
-    released = released_weights.find(
+        size = shape[1:] if first else shape[:2]
+    return released_weights.find(
         variant, weights, None if size is None or None in size else tuple(size)
     )
-    if channels != 3:
-        raise ValueError(
-            f"The input must have 3 channels for weights={weights!r}; use weights=None for "
-            f"another number. Received: input_shape={shape}"
-        )
-    return released
 
 
 def _check_classes(weights: Any, classes: int, known: int | None) -> None:

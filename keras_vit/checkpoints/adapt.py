@@ -13,7 +13,7 @@ from keras_vit.checkpoints.model_variables import layers_of
 from keras_vit.checkpoints.names.keys import Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
 from keras_vit.checkpoints.vit_info import ViTInfo
-from keras_vit.layers import PositionEmbedding
+from keras_vit.layers import PatchEmbed, PositionEmbedding
 from keras_vit.layers.position_embedding import resample_position_embedding, sincos2d
 
 POSITION_EMBEDDING = "position_embedding/embedding"
@@ -41,7 +41,9 @@ def positions_for(
         `[1, positions of the model, D]`.
     """
     layer: Any = layers_of(model, PositionEmbedding)[0]
-    here = tuple(n * info.config.stride for n in layer.grid_size)
+    patch_size = layers_of(model, PatchEmbed)[0].patch_size
+    stride = info.config.stride // info.config.patch_size * patch_size
+    here = tuple(n * stride for n in layer.grid_size)
     known = trained_at is not None
     positions, grid = info.grid_size(image_size or here, trained_at=known)
     if not (known or info.saved_grid):

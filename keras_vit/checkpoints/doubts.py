@@ -79,8 +79,8 @@ DOUBTS = (
             and (info.config.patch_size, info.num_positions) == (32, 49)
         ),
         "a kernel of 32 x 32 with 7 x 7 positions is either a model with patches of 32 pixels "
-        "(patch_size=32) or FlexiViT, which resizes the kernel to the patches wanted and cannot "
-        "be opened here at another size than 32?",
+        "(patch_size=32) or FlexiViT, which resamples the kernel to the patches wanted: "
+        "patch_size=16 and image_size=240 for example?",
     ),
 )  # fmt: skip
 
@@ -104,13 +104,6 @@ def check_no_doubt(checkpoint: Checkpoint, info: Any, given: Mapping[str, Any]) 
             "Transformer that normalises after each branch (res-post-norm), and keras_vit has no "
             "such model. If yours normalises before each branch, add zeros as `attn.qkv.bias` to "
             "every block of the file."
-        )
-    size = info.config.patch_size
-    if given.get("patch_size") not in (None, size):
-        raise ValueError(
-            f"The kernel in {str(checkpoint.path)!r} cuts patches of {size} pixels, and it cannot "
-            "be resized. Leave `patch_size` out. Received: "
-            f"patch_size={given['patch_size']}"
         )
     known = {key for key, value in given.items() if value is not None} | set(checkpoint.metadata)
     questions = [

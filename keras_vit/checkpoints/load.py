@@ -6,9 +6,10 @@ and one error lists all that does not fit.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.hub import local_file
 from keras_vit.checkpoints.keras_weights import load_keras_weights
+from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits, with_patch_size
 from keras_vit.checkpoints.messages import left_out_line, pixels_line
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
@@ -53,6 +55,7 @@ def from_checkpoint(
     patch_size: int | None = None,
     allow_nonfinite: bool = False,
     features: Sequence[int] | str | None = None,
+    channel_weights: Any = None,
     **options: Any,
 ) -> keras.Model:
     """Builds the model that a checkpoint describes, from its arrays alone, and loads it.
@@ -80,10 +83,16 @@ def from_checkpoint(
         num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
             without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
             channels.
-        patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
+        patch_size: Side of a patch in pixels. At another than the file's, the kernel is resampled
+            as by FlexiViT (arXiv 2212.08013, section 3.2), and the positions for the grid that
+            follows from the image size. A Mixer keeps its grid, so its image size follows.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
         features: Blocks whose feature maps are the outputs, as in the constructors. There is then
             no head.
+        channel_weights: `[C, 3]`, for `input_shape=(rows, columns, C)`: how much of red, green and
+            blue each channel of the images is. The model then gives on images what the file's
+            model gives on `images @ channel_weights`. Default, where C is not that of the file:
+            one channel is all three; of more, each is the next of them in turn, times 3 / C.
         **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`, `normalisation`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
 
@@ -105,7 +114,10 @@ def from_checkpoint(
             checkpoint, info, {"num_heads": num_heads, "patch_size": patch_size, **options}
         )
         pair = None if image_size is None else as_pair(image_size, "image_size")
-        size = info.image_size(pair)
+        config = with_patch_size(info.config, patch_size)
+        # A Mixer has a fixed grid, so that its image follows from the patches.
+        of_size = info if config.any_size else dataclasses.replace(info, config=config)
+        size = of_size.image_size(pair)
         if include_top and info.classes is None and classes is None:
             options = {**info.without_head(), **options}
         include_top = include_top and (info.classes is not None or classes is not None)
@@ -116,15 +128,15 @@ def from_checkpoint(
             **options,
         }
         with weights_follow():
-            model = info.config.build(
+            model = config.build(
                 size,
-                **info.config.architecture,
+                **config.architecture,
                 include_top=include_top,
                 classes=classes if new_head else info.classes or 0,
                 classifier_activation=classifier_activation,
                 **settings,
             )
-        _load(model, checkpoint, info, pair, new_head)
+        _load(model, checkpoint, info, pair, new_head, channel_weights)
         _say(left_out_line(checkpoint))
         _say(pixels_line(checkpoint, info, options, settings))
     if new_head and info.classes is not None:
@@ -153,12 +165,14 @@ def load_weights(
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
     allow_nonfinite: bool = False,
+    channel_weights: Any = None,
 ) -> None:
     """Loads weights of any supported format into a model.
 
-    The position embedding is resampled to the model's grid, by the `interpolation` of the model. A
-    model without a head ignores the file's head and `pre_logits`. With `new_head`, a model without
-    `pre_logits` ignores the file's.
+    The position embedding is resampled to the model's grid, by the `interpolation` of the model,
+    and the kernels to its channels and patches, as in `from_checkpoint`. A model without a head
+    ignores the file's head and `pre_logits`. With `new_head`, a model without `pre_logits` ignores
+    the file's.
 
     Args:
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built; its variables are
@@ -167,6 +181,7 @@ def load_weights(
         image_size: Pixels that the file was trained at, where it does not say it.
         new_head: Leave the model's head as it is, and do not read the file's.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
+        channel_weights: As in `from_checkpoint`.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -177,7 +192,8 @@ def load_weights(
     path = Path(local_file(path))
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
-    if path.name.endswith((".weights.h5", ".keras")) and not new_head:
+    of_keras = path.name.endswith((".weights.h5", ".keras")) and not new_head
+    if of_keras and channel_weights is None and not has_other_pixels(model, path):
         load_keras_weights(model, path, allow_nonfinite)  # layers of the user's own included
     else:
         load_checkpoint(
@@ -186,6 +202,7 @@ def load_weights(
             image_size=image_size,
             new_head=new_head,
             allow_nonfinite=allow_nonfinite,
+            channel_weights=channel_weights,
         )
 
 
@@ -196,6 +213,7 @@ def load_checkpoint(
     image_size: int | tuple[int, int] | None = None,
     new_head: bool = False,
     allow_nonfinite: bool = False,
+    channel_weights: Any = None,
 ) -> None:
     """`load_weights` by our own reader. Of Keras's files it reads only the layers of keras_vit."""
     pair = None if image_size is None else as_pair(image_size, "image_size")
@@ -209,7 +227,7 @@ def load_checkpoint(
             )
         info = describe(checkpoint, number_of_heads(model))
         checkpoint.allow_nonfinite = allow_nonfinite
-        _load(model, checkpoint, info, pair, new_head, checkpoint.verify)
+        _load(model, checkpoint, info, pair, new_head, channel_weights, checkpoint.verify)
         _say(left_out_line(checkpoint))
 
 
@@ -219,13 +237,17 @@ def _load(
     info: Any,
     image_size: tuple[int, int] | None,
     new_head: bool,
+    channel_weights: Any,
     before: Callable[[], None] | None = None,
 ) -> None:
     """Loads what `from_checkpoint` and `load_weights` load, after a comparison and `before`."""
     wanted = model_variables(model)
     left_out = _left_out(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
-    _compare(checkpoint, wanted, left_out, settings_of(model), building=before is None)
+    here = settings_of(model)
+    interpolation = here.get("interpolation", "bilinear")
+    fits = kernel_fits(checkpoint, wanted, channel_weights, interpolation)
+    _compare(checkpoint, wanted, left_out, here, fits, building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():
@@ -243,6 +265,9 @@ def _load(
         if name == POSITION_EMBEDDING:
             trained_at = image_size if before is not None else None
             array = positions_for(model, array, info, image_size, trained_at, checkpoint.path.name)
+        elif name in fits:
+            _say(f"{checkpoint.path.name}: {fits[name]}")
+            array = fits[name](array)
         variable.assign(array)
         zero_head = name == "head/kernel" and not array.any()
         del array  # before the next one is read
@@ -269,11 +294,13 @@ def _compare(
     wanted: dict[str, Any],
     left_out: tuple[str, ...],
     here: dict[str, Any],
+    fits: Collection[str],
     building: bool,
 ) -> None:
     """Raises one error with everything in which the file differs from the variables wanted.
 
-    With `building` the caller is `from_checkpoint`, which a hint must then not recommend.
+    Variables in `fits` are fitted from another shape. With `building` the caller is
+    `from_checkpoint`, which a hint must then not recommend.
     """
     lines, read = [], set()
     said = {**checkpoint.metadata, "num_heads": checkpoint.said_heads()}
@@ -296,8 +323,12 @@ def _compare(
             if not checkpoint.is_absent(key):
                 lines.append(f"  missing from the file: {array}")
         elif (
-            needed := shape_needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
-        ) is not None:
+            name not in fits
+            and (
+                needed := shape_needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
+            )
+            is not None
+        ):
             lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
         elif not is_float(checkpoint.dtype_of(array)):
             lines.append(

@@ -18,7 +18,11 @@ from keras_vit.evaluate.evaluation_data import EvaluationData, of_batches, of_im
 from keras_vit.evaluate.outputs import outputs
 from keras_vit.evaluate.report import Report, report_of
 from keras_vit.evaluate.scores import Mistake, Scores, joined, worst_mistakes
-from keras_vit.models.input_and_head import check_takes_pixels, ends_in_probabilities
+from keras_vit.models.input_and_head import (
+    check_channels,
+    check_takes_pixels,
+    ends_in_probabilities,
+)
 from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 from keras_vit.predict import Classifier
 from keras_vit.utils.checks import check_counts
@@ -82,6 +86,8 @@ def accuracy(
         model = model.model
     _check(model, batch_size)
     head = Head.of(class_names, int(model.output_shape[-1]))
+    if isinstance(data, (str, Path)):
+        check_channels(model)
     data = _as_data(data, image_size_of(model), resize, interpolation, progress)
     _check_size(model, data)
     mapping = (

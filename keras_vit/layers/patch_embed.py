@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,8 +12,10 @@ import keras
 from keras_vit.layers.composite import Composite
 from keras_vit.layers.initializers import random_start
 from keras_vit.layers.loss_scaling import check_loss_is_scaled
+from keras_vit.layers.patch_resampling import resample_kernel_in_graph
+from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import check_choice
+from keras_vit.utils.checks import check_choice, check_counts
 
 BORDERS = ("drop", "pad", "error")
 
@@ -33,13 +37,18 @@ class PatchEmbed(Composite):
         return_grid: Also return the patches as they lie in the image, for the layers that
             must know the number of rows and columns.
         use_bias: Whether the projection has a bias; CLIP's has none.
+        patch_sizes: Train with one of these sizes, drawn for each step, so that the layer learns
+            to cut any of them (FlexiViT, arXiv 2212.08013). The kernel, which is of `patch_size`,
+            is resampled in the graph. Otherwise patches are of `patch_size`, as without.
+        interpolation: How it is resampled: see `patch_resampling.patch_matrix`.
 
     Input: `[B, H, W, C]`, float.
     Output: `[B, N, D]`; with `return_grid`, a pair of it and `[B, rows, columns, D]`.
 
     Raises:
         ValueError: If the image is smaller than a patch, or not a multiple of it when
-            `border="error"`.
+            `border="error"`; or if it trains with several sizes on JAX, which compiles a step for
+            one.
     """
 
     def __init__(
@@ -49,6 +58,8 @@ class PatchEmbed(Composite):
         border: str = "drop",
         return_grid: bool = False,
         use_bias: bool = True,
+        patch_sizes: Sequence[int] | None = None,
+        interpolation: str = "bilinear",
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -57,6 +68,12 @@ class PatchEmbed(Composite):
         self.border = check_choice("border", border, BORDERS)
         self.return_grid = return_grid
         self.use_bias = use_bias
+        self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
+        self.patch_sizes = tuple(patch_sizes or ())
+        check_counts(1, **{f"patch_sizes[{i}]": size for i, size in enumerate(self.patch_sizes)})
+        if len(self.patch_sizes) > 1:
+            self.supports_jit = False  # XLA compiles a step for one number of tokens
+            self.seed_generator = keras.random.SeedGenerator()
         self.projection = self.part(
             keras.layers.Conv2D,
             width,
@@ -70,17 +87,41 @@ class PatchEmbed(Composite):
         )
 
     def build(self, input_shape: Any) -> None:
-        check_image_size(input_shape[1:3], self.patch_size, self.border)
+        for patch_size in dict.fromkeys((self.patch_size, *self.patch_sizes)):
+            check_image_size(input_shape[1:3], patch_size, self.border)
         self.projection.build(input_shape)
 
-    def call(self, images: Any) -> Any:
+    def call(self, images: Any, training: bool | None = None) -> Any:
         check_loss_is_scaled(self)
         if self.border != "pad":  # `build` knows no size where the model leaves it open
             check_has_a_patch(images.shape[1:3], self.patch_size)
-        grid = self.projection(images)  # [B, rows, columns, D]
+        drawn = training and self.patch_sizes
+        grid = self._drawn(images) if drawn else self.projection(images)  # [B, rows, columns, D]
         _, rows, columns, _ = ops.shape(grid)
         tokens = ops.reshape(grid, (-1, rows * columns, self.width))  # [B, N, D]
         return (tokens, grid) if self.return_grid else tokens
+
+    def _drawn(self, images: Any) -> Any:
+        """The grid of patches of one of `patch_sizes`."""
+        operands = (images, self.projection.kernel, self.projection.bias)
+        branches = [functools.partial(self._cut, patch_size=size) for size in self.patch_sizes]
+        if len(branches) == 1:
+            return branches[0](*operands)
+        if keras.backend.backend() == "jax":
+            raise ValueError(
+                "JAX compiles a training step for one number of tokens, and patches of several "
+                "sizes make several. Train with one size after another, by `keras_vit.resize_model"
+                "(model, image_size, patch_size)`, or on TensorFlow or PyTorch. Received: "
+                f"patch_sizes={self.patch_sizes}"
+            )
+        index = keras.random.randint((), 0, len(branches), seed=self.seed_generator)
+        return ops.switch(index, branches, *operands)
+
+    def _cut(self, images: Any, kernel: Any, bias: Any, patch_size: int) -> Any:
+        kernel = resample_kernel_in_graph(kernel, patch_size, self.interpolation)
+        padding = self.projection.padding
+        grid = ops.conv(images, kernel, patch_size, padding, data_format="channels_last")
+        return grid if bias is None else grid + bias
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         rows, columns = (
@@ -100,6 +141,8 @@ class PatchEmbed(Composite):
             "border": self.border,
             "return_grid": self.return_grid,
             "use_bias": self.use_bias,
+            "patch_sizes": list(self.patch_sizes),
+            "interpolation": self.interpolation,
         }
 
 

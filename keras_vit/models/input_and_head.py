@@ -92,7 +92,8 @@ def feature_output(x: Any, policy: Any, name: str = "channels_first") -> Any:
 def finished(inputs: Any, outputs: Any, input_tensor: Any, policy: Any, name: str) -> keras.Model:
     """The model between its input, or those behind `input_tensor`, and its outputs."""
     if input_tensor is not None:
-        inputs = keras.utils.get_source_inputs(input_tensor)
+        found = keras.utils.get_source_inputs(input_tensor)
+        inputs = found[0] if len(found) == 1 else found  # Keras warns where one image is a list
     model = keras.Model(inputs, outputs, name=name)
     if policy.name == "mixed_float16":
         model.dtype_policy = policy  # `compile` reads it to decide whether to scale the loss
@@ -106,6 +107,18 @@ def check_takes_pixels(model: Any) -> None:
             "The model has no scaling for pixels: it expects them in [-1, 1] or [0, 1], and the "
             "images are in [0, 255]. Build it with `include_preprocessing=True`, or put "
             "`keras.layers.Rescaling(1 / 127.5, offset=-1)` before it. Received: "
+            f"model={model.name!r}"
+        )
+
+
+def check_channels(model: Any, channels: int = 3) -> None:
+    """Refuses a model for images of other channels than those that it gets: photos have three."""
+    found = model.input_shape[-1]
+    if keras.config.image_data_format() != "channels_first" and found not in (None, channels):
+        raise ValueError(
+            f"The model takes images of {found} channels, and these have {channels}. The commands "
+            "and `keras_vit.data` read photos as red, green and blue: give other images by "
+            "`model.fit`, `model.predict`, or an `ImageData` of your own batches. Received: "
             f"model={model.name!r}"
         )
 

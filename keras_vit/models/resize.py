@@ -1,4 +1,4 @@
-"""Changes the image size of a built model (paper, section 3.2)."""
+"""Changes the image size (paper, section 3.2) and the patch size of a built model."""
 
 from __future__ import annotations
 
@@ -9,13 +9,16 @@ import keras
 
 from keras_vit.layers import PatchEmbed, PositionEmbedding
 from keras_vit.layers.patch_embed import patches_along
+from keras_vit.layers.patch_resampling import resample_patch_kernel
 from keras_vit.layers.position_embedding import resample_position_embedding
 from keras_vit.models.lora import merged
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import as_pair
+from keras_vit.utils.checks import as_pair, check_counts
 
 
-def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras.Model:
+def resize_model(
+    model: keras.Model, image_size: int | tuple[int, int], patch_size: int | None = None
+) -> keras.Model:
     """Rebuilds a model for another image size, with its weights.
 
     The position embedding is resampled as for a checkpoint. All other weights are copied, also
@@ -26,14 +29,18 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
         model: A functional model with one image input whose layers include `PatchEmbed` and
             `PositionEmbedding`; trained or not.
         image_size: Pixels, one number or (rows, columns).
+        patch_size: Side of a patch in pixels. Default: the model's. For another, the kernel is
+            resampled as by FlexiViT (arXiv 2212.08013), by the `interpolation` of the positions.
 
     Returns:
         A new model; `model` is left as it is.
 
     Raises:
-        ValueError: If `model` is no such model, or `image_size` is out of range.
+        ValueError: If `model` is no such model, or a size is out of range.
     """
     size = as_pair(image_size, "image_size")
+    if patch_size is not None:
+        check_counts(1, patch_size=patch_size)
     kinds = {type(layer) for layer in getattr(model, "layers", [])}
     if not {PatchEmbed, PositionEmbedding} <= kinds or len(model.inputs) != 1:
         raise ValueError(
@@ -49,14 +56,14 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
         )
     model = merged(model)
     # First with the old grid, to ask its `PatchEmbed` how many patches the new size has.
-    resized = _rebuild(model, size, grid_size=None)
+    resized = _rebuild(model, size, None, patch_size)
     patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
     rows, columns = (
         patches_along(side, patch_embed.patch_size, patch_embed.border)
         for side in patch_embed.input.shape[1:3]
     )
     del resized
-    resized = _rebuild(model, size, grid_size=(rows, columns))
+    resized = _rebuild(model, size, (rows, columns), patch_size)
     for old, new in zip(model.layers, resized.layers, strict=True):
         if isinstance(old, PositionEmbedding):
             embedding = resample_position_embedding(
@@ -67,6 +74,11 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
                 old.interpolation,
             )
             new.embedding.assign(embedding)
+        elif isinstance(old, PatchEmbed) and old.patch_size != new.patch_size:
+            kernel = ops.convert_to_numpy(ops.cast(old.projection.kernel, "float32"))
+            kernel = resample_patch_kernel(kernel, new.patch_size, old.interpolation)
+            for target, value in zip(new.weights, [kernel, *old.weights[1:]], strict=True):
+                target.assign(value)
         else:
             for source, target in zip(old.weights, new.weights, strict=True):
                 target.assign(source)
@@ -75,7 +87,10 @@ def resize_model(model: keras.Model, image_size: int | tuple[int, int]) -> keras
 
 
 def _rebuild(
-    model: Any, image_size: tuple[int, int], grid_size: tuple[int, int] | None
+    model: Any,
+    image_size: tuple[int, int],
+    grid_size: tuple[int, int] | None,
+    patch_size: int | None,
 ) -> keras.Model:
     """The same layers for another input, with new weights."""
     config = copy.deepcopy(model.get_config())  # `from_config` takes it apart
@@ -87,4 +102,6 @@ def _rebuild(
             layer["config"]["batch_shape"] = (batch, *shape)
         elif layer["class_name"] == "PositionEmbedding" and grid_size is not None:
             layer["config"]["grid_size"] = grid_size
+        elif layer["class_name"] == "PatchEmbed" and patch_size is not None:
+            layer["config"]["patch_size"] = patch_size
     return type(model).from_config(config)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -66,6 +66,7 @@ def ViT(
     norm_epsilon: float = 1e-6,
     border: str = "drop",
     interpolation: str = "bilinear",
+    patch_sizes: Sequence[int] | None = None,
     include_preprocessing: bool = False,
     normalisation: Any = "centred",
     include_top: bool = True,
@@ -122,6 +123,7 @@ def ViT(
         interpolation: How the position embedding is resampled for an image of another size:
             `"bilinear"` (Google's code), `"bicubic"` (Hugging Face's) or `"bicubic_antialias"`
             (timm's).
+        patch_sizes: Train with one of these, drawn for each step: FlexiViT. See `PatchEmbed`.
         include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
         normalisation: How the patches get the pixels. `"centred"`: in [-1, 1], as the model does.
             `"imagenet"`, `"clip"` or (mean, standard deviation) of each channel in [0, 1]: the
@@ -197,6 +199,8 @@ def ViT(
         border,
         return_grid=True,
         use_bias=not embedding_norm,
+        patch_sizes=patch_sizes,
+        interpolation=interpolation,
         name="patch_embed",
         **common,
     )

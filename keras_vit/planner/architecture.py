@@ -28,6 +28,7 @@ def parts(
     *,
     representation_size: int | None = None,
     class_token: bool = True,
+    channels: int = 3,
 ) -> list[Part]:
     """The parts of a model, from the image to the logits.
 
@@ -38,6 +39,7 @@ def parts(
         classes: Outputs of the head; `None` for no head.
         representation_size: Width of the `pre_logits` layer of a ViT; `None` for no such layer.
         class_token: Whether a ViT has a class token (`classifier="token"`) or pools the patches.
+        channels: Of the image.
 
     Raises:
         ValueError: If the image is smaller than a patch, or a count is not positive.
@@ -54,7 +56,8 @@ def parts(
     if representation_size is not None:
         check_counts(1, representation_size=representation_size)
     size = as_pair(image_size, "image_size")
-    image = Grid(*size, 3)
+    check_counts(1, channels=channels)
+    image = Grid(*size, channels)
     found, width = _PARTS[kind](config, image, representation_size, class_token)
     head = [] if classes is None else [dense("head", width, classes)]
     return [Part("image", outputs=image.size), *found, *head]

@@ -99,6 +99,7 @@ def plan(
     devices: int = 1,
     *,
     image_size: int | tuple[int, int] = 224,
+    channels: int = 3,
     batch_size: int = 4096,
     dataset: str = "jft",
     epochs: float = 7,
@@ -125,6 +126,7 @@ def plan(
         device: A name in `planner.DEVICES`, or a `Device` of your own.
         devices: How many.
         image_size: Pixels, one number or (rows, columns).
+        channels: Of the image.
         batch_size: Images of an update; a multiple of the copies of the model x `accumulate`.
         dataset: One of `planner.CLASSES`. It sets the images of an epoch and the classes.
         epochs: Passes over the data set.
@@ -161,7 +163,7 @@ def plan(
         steps = math.ceil(images * epochs / batch_size)
     check_counts(1, steps=steps)
 
-    model_parts = parts(config, image_size, classes)
+    model_parts = parts(config, image_size, classes, channels=channels)
     per_copy = batch_size // copies
     # Devices that share a model divide its blocks. Each computes the whole of the rest.
     divided = [part for part in model_parts if part.divided_parameters]

@@ -6,13 +6,14 @@ import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from keras_vit.data import ImageData
 from keras_vit.data.damage import data_errors
 from keras_vit.distribution.hardware import Hardware
-from keras_vit.models.input_and_head import check_takes_pixels
+from keras_vit.models.input_and_head import check_channels, check_takes_pixels
 from keras_vit.recipes import Recipe, fine_tune_recipe
 from keras_vit.training import loop
 from keras_vit.training.engine import ONE_DEVICE, OneDevice, compiled
@@ -158,6 +159,8 @@ def _completed(
 
 def _check_fit(model: keras.Model, data: ImageData) -> None:
     check_takes_pixels(model)
+    spec: Any = data.train.element_spec
+    check_channels(model, spec[0].shape[-1])
     size = tuple(model.input_shape[1:3])
     if any(side not in (None, pixels) for side, pixels in zip(size, data.image_size, strict=True)):
         raise ValueError(

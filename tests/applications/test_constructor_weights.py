@@ -163,7 +163,7 @@ def test_keras_files_and_paths(tmp_path, one_block):
         ("ViT_B16", {"classes": 10}, r"`classes` should be 1000.*new_head=True"),
         ("ViT_B16", {"weights": "imagenet21k", "classes": 1000}, r"should be 21843"),
         ("ViT_B16", {"classifier_activation": "relu"}, r"None or 'softmax'"),
-        ("ViT_B16", {"input_shape": (224, 224, 1)}, r"3 channels"),
+        ("ViT_B16", {"weights": None, "channel_weights": [[1, 1, 1]]}, r"weights=None has none"),
         ("ViT_B16", {"weights": None, "input_shape": (8, 8, 3)}, r"at least one patch"),
         ("ViT_B16", {"weights": None, "pooling": "min", "include_top": False}, r"pooling"),
         ("BiT_R50x1", {"classifier": "gap"}, r"BiT_R50x1\(\) got .*'classifier'.*dtype"),
@@ -182,6 +182,21 @@ def test_bad_arguments_say_what_was_expected(name, options, message, tmp_path, m
     monkeypatch.setenv("KERAS_VIT_CACHE", str(tmp_path / "file"))
     with pytest.raises((ValueError, TypeError), match=message):
         getattr(keras_vit, name)(**options)
+
+
+def test_released_weights_take_any_channels(cache, one_block, capsys):
+    arrays = _write_released(cache, "ViT_Ti16", "imagenet", seed=1)
+    kernel = arrays["embedding/kernel"]
+    for channels, weights, expected in (
+        (1, None, kernel.sum(2, keepdims=True)),
+        (4, None, kernel[:, :, [0, 1, 2, 0]] * 3 / 4),
+        (2, [[1, 0, 0], [0, 0.5, 0.5]], np.stack([kernel[:, :, 0], kernel[:, :, 1:].mean(2)], 2)),
+    ):
+        options = {"input_shape": (64, 64, channels), "channel_weights": weights}
+        model = keras_vit.ViT_Ti16(**options)
+        found = ops.convert_to_numpy(model.get_layer("patch_embed").projection.kernel)
+        np.testing.assert_allclose(found, expected, atol=1e-6)
+        assert f"the images of the model have {channels}" in capsys.readouterr().out
 
 
 def test_a_file_of_another_variant_is_named(cache, one_block):

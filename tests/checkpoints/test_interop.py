@@ -15,6 +15,7 @@ from keras import ops
 
 import keras_vit
 from benchmarks.contestants.import_timm import import_timm, import_transformers
+from keras_vit.layers.patch_resampling import resample_patch_kernel
 
 torch = pytest.importorskip("torch", reason="make test-interop installs it")
 SIZE = 32
@@ -71,6 +72,20 @@ def _timm_vit(timm, **options):
         "num_classes": 5, **options,
     }  # fmt: skip
     return timm.models.vision_transformer.VisionTransformer(**settings)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "bicubic_antialias"])
+@pytest.mark.parametrize("patch_size", [8, 10, 20, 32])
+def test_the_kernel_of_another_patch_size_is_that_of_timm(patch_size, interpolation, timm):
+    kernel = np.random.default_rng(0).normal(0, 0.1, (16, 16, 3, 4)).astype("float32")
+    theirs = timm.layers.patch_embed.resample_patch_embed(
+        torch.from_numpy(np.ascontiguousarray(kernel.transpose(3, 2, 0, 1))),
+        [patch_size, patch_size],
+        interpolation=interpolation.partition("_")[0],
+        antialias=interpolation.endswith("antialias"),
+    )
+    ours = resample_patch_kernel(kernel, patch_size, interpolation)
+    np.testing.assert_allclose(ours, theirs.numpy().transpose(2, 3, 1, 0), atol=1e-5)
 
 
 def _timm_hybrid(timm, layers, patch_size):

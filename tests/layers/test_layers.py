@@ -34,6 +34,12 @@ LAYERS = [
         (2, 6, 5),
     ),
     (
+        layers.PatchEmbed,
+        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
+        [(2, 6, 12, 3)],
+        (2, 8, 5),
+    ),
+    (
         layers.PixelNormalisation,
         {"mean": [0.4, 0.5], "std": [0.2, 0.3]},
         [(2, 3, 5, 2)],

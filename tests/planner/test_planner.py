@@ -98,6 +98,13 @@ def test_parameters_and_products_of_a_built_model(kind):
     assert costs.forward_macs(model) == (rest[kind] if kind in ("vit", "swiglu") else None)
 
 
+@pytest.mark.parametrize("kind", SMALL)
+def test_thirteen_channels(kind):
+    config = SMALL[kind]
+    model = config.build((48, 40), **config.architecture, classes=7, input_shape=(48, 40, 13))
+    assert planner.parameters(config, (48, 40), 7, channels=13) == model.count_params()
+
+
 @pytest.mark.parametrize("same", [False, True])
 @pytest.mark.parametrize(("kernel", "strides"), [(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)])
 def test_products_with_padding(kernel, strides, same):

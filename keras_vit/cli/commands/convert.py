@@ -34,7 +34,7 @@ def add_arguments(parser: Parser) -> None:
     parser.add("--gelu", "model", "tanh, exact or quick", "NAME", default="(that of its library)")
     parser.add("--normalisation", "model", f"of the pixels: {', '.join(NORMALISATIONS)}", "NAME",
                default="(what the file or its library says)")  # fmt: skip
-    parser.add("--patch-size", "model", "pixels, where an error asks for it", "N", int)
+    parser.add("--patch-size", "model", "pixels; the kernel is resampled to it", "N", int)
     parser.add("--position-interpolation", "model", f"at another size: {', '.join(INTERPOLATIONS)}",
                "NAME", dest="interpolation", default="(that of its library)")  # fmt: skip
     parser.shared("--image-size", help="pixels, one number or two", nargs="+",

@@ -20,6 +20,7 @@ from keras_vit.utils.tables import Page
 def add_arguments(parser: Parser) -> None:
     parser.positional("MODEL", "ViT_B16, ...; BiT_R200x3 and others of the paper", nargs="?")
     parser.shared("--image-size", image_size="(224)")
+    parser.add("--channels", "data", "channels of the images", "N", int, default="(3)")
     parser.add("--dataset", "data", ", ".join(planner.CLASSES), "NAME", default="(jft)")
     parser.shared("--batch-size", "--accumulate", batch_size="(4096; with --memory 32)")
     parser.add("--epochs", "training", "passes over the data set", "N", float, default="(7)")
