@@ -192,6 +192,7 @@ def test_maps_have_the_data_format_of_the_configuration():
         ("vit", [0, -2], {}, "different"),
         ("vit", [], {}, "list of different indexes"),
         ("vit", 1, {}, "blocks=1"),
+        ("vit", [0.5], {}, r"blocks=\[0\.5\]"),
         ("vit", "last", {}, "'all'.*'last'"),
         ("vit", [0], {"layer": "block_0"}, "not both"),
         ("vit", [0], {"as_maps": False, "class_token": True}, "first of the tokens"),
