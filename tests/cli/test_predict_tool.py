@@ -124,7 +124,6 @@ def build():
 def test_predict_with_logits(tool, build, colour_photos, tmp_path):
     model = build(include_preprocessing=True)
     model.layers[-1].bias.assign([3.0, 1.0, 0.0])
-    model = keras.Model(model.inputs, model.output)  # its input is a list of one
     model.save(tmp_path / "logits.keras")
     code, out, _ = tool(
         "predict", colour_photos / "red" / "0.jpg", "--model", tmp_path / "logits.keras"
