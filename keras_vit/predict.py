@@ -150,7 +150,7 @@ def _output_shapes(model: Any) -> list[tuple[int | None, ...]]:
 
 def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int, int], str, str]:
     """Names of the classes, image size, and how images are resized; from `folder` if it says so."""
-    rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.inputs[0].shape[1:3])
+    rows, columns = (side or variants.DEFAULT_IMAGE_SIZE for side in model.input_shape[1:3])
     found = {"resize": "squash", "interpolation": "bilinear"}  # as the original evaluates
     if folder is not None and files.is_there(folder / SUMMARY_FILE):
         summary = files.read_json(folder / SUMMARY_FILE, {"data": {"resize": str}})

@@ -200,7 +200,8 @@ def _chosen(blocks: Any, count: int) -> list[int]:
     if isinstance(blocks, str) and blocks == ALL:
         return list(range(count))
     if (
-        isinstance(blocks, (str, Integral))
+        isinstance(blocks, str)
+        or not isinstance(blocks, Sequence)
         or len(blocks) == 0
         or not all(isinstance(i, Integral) and -count <= int(i) < count for i in blocks)
         or len({i % count for i in blocks}) < len(blocks)

@@ -26,51 +26,51 @@ def _run(model, pixels=None):
     return [_numpy(x) for x in keras.tree.flatten(made)]
 
 
-def _by_hand(model, family, norm):
-    """(map, class token) of each block: the layers of the model called one by one."""
+def _by_hand(model, family):
+    """(map, class token) of each block, with the norm and without: the layers one by one."""
     x = keras.ops.convert_to_tensor(images())
     if family == "bit":
-        ends = [model.get_layer(f"block{i}_unit01_add").output for i in (1, 2, 3)]
-        if norm:
-            ends[-1] = model.get_layer("norm_relu").output
-        return [(_numpy(y), None) for y in keras.Model(model.inputs[0], ends)(x)]
+        names = ["block1_unit01_add", "block2_unit01_add", "norm_relu"]
+        ends = [model.get_layer(name).output for name in names]
+        first, last, normed = ((_numpy(y), None) for y in keras.Model(model.input, ends)(x))
+        return [first, normed], [first, last]
     layers = {layer.name: layer for layer in model.layers}
-    rest = [layer for name, layer in layers.items() if name.startswith("stem_")]
-    if rest:  # of a hybrid
-        x = keras.Model(model.inputs[0], rest[-1].output)(x)
+    stem = [layer for name, layer in layers.items() if name.startswith("stem_")]
+    if stem:  # of a hybrid
+        x = keras.Model(model.input, stem[-1].output)(x)
     tokens, grid = layers["stem" if family == "mixer" else "patch_embed"](x)
     for name in ("class_token", "position_embedding", "registers"):
         if name in layers:
             more = (grid,) if name == "position_embedding" else ()
             tokens = layers[name](tokens, *more)
     prefix = tokens.shape[1] - grid.shape[1] * grid.shape[2]
-    found = []
-    for name in [name for name in layers if "block_" in name and not name.startswith("stem_")]:
-        tokens = layers[name](tokens)
-        last = layers["norm" if family == "mixer" else "encoder_norm"] if norm else lambda x: x
-        made = _numpy(last(tokens))
+
+    def split(tokens):
+        made = _numpy(tokens)
         maps = made[:, prefix:].reshape(len(made), grid.shape[1], grid.shape[2], -1)
-        found.append((maps, made[:, 0] if prefix else None))
-    return found
+        return maps, made[:, 0] if prefix else None
+
+    normed, plain = [], []
+    norm = layers["norm" if family == "mixer" else "encoder_norm"]
+    for i in range(2):
+        tokens = layers[f"mixer_block_{i}" if family == "mixer" else f"block_{i}"](tokens)
+        plain.append(split(tokens))
+        normed.append(split(norm(tokens)))
+    assert np.abs(normed[0][0] - normed[1][0]).max() > 1e-2
+    return normed, plain
 
 
-@pytest.mark.parametrize("norm", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_they_are_what_the_layers_give_one_after_the_other(family, norm):
-    model = build(family, depth=3)
-    expected = _by_hand(model, family, norm)
-    if family != "bit":
-        assert np.abs(expected[0][0] - expected[1][0]).max() > 1e-2
-    with_tokens = expected[0][1] is not None
-    features = keras_vit.feature_model(model, [2, -3], norm=norm, class_token=with_tokens)
-    wanted = [expected[i][k] for k in range(1 + with_tokens) for i in (2, 0)]
-    made = _run(features)
-    assert len(made) == len(wanted) == len(features.outputs)
-    for ours, theirs in zip(made, wanted, strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
-    assert [x.shape for x in _run(keras_vit.feature_model(model, "all"))] == [
-        x.shape for x, _ in expected
-    ]
+def test_they_are_what_the_layers_give_one_after_the_other(family):
+    model = build(family)
+    for norm, expected in zip((True, False), _by_hand(model, family), strict=True):
+        with_tokens = expected[0][1] is not None
+        features = keras_vit.feature_model(model, [1, -2], norm=norm, class_token=with_tokens)
+        wanted = [expected[i][k] for k in range(1 + with_tokens) for i in (1, 0)]
+        made = _run(features)
+        assert len(made) == len(wanted) == len(features.outputs)
+        for ours, theirs in zip(made, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_of_the_last_block_they_are_the_map_of_a_model_without_a_head():
@@ -192,6 +192,7 @@ def test_maps_have_the_data_format_of_the_configuration():
         ("vit", [0, -2], {}, "different"),
         ("vit", [], {}, "list of different indexes"),
         ("vit", 1, {}, "blocks=1"),
+        ("vit", [0.5], {}, r"blocks=\[0\.5\]"),
         ("vit", "last", {}, "'all'.*'last'"),
         ("vit", [0], {"layer": "block_0"}, "not both"),
         ("vit", [0], {"as_maps": False, "class_token": True}, "first of the tokens"),
