@@ -29,7 +29,7 @@ from benchmarks.common.command import bars, options, start, write
 from benchmarks.common.comparison import PLAIN
 from benchmarks.common.turns import by_turns
 from benchmarks.contestants import kerashub, pytorch, weights
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 
 SIZE = 224
 OURS = "ours, build + load"

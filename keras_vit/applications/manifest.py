@@ -11,7 +11,7 @@ import keras
 
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.model_arrays import Arrays
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.models import VARIANTS, BiTConfig, MixerConfig, ViTConfig
 from keras_vit.models.variants import Config
 

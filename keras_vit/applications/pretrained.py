@@ -16,7 +16,7 @@ from keras_vit.applications.found_weights import FoundWeights
 from keras_vit.applications.released_files import RELEASED, ReleasedFile
 from keras_vit.checkpoints import from_checkpoint, hub, load_weights
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.kernels import with_patch_size
 from keras_vit.models import VARIANTS, feature_model
 from keras_vit.models.features import check_features

@@ -9,10 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints.info.vit import ViTInfo
 from keras_vit.checkpoints.model_variables import layers_of
 from keras_vit.checkpoints.names.keys import Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
-from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers import PatchEmbed, PositionEmbedding
 from keras_vit.layers.position_embedding import resample_position_embedding, sincos2d
 

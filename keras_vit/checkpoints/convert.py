@@ -18,7 +18,7 @@ import numpy as np
 
 from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.checkpoints.model_variables import model_variables

@@ -23,9 +23,9 @@ from keras_vit.checkpoints.adapt import (
     shape_needed,
 )
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
-from keras_vit.checkpoints.describe import describe
-from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.hub import local_file
+from keras_vit.checkpoints.info.describe import describe
+from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits, with_patch_size
 from keras_vit.checkpoints.messages import left_out_line, pixels_line
@@ -37,7 +37,7 @@ from keras_vit.checkpoints.model_variables import (
 )
 from keras_vit.checkpoints.names.keys import MIXER
 from keras_vit.checkpoints.names.others import what_has
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.models.features import check_features, feature_model
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair

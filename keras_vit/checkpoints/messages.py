@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.vit_info import ViTInfo
+from keras_vit.checkpoints.info.vit import ViTInfo
 
 
 def left_out_line(checkpoint: Checkpoint) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers.composite import Composite
+from keras_vit.layers.base.composite import Composite
 from keras_vit.layers.functional import gelu
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.utils.backend import ops

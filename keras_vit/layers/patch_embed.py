@@ -9,9 +9,9 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers.composite import Composite
-from keras_vit.layers.initializers import random_start
-from keras_vit.layers.loss_scaling import check_loss_is_scaled
+from keras_vit.layers.base.composite import Composite
+from keras_vit.layers.base.initializers import random_start
+from keras_vit.layers.base.loss_scaling import check_loss_is_scaled
 from keras_vit.layers.patch_resampling import resample_kernel_in_graph
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.utils.backend import ops

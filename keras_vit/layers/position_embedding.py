@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.layers.initializers import random_start
+from keras_vit.layers.base.initializers import random_start
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice
 

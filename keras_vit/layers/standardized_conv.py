@@ -6,8 +6,8 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers.initializers import random_start
-from keras_vit.layers.loss_scaling import check_loss_is_scaled
+from keras_vit.layers.base.initializers import random_start
+from keras_vit.layers.base.loss_scaling import check_loss_is_scaled
 from keras_vit.utils.backend import ops
 
 

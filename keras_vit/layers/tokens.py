@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.layers.composite import Composite
-from keras_vit.layers.initializers import random_start
+from keras_vit.layers.base.composite import Composite
+from keras_vit.layers.base.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, to_rows
 from keras_vit.utils.backend import ops

@@ -16,12 +16,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.layers.composite import Composite
-from keras_vit.layers.dense import Dense
+from keras_vit.layers.base.composite import Composite
+from keras_vit.layers.base.dense import Dense
+from keras_vit.layers.base.initializers import random_start
+from keras_vit.layers.base.rematerialise import rematerialised
 from keras_vit.layers.functional import GELUS, attention, gelu, swiglu
-from keras_vit.layers.initializers import random_start
 from keras_vit.layers.norm import LayerNorm
-from keras_vit.layers.rematerialise import rematerialised
 from keras_vit.layers.residual import LayerScale, StochasticDepth
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice

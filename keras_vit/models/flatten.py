@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.models.graph import functional, walk
 from keras_vit.models.lora import merged
 

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from keras_vit.layers import PixelNormalisation
-from keras_vit.layers.dense import Dense
+from keras_vit.layers.base.dense import Dense
 from keras_vit.layers.pixels import NORMALISATIONS, normalisation_of
 from keras_vit.models.graph import functional
 from keras_vit.models.input_range import far_from_pixels

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.utils.backend import ops
 
 

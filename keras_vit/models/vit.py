@@ -17,7 +17,7 @@ from keras_vit.layers import (
     TokenPooling,
     TransformerBlock,
 )
-from keras_vit.layers.dense import Dense
+from keras_vit.layers.base.dense import Dense
 from keras_vit.layers.tokens import POOLINGS
 from keras_vit.models.input_and_head import (
     classification_head,

@@ -16,7 +16,7 @@ import pytest
 from keras import ops
 
 import keras_vit
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 
 CONSTRUCTORS = {name: getattr(keras_vit, name) for name in keras_vit.VARIANTS}
 VITS, BITS, MIXERS = (

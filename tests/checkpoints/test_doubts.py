@@ -12,8 +12,8 @@ from keras import ops
 
 import keras_vit
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.describe import describe
-from keras_vit.checkpoints.doubts import check_no_doubt
+from keras_vit.checkpoints.info.describe import describe
+from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.models import VARIANTS
 
 pytestmark = [

@@ -15,7 +15,7 @@ from support.child_memory import printed_bytes
 import keras_vit
 from keras_vit.applications.manifest import check_released_file, manifest
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.describe import describe
+from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.model_arrays import Arrays
 
 pytestmark = pytest.mark.any_backend

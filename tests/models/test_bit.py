@@ -14,7 +14,7 @@ from support.paths import TABLES
 
 import keras_vit
 from keras_vit.applications.manifest import manifest
-from keras_vit.layers.initializers import weights_follow
+from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 from keras_vit.models import ResNetStem
 

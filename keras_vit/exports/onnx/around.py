@@ -11,7 +11,7 @@ import numpy as np
 from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first, gelu
 from keras_vit.exports.onnx.operators import as_array, dense_product
 from keras_vit.layers import PixelNormalisation
-from keras_vit.layers.dense import Dense
+from keras_vit.layers.base.dense import Dense
 
 # Name in Keras -> operator and its attributes.
 _ACTIVATIONS: dict[str, tuple[str, dict[str, float]]] = {

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.model_info import BiTInfo, MixerInfo, describe_bit, describe_mixer
+from keras_vit.checkpoints.info.families import BiTInfo, MixerInfo, describe_bit, describe_mixer
+from keras_vit.checkpoints.info.vit import ViTInfo, describe_vit
 from keras_vit.checkpoints.names.keys import BIT, MIXER
-from keras_vit.checkpoints.vit_info import ViTInfo, describe_vit
 
 
 def describe(checkpoint: Checkpoint, num_heads: int | None = None) -> ViTInfo | BiTInfo | MixerInfo:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.vit_info import ViTInfo
+from keras_vit.checkpoints.info.vit import ViTInfo
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
-from keras_vit.checkpoints.model_info import (
+from keras_vit.checkpoints.info.families import (
     Info,
     block_sizes,
     check_ranks,

@@ -1,0 +1,1 @@
+"""What a file says about the model in it: the architecture, and what it leaves open."""

@@ -1,0 +1,1 @@
+"""What our layers are made with: stored parts, random starts, less memory, scaled losses."""
