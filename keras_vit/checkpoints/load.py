@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import warnings
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits, with_patch_size
-from keras_vit.checkpoints.messages import left_out_line, pixels_line
+from keras_vit.checkpoints.messages import left_out_line, pixels_line, warn_of_zero_head
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
@@ -272,13 +271,7 @@ def _load(
         zero_head = name == "head/kernel" and not array.any()
         del array  # before the next one is read
         if zero_head:
-            warnings.warn(
-                f"The head in {checkpoint.path.name!r} is all zeros, so its class scores mean "
-                "nothing. (The ImageNet-21k files of the ViT paper are like this: Google released "
-                "them for their features.) Use include_top=False, or a new head (classes=..., "
-                "new_head=True) and train it. The AugReg files of ImageNet-21k have trained heads.",
-                stacklevel=3,
-            )
+            warn_of_zero_head(checkpoint)
 
 
 def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
-"""What loading says of a file, a line for each fact."""
+"""What loading says of a file, a sentence for each fact."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
@@ -39,3 +40,14 @@ def pixels_line(
             "normalisation='imagenet' to keras_vit.from_checkpoint, of CLIP normalisation='clip'."
         )
     return ""
+
+
+def warn_of_zero_head(checkpoint: Checkpoint) -> None:
+    """Says that the class scores of a model mean nothing yet."""
+    warnings.warn(
+        f"The head in {checkpoint.path.name!r} is all zeros, so its class scores mean "
+        "nothing. (The ImageNet-21k files of the ViT paper are like this: Google released "
+        "them for their features.) Use include_top=False, or a new head (classes=..., "
+        "new_head=True) and train it. The AugReg files of ImageNet-21k have trained heads.",
+        stacklevel=4,
+    )

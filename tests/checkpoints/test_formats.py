@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from keras import ops
+from support.format_files import SIZE, arrays_of, logits_of, random_vit
 
 import keras_vit
 from keras_vit.checkpoints.checkpoint import Checkpoint
@@ -21,27 +22,6 @@ from keras_vit.checkpoints.names.templates import fill
 RELEASED = [
     "vit_token", "vit_gap", "vit_token_rep24", "hybrid_token", "hybrid_stem_only", "bit", "mixer"
 ]  # fmt: skip
-SIZE = 32
-
-
-def _vit(**options):
-    """A small ViT in which every number is random."""
-    settings = {"patch_size": 8, "width": 32, "depth": 2, "num_heads": 4, "mlp_dim": 48}
-    model = keras_vit.ViT(SIZE, **settings, classes=5, **options)
-    random = np.random.default_rng(0)
-    for variable in model.weights:
-        variable.assign(random.normal(0, 0.3, variable.shape))
-    return model
-
-
-def _logits(model, seed=0):
-    x = np.random.default_rng(seed).normal(size=(2, *model.input_shape[1:])).astype("float32")
-    return ops.convert_to_numpy(model(x))
-
-
-def _arrays_of(path):
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)
 
 
 @pytest.mark.any_backend
@@ -54,7 +34,7 @@ def test_npz_to_keras_to_npz_is_bit_identical(golden, tmp_path, name):
         heads = {} if name in ("bit", "mixer") else {"num_heads": 4}
         again = keras_vit.from_checkpoint(tmp_path / through, **heads)
         keras_vit.save_weights(again, tmp_path / "again.npz")
-        before, after = _arrays_of(fixture.checkpoint), _arrays_of(tmp_path / "again.npz")
+        before, after = arrays_of(fixture.checkpoint), arrays_of(tmp_path / "again.npz")
         assert before.keys() == after.keys()
         for key, array in before.items():
             assert (array.dtype, array.shape) == (after[key].dtype, after[key].shape), key
@@ -89,7 +69,7 @@ def test_npz_to_keras_to_npz_is_bit_identical(golden, tmp_path, name):
     ],
 )
 def test_what_is_saved_opens_again(tmp_path, file_format, options, container):
-    model = _vit(**options)
+    model = random_vit(**options)
     path = tmp_path / f"model{container}"
     keras_vit.save_weights(model, path, format=file_format)
     with Checkpoint(path) as checkpoint:
@@ -97,91 +77,20 @@ def test_what_is_saved_opens_again(tmp_path, file_format, options, container):
     said = {"classifier": "gap"} if options.get("norm_after_pooling") else {}
     again = keras_vit.from_checkpoint(path, num_heads=4, **said)
     # The position of the class token may be folded into the token, which rounds otherwise.
-    np.testing.assert_allclose(_logits(again), _logits(model), atol=1e-5)
-    live = _vit(**options)
+    np.testing.assert_allclose(logits_of(again), logits_of(model), atol=1e-5)
+    live = random_vit(**options)
     for variable in live.weights:
         variable.assign(np.zeros(variable.shape))
     keras_vit.load_weights(live, path)
-    np.testing.assert_allclose(_logits(live), _logits(model), atol=1e-5)
+    np.testing.assert_allclose(logits_of(live), logits_of(model), atol=1e-5)
     assert sorted(os.listdir(tmp_path)) == [path.name]  # nothing else is left
-
-
-def _unfolded(arrays):
-    """Google's arrays as big_vision has them: no position for the class token, own numbering."""
-    positions = arrays.pop("Transformer/posembed_input/pos_embedding")
-    arrays["cls"] = arrays["cls"] + positions[:, :1]
-    arrays["pos_embedding"] = positions[:, 1:]
-    numbers = {
-        "MultiHeadDotProductAttention_1": "MultiHeadDotProductAttention_0",
-        "LayerNorm_2": "LayerNorm_1",
-        "MlpBlock_3": "MlpBlock_0",
-    }
-    renamed = {}
-    for name, array in arrays.items():
-        for old, new in numbers.items():
-            name = name.replace(old, new)
-        renamed[f"params/{name}"] = array
-    return renamed
-
-
-def _stacked(arrays, depth):
-    """As a scan over the blocks has them: one array for all blocks."""
-    first = [name for name in arrays if "/encoderblock_0/" in name]
-    rest = {name: array for name, array in arrays.items() if "/encoderblock_" not in name}
-    for name in first:
-        blocks = [arrays[name.replace("_0/", f"_{i}/", 1)] for i in range(depth)]
-        rest[name.replace("/encoderblock_0/", "/encoderblock/")] = np.stack(blocks)
-    return rest
-
-
-def test_big_vision_with_and_without_stacked_blocks(golden, tmp_path):
-    fixture = golden("vit_token")
-    arrays = _unfolded(_arrays_of(fixture.checkpoint))
-    expected = fixture.arrays["logits"]
-    for changed in (arrays, _stacked(arrays, depth=3)):
-        np.savez(tmp_path / "bv.npz", **changed)
-        model = keras_vit.from_checkpoint(tmp_path / "bv.npz")
-        got = ops.convert_to_numpy(model(fixture.arrays["images"]))
-        np.testing.assert_allclose(got, expected, atol=1e-5)
-    assert len(_stacked(arrays, depth=3)) < len(arrays)
-
-
-def test_a_training_checkpoint_of_big_vision(tmp_path, capsys):
-    """`posemb="sincos2d"`: the formula of big_vision's code, written as there."""
-    model = _vit(classifier="gap")
-    keras_vit.save_weights(model, tmp_path / "a.npz", format="big_vision")
-    arrays = {f"params/{name}": array for name, array in _arrays_of(tmp_path / "a.npz").items()}
-    del arrays["params/pos_embedding"]
-    arrays |= {"opt/0/mu/embedding/bias": np.ones(32), "opt/1/count": np.int32(7)}
-    np.savez(tmp_path / "b.npz", **arrays, **{"chrono/accum_train_time": np.float64(9)})
-    for rows, columns in ((4, 4), (3, 5)):
-        omega = 1.0 / 10_000.0 ** (np.arange(8) / 7)
-        y, x = (axis.ravel()[:, None] * omega for axis in np.mgrid[:rows, :columns])
-        waves = np.concatenate([np.sin(x), np.cos(x), np.sin(y), np.cos(y)], axis=1)
-        expected = _vit(classifier="gap")
-        size = 8 * rows, 8 * columns
-        expected = keras_vit.resize_model(expected, size)
-        expected.get_layer("position_embedding").embedding.assign(waves[None])
-        opened = keras_vit.from_checkpoint(tmp_path / "b.npz", size)
-        np.testing.assert_allclose(_logits(opened), _logits(expected), atol=1e-5)
-    said = capsys.readouterr().out
-    assert "3 arrays that are no part of the model" in said and "posemb='sincos2d'" in said
-    keras_vit.load_weights(expected, tmp_path / "b.npz")
-    np.testing.assert_allclose(_logits(opened), _logits(expected), atol=1e-6)
-    with pytest.raises(ValueError, match=r"no positions.*image_size=224 for example"):
-        keras_vit.from_checkpoint(tmp_path / "b.npz")
-    # With a class token, whose position is zero.
-    arrays["params/cls"] = np.ones((1, 1, 32), "float32")
-    np.savez(tmp_path / "c.npz", **arrays)
-    embedding = keras_vit.from_checkpoint(tmp_path / "c.npz", 32).get_layer("position_embedding")
-    assert not ops.convert_to_numpy(embedding.embedding)[:, 0].any()
 
 
 def test_16_bit_files_are_read_as_float32(golden, tmp_path):
     import ml_dtypes
 
     fixture = golden("vit_token")
-    arrays = _arrays_of(fixture.checkpoint)
+    arrays = arrays_of(fixture.checkpoint)
     for dtype in ("float16", ml_dtypes.bfloat16):
         half = {name: array.astype(dtype) for name, array in arrays.items()}
         np.savez(tmp_path / "half.npz", **half)  # bfloat16 loses its name there
@@ -223,7 +132,7 @@ def test_heads_are_read_or_guessed_or_asked_for(tmp_path):
     with Checkpoint(tmp_path / "c.npz") as checkpoint:
         assert checkpoint.num_heads() == 2  # 64 channels each, as in the paper
         assert checkpoint.num_heads(4) == 4
-    narrow = _vit(gelu="exact")
+    narrow = random_vit(gelu="exact")
     keras_vit.save_weights(narrow, tmp_path / "b.npz", format="timm")
     with pytest.raises(ValueError, match=r"width of 32.*`num_heads=`"):
         keras_vit.from_checkpoint(tmp_path / "b.npz")
@@ -256,7 +165,7 @@ def test_a_grid_that_is_not_square_comes_back(tmp_path):
     ],
 )
 def test_what_a_format_has_no_place_for(tmp_path, options, file_format, message):
-    model = _vit(gelu="exact", **options)
+    model = random_vit(gelu="exact", **options)
     with pytest.raises(ValueError, match=message):
         keras_vit.save_weights(model, tmp_path / "a.safetensors", format=file_format)
     assert not os.listdir(tmp_path)
@@ -264,11 +173,11 @@ def test_what_a_format_has_no_place_for(tmp_path, options, file_format, message)
 
 def test_a_setting_that_the_file_cannot_say_is_warned_of(tmp_path):
     with pytest.warns(UserWarning, match="'gelu': 'tanh'.*usually has.*'exact'"):
-        keras_vit.save_weights(_vit(), tmp_path / "a.npz", format="timm")
+        keras_vit.save_weights(random_vit(), tmp_path / "a.npz", format="timm")
 
 
 def test_paths_and_formats_that_do_not_fit(tmp_path):
-    model = _vit()
+    model = random_vit()
     for name, file_format, message in (
         ("a.safetensors", None, "which library"),
         ("a.npz", "keras", "must end with"),
@@ -284,7 +193,7 @@ def test_paths_and_formats_that_do_not_fit(tmp_path):
     with pytest.raises(ValueError, match=r"no BiT ResNet.*timm"):
         bit = keras_vit.BiT(SIZE, (1,), 0.5, classes=2)
         keras_vit.save_weights(bit, tmp_path / "a.safetensors", format="huggingface")
-    exact = _vit(gelu="exact", norm_epsilon=1e-12)
+    exact = random_vit(gelu="exact", norm_epsilon=1e-12)
     keras_vit.save_weights(exact, tmp_path / "folder", format="huggingface")
     with pytest.raises(FileExistsError, match="something at"):
         keras_vit.save_weights(exact, tmp_path / "folder", format="huggingface")
@@ -292,7 +201,7 @@ def test_paths_and_formats_that_do_not_fit(tmp_path):
 
 
 def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
-    model = _vit()
+    model = random_vit()
     path = tmp_path / "a.npz"
     keras_vit.save_weights(model, path)
     before = path.read_bytes()
@@ -310,14 +219,14 @@ def test_a_failure_while_writing_leaves_the_old_file(tmp_path, monkeypatch):
 def test_safetensors_that_is_not_installed(tmp_path, monkeypatch):
     import sys
 
-    keras_vit.save_weights(_vit(), tmp_path / "a.safetensors", format="google")
+    keras_vit.save_weights(random_vit(), tmp_path / "a.safetensors", format="google")
     monkeypatch.setitem(sys.modules, "safetensors", None)
     with pytest.raises(ImportError, match=r'pip install "keras-vit-applications\[safetensors\]"'):
         keras_vit.from_checkpoint(tmp_path / "a.safetensors")
 
 
 def test_damaged_files_are_refused(tmp_path):
-    model = _vit()
+    model = random_vit()
     for name in ("a.safetensors", "b.keras", "c.weights.h5"):
         file_format = "google" if name == "a.safetensors" else "keras"
         keras_vit.save_weights(model, tmp_path / name, format=file_format)
@@ -342,7 +251,7 @@ def test_hdf5_never_reads_another_file(tmp_path):
 
 
 def test_a_new_head_is_said(tmp_path, capsys):
-    keras_vit.save_weights(_vit(representation_size=9), tmp_path / "a.npz")
+    keras_vit.save_weights(random_vit(representation_size=9), tmp_path / "a.npz")
     keras_vit.from_checkpoint(tmp_path / "a.npz", classes=7)
     said = capsys.readouterr().out
     assert "head of 5 classes and its pre_logits layer are left out" in said
@@ -359,7 +268,7 @@ def test_the_size_of_a_mixer_is_its_own(golden):
 def test_constructors_take_files_of_other_libraries(golden, tmp_path, monkeypatch):
     config = keras_vit.ViTConfig(8, 32, 2, 4, 48)
     monkeypatch.setitem(keras_vit.VARIANTS, "ViT_Ti16", config)
-    model = _vit(gelu="exact", layer_scale=0.1)
+    model = random_vit(gelu="exact", layer_scale=0.1)
     keras_vit.save_weights(model, tmp_path / "a.safetensors", format="timm")
     again = keras_vit.ViT_Ti16(
         weights=tmp_path / "a.safetensors",
@@ -367,4 +276,4 @@ def test_constructors_take_files_of_other_libraries(golden, tmp_path, monkeypatc
         classifier_activation=None,
         classes=5,
     )
-    np.testing.assert_allclose(_logits(again), _logits(model), atol=1e-5)
+    np.testing.assert_allclose(logits_of(again), logits_of(model), atol=1e-5)
