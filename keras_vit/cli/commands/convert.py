@@ -17,6 +17,7 @@ from keras_vit.checkpoints.names.formats import FORMAT_NAMES
 from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
 from keras_vit.layers.position_embedding import INTERPOLATIONS
+from keras_vit.models.vit import CLASSIFIERS
 from keras_vit.utils.text import say
 
 
@@ -25,8 +26,8 @@ def add_arguments(parser: Parser) -> None:
     parser.positional("DST", "what to write; its ending says which kind of file")
     parser.shared("--model", help="stop if the file holds another model than ViT_B16, for example")
     parser.add("--num-heads", "model", "where the file does not say it", "N", int)
-    parser.add("--classifier", "model", "of a ViT, what the head reads: token or gap", "NAME",
-               default="(the file's)")  # fmt: skip
+    parser.add("--classifier", "model", f"what a ViT's head reads: {', '.join(CLASSIFIERS)}",
+               "NAME", default="(the file's)")  # fmt: skip
     parser.add("--gelu", "model", "tanh or exact", "NAME", default="(that of its library)")
     parser.add("--patch-size", "model", "pixels, where an error asks for it", "N", int)
     parser.add("--position-interpolation", "model", f"at another size: {', '.join(INTERPOLATIONS)}",
