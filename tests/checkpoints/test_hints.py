@@ -111,6 +111,21 @@ def test_what_is_no_part_of_the_model_is_left_out_and_said(file_format, tmp_path
     assert "are left out" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:The head in")
+def test_the_linear_head_of_facebook_s_dinov2(tmp_path):
+    """It reads the class token and the mean of the patches, and has a name of its own."""
+    arrays = _arrays(_vit(), tmp_path / "a.npz", "timm")
+    backbone = {f"backbone.{n}": a for n, a in arrays.items() if not n.startswith("head")}
+    random = np.random.default_rng(1)
+    kernel, bias = (random.normal(size=s).astype("float32") for s in ((3, 128), (3,)))
+    head = {"linear_head.weight": kernel, "linear_head.bias": bias}
+    model = keras_vit.from_checkpoint(_saved({**backbone, **head}, tmp_path / "b.npz"))
+    features = keras_vit.from_checkpoint(tmp_path / "a.npz", include_top=False, pooling="token+avg")
+    pixels = random.normal(size=(2, 16, 16, 3)).astype("float32")
+    expected = ops.convert_to_numpy(features(pixels)) @ kernel.T + bias
+    np.testing.assert_allclose(ops.convert_to_numpy(model(pixels)), expected, atol=1e-5)
+
+
 def test_a_teacher_and_a_student_are_two_models(tmp_path):
     arrays = _arrays(_vit(), tmp_path / "a.npz", "timm")
     both = {f"{who}.{n}": a for who in ("student", "teacher") for n, a in arrays.items()}

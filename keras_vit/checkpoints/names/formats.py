@@ -11,6 +11,12 @@ import functools
 import re
 from typing import Any
 
+from keras_vit.checkpoints.names.big_vision import (
+    BIG_VISION_KEYS,
+    BIG_VISION_RENAMES,
+    BIG_VISION_SINCOS_KEYS,
+    GOOGLE_RENAMES,
+)
 from keras_vit.checkpoints.names.clip import (
     HUGGING_FACE_CLIP_KEYS,
     HUGGING_FACE_TOWER_RENAMES,
@@ -32,6 +38,7 @@ from keras_vit.checkpoints.names.pytorch import (
     HUGGING_FACE_RENAMES,
     TIMM_BIT_KEYS,
     TIMM_RENAMES,
+    TIMM_STEM_ONLY_KEYS,
     TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
 )
@@ -111,58 +118,6 @@ def _array_of(file_format: Format, variable: str) -> tuple[str, Key] | None:
     return None
 
 
-def _numbering(*pairs: tuple[str, str]) -> tuple[tuple[str, str], ...]:
-    """Renames of the parts of a block, whether the blocks are stacked or not."""
-    block = r"(encoderblock(?:_\d+)?)"
-    return tuple((f"{block}/{old}/", rf"\1/{new}/") for old, new in pairs)
-
-
-_RELEASED_NUMBERS = (
-    ("MultiHeadDotProductAttention_0", "MultiHeadDotProductAttention_1"),
-    ("LayerNorm_1", "LayerNorm_2"),
-    ("MlpBlock_0", "MlpBlock_3"),
-)
-
-_GOOGLE_RENAMES = (
-    *_numbering(*_RELEASED_NUMBERS),
-    (r"/standardized_conv2d_\d+/", "/standardized_conv2d/"),  # some BiT files
-)
-
-
-def _as_big_vision(key: Key) -> Key:
-    """The row of the ViT table as big_vision writes it: numbered by kind, positions on top."""
-    if key.layout == "positions":
-        return dataclasses.replace(key, array="pos_embedding", layout="patch_positions")
-    array = key.array
-    for by_kind, released in _RELEASED_NUMBERS:
-        array = array.replace(released, by_kind)
-    return dataclasses.replace(key, array=array)
-
-
-BIG_VISION_KEYS = tuple(
-    _as_big_vision(key) for key in VIT_KEYS if not key.variable.startswith(("stem", "registers"))
-)
-
-# `posemb="sincos2d"`: positions that are computed.
-BIG_VISION_SINCOS_KEYS = tuple(
-    dataclasses.replace(key, layout="sincos2d") if key.array == "pos_embedding" else key
-    for key in BIG_VISION_KEYS
-)
-
-_BIG_VISION_RENAMES = (
-    *_numbering(*((released, by_kind) for by_kind, released in _RELEASED_NUMBERS)),
-)
-
-# timm has no `stem.` before the two layers of a stem without blocks.
-_TIMM_STEM = "patch_embed.backbone."
-
-TIMM_STEM_ONLY_KEYS = tuple(
-    dataclasses.replace(key, array=key.array.replace(f"{_TIMM_STEM}stem.", _TIMM_STEM))
-    for key in TIMM_VIT_KEYS
-    if not key.variable.startswith("stem_block")
-)
-
-
 def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     """Keras's own files have our names."""
     own = dict.fromkeys(key.variable for key in keys)
@@ -192,7 +147,7 @@ FORMATS = (
     Format(
         "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
         ("embedding/kernel", "pos_embedding"),
-        _BIG_VISION_RENAMES, heads=("token", "map"),
+        BIG_VISION_RENAMES, heads=("token", "map"),
     ),
     Format(
         "big_vision", "big_vision, sincos2d positions", VIT, BIG_VISION_SINCOS_KEYS,
@@ -201,15 +156,15 @@ FORMATS = (
     ),
     Format(
         "google", "Google, Vision Transformer", VIT, VIT_KEYS, ("embedding/kernel",),
-        _GOOGLE_RENAMES,
+        GOOGLE_RENAMES,
     ),
     Format(
         "google", "Google, BiT", BIT, BIT_KEYS, ("resnet/root_block/standardized_conv2d/kernel",),
-        _GOOGLE_RENAMES,
+        GOOGLE_RENAMES,
     ),
     Format(
         "google", "Google, MLP-Mixer", MIXER, MIXER_KEYS, ("stem/kernel",),
-        _GOOGLE_RENAMES,
+        GOOGLE_RENAMES,
     ),
     Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,

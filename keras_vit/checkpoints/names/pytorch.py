@@ -46,6 +46,15 @@ TIMM_VIT_KEYS = (
     *norm(f"{_UNIT}_norm_proj", f"{_STAGE}.downsample.norm"),
 )
 
+# timm has no `stem.` before the two layers of a stem without blocks.
+_TIMM_STEM = "patch_embed.backbone."
+
+TIMM_STEM_ONLY_KEYS = tuple(
+    dataclasses.replace(key, array=key.array.replace(f"{_TIMM_STEM}stem.", _TIMM_STEM))
+    for key in TIMM_VIT_KEYS
+    if not key.variable.startswith("stem_block")
+)
+
 
 def with_packed_swiglu(keys: Iterable[Key]) -> Iterator[Key]:
     """The same rows for a SwiGLU whose first array holds the gate, and the hidden channels below.
