@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from keras_vit.distribution import default_jit
-from keras_vit.layers import TokenPooling
+from keras_vit.layers import AttentionPooling, TokenPooling
 from keras_vit.models.flatten import flat
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_counts
@@ -20,6 +20,7 @@ _AFTER_HEAD = (keras.layers.Activation, keras.layers.Softmax, keras.layers.Dropo
 
 # A model that ends in one of these has no head: its outputs are features.
 _POOLINGS = (
+    AttentionPooling,
     TokenPooling,
     keras.layers.GlobalAveragePooling2D,
     keras.layers.GlobalMaxPooling2D,

@@ -1,14 +1,17 @@
 """What a model is made of: patches, tokens, attention."""
 
+from keras_vit.layers.attention_pooling import AttentionPooling
 from keras_vit.layers.mixer_block import MixerBlock
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.patch_embed import PatchEmbed
+from keras_vit.layers.pixels import PixelNormalisation
 from keras_vit.layers.position_embedding import PositionEmbedding
 from keras_vit.layers.residual import LayerScale, StochasticDepth
 from keras_vit.layers.tokens import ClassToken, FeatureMap, TokenPooling
 from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, TransformerBlock
 
 __all__ = [
+    "AttentionPooling",
     "ClassToken",
     "FeatureMap",
     "LayerNorm",
@@ -17,6 +20,7 @@ __all__ = [
     "MixerBlock",
     "MultiHeadSelfAttention",
     "PatchEmbed",
+    "PixelNormalisation",
     "PositionEmbedding",
     "StochasticDepth",
     "TokenPooling",

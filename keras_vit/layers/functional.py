@@ -19,7 +19,8 @@ import keras
 
 from keras_vit.utils.backend import ops
 
-GELUS = ("tanh", "exact")
+GELUS = ("tanh", "exact", "quick")
+_QUICK = 1.702
 
 _recordings: contextvars.ContextVar[tuple[list[Any], ...]] = contextvars.ContextVar(
     "attention_recordings", default=()
@@ -54,7 +55,8 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
 
     Args:
         x: Any shape.
-        kind: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form.
+        kind: `"tanh"` is the approximation that the original code uses, `"exact"` the erf form,
+            `"quick"` is CLIP's x sigmoid(1.702 x).
         training: Whether to prepare for a backward pass.
     """
     if keras.backend.backend() == "tensorflow" and not training:
@@ -62,6 +64,8 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
         # gradient would prevent that. Training fuses nothing: its backward pass needs the input.
         if kind == "tanh":
             return ops.gelu(x, approximate=True)
+        if kind == "quick":
+            return x * ops.sigmoid(_QUICK * x)
         return 0.5 * x * (1 + _erf_of_phi(x))
     return _with_gradient(lambda x: _gelu_and_gradient(x, kind), x)
 
@@ -76,6 +80,9 @@ def _gelu_and_gradient(x: Any, kind: str) -> Any:
     if kind == "tanh":  # (1 + tanh(u)) / 2 = sigmoid(2 u)
         phi = ops.sigmoid(wide * (_SLOPE + _SLOPE * _CUBE * square))
         density = _sigmoid_gradient(phi, _SLOPE + 3 * _SLOPE * _CUBE * square)
+    elif kind == "quick":
+        phi = ops.sigmoid(_QUICK * wide)
+        density = _QUICK * phi * (1 - phi)
     else:
         phi = 0.5 * (1 + _erf_of_phi(wide))
         density = ops.exp(-0.5 * square) * (1 / math.sqrt(2 * math.pi))
@@ -160,7 +167,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return _with_gradient(norm, x, ops.cast(gamma, dtype), ops.cast(beta, dtype))
 
 
-def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
+def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool = True) -> Any:
     """softmax(Q K^T) V, the softmax in float32 (paper, appendix A).
 
     Args:
@@ -168,6 +175,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
         key: `[B, H, N, d]`.
         value: `[B, H, N, d]`.
         mask: `[B, H, N, N]` factors of the attention weights (dropout), or `None`.
+        recorded: Whether `record_attention` collects the weights.
 
     Returns:
         `[B, H, N, d]`.
@@ -176,7 +184,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None) -> Any:
     def attend(query: Any, key: Any, value: Any) -> Any:
         scores = ops.matmul(query, _transposed(key))  # [B, H, N, N]
         weights = ops.softmax(ops.cast(scores, "float32"))
-        for recording in _recordings.get():
+        for recording in _recordings.get() if recorded else ():
             recording.append(weights)
         weights = ops.cast(weights, value.dtype)
         kept = weights if mask is None else weights * mask

@@ -32,6 +32,7 @@ class PatchEmbed(Composite):
             original), `"pad"` the image with zeros evenly around, or `"error"`.
         return_grid: Also return the patches as they lie in the image, for the layers that
             must know the number of rows and columns.
+        use_bias: Whether the projection has a bias; CLIP's has none.
 
     Input: `[B, H, W, C]`, float.
     Output: `[B, N, D]`; with `return_grid`, a pair of it and `[B, rows, columns, D]`.
@@ -47,6 +48,7 @@ class PatchEmbed(Composite):
         width: int,
         border: str = "drop",
         return_grid: bool = False,
+        use_bias: bool = True,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -54,6 +56,7 @@ class PatchEmbed(Composite):
         self.width = width
         self.border = check_choice("border", border, BORDERS)
         self.return_grid = return_grid
+        self.use_bias = use_bias
         self.projection = self.part(
             keras.layers.Conv2D,
             width,
@@ -61,6 +64,7 @@ class PatchEmbed(Composite):
             strides=patch_size,
             padding="same" if border == "pad" else "valid",
             data_format="channels_last",
+            use_bias=use_bias,
             kernel_initializer=random_start("lecun_normal"),
             name="projection",
         )
@@ -95,6 +99,7 @@ class PatchEmbed(Composite):
             "width": self.width,
             "border": self.border,
             "return_grid": self.return_grid,
+            "use_bias": self.use_bias,
         }
 
 

@@ -98,23 +98,31 @@ class MultiHeadSelfAttention(Composite):
         num_tokens = ops.shape(tokens)[1]
         return to_tokens(self.attend(to_rows(tokens), num_tokens, training), num_tokens)
 
-    def attend(self, rows: Any, num_tokens: Any, training: bool | None = None) -> Any:
-        """`call` on rows: `[B * N, D]` -> `[B * N, D]`."""
-        query, key, value = (
-            self._split_heads(project(rows), num_tokens)
-            for project in (self.query, self.key, self.value)
-        )  # each [B, H, N, d]
+    def attend(
+        self, rows: Any, num_tokens: Any, training: bool | None = None, asking: Any = None
+    ) -> Any:
+        """`call` on rows: `[B * N, D]` -> `[B * N, D]`.
+
+        With `asking`, `[B, D]`, that one token of each image looks at the rows: -> `[B, D]`. The
+        attention of a block is recorded, that of such a token is not.
+        """
+        queries, num_queries = (rows, num_tokens) if asking is None else (asking, 1)
+        query = self._split_heads(self.query(queries), num_queries)  # [B, H, N, d]
+        key, value = (
+            self._split_heads(project(rows), num_tokens) for project in (self.key, self.value)
+        )
         query = query * (1 / math.sqrt(query.shape[-1]))
-        mixed = attention(query, key, value, self._dropout_mask(query, training))
+        mask = self._dropout_mask(query, num_tokens, training)
+        mixed = attention(query, key, value, mask, recorded=asking is None)
         mixed = ops.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, d]
         return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
 
-    def _dropout_mask(self, query: Any, training: bool | None) -> Any:
+    def _dropout_mask(self, query: Any, num_tokens: Any, training: bool | None) -> Any:
         """[B, H, N, N]: what dropout multiplies the attention weights by, or `None`."""
         if not training or self.dropout_rate == 0:
             return None
-        images, heads, tokens, _ = ops.shape(query)
-        ones = ops.ones((images, heads, tokens, tokens), query.dtype)
+        images, heads, queries, _ = ops.shape(query)
+        ones = ops.ones((images, heads, queries, num_tokens), query.dtype)
         return self.dropout(ones, training=True)
 
     def _split_heads(self, rows: Any, num_tokens: Any) -> Any:
@@ -141,7 +149,7 @@ class MLPBlock(Composite):
     Args:
         mlp_dim: Hidden channels.
         dropout_rate: In [0, 1).
-        gelu: `"tanh"` (the original) or `"exact"`.
+        gelu: `"tanh"` (the original), `"exact"` or `"quick"` (CLIP).
         swiglu: Whether a second product, `gate`, takes the place of the GELU: silu(gate) times
             the hidden channels (arXiv 2002.05202; DINOv2's giant).
 
@@ -210,7 +218,7 @@ class TransformerBlock(Composite):
             MLP's output; in [0, 1).
         attention_dropout_rate: Dropout of the attention weights; in [0, 1).
         stochastic_depth_rate: Probability of dropping a branch, per image; in [0, 1).
-        gelu: `"tanh"` (the original) or `"exact"`.
+        gelu: `"tanh"` (the original), `"exact"` or `"quick"` (CLIP).
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
         swiglu: Whether the MLP is a SwiGLU; see `MLPBlock`.
@@ -301,7 +309,7 @@ class TransformerBlock(Composite):
         # The shapes of the weights do not show these: a file could open as another model unnoticed.
         store["num_heads"] = np.array(self.num_heads, "int32")
         store["norm_epsilon"] = np.array(self.epsilon, "float64")
-        store["exact_gelu"] = np.array(self.gelu == "exact", "int32")
+        store["gelu"] = np.array(GELUS.index(self.gelu), "int32")
 
     def load_own_variables(self, store: Any) -> None:
         found = int(np.asarray(store["num_heads"])) if "num_heads" in store else self.num_heads

@@ -6,7 +6,9 @@ from typing import Any
 
 import keras
 
+from keras_vit.layers import PixelNormalisation
 from keras_vit.layers.dense import Dense
+from keras_vit.layers.pixels import NORMALISATIONS, normalisation_of
 from keras_vit.models.graph import functional
 from keras_vit.models.input_range import far_from_pixels
 
@@ -17,8 +19,11 @@ def image_input(
     input_tensor: Any,
     include_preprocessing: bool,
     policy: Any,
+    normalisation: Any = "centred",
 ) -> tuple[Any, Any]:
-    """The input of a model, and the image `[B, H, W, C]` in [-1, 1] that its layers take.
+    """The input of a model, and the image `[B, H, W, C]` that its layers take.
+
+    That is in [-1, 1], or has another `normalisation`: see `ViT`.
 
     The input has the data format of the Keras configuration, as in `keras.applications`. An image
     with `"channels_first"` is transposed once, here; all layers work with channels last.
@@ -30,6 +35,10 @@ def image_input(
     if include_preprocessing:
         # In float32, as bfloat16 cannot tell all 256 values apart after the scaling.
         x = keras.layers.Rescaling(1 / 127.5, offset=-1.0, dtype="float32", name="preprocessing")(x)
+    wanted = normalisation_of(normalisation)
+    if wanted != "centred":
+        mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
+        x = PixelNormalisation(mean, std, dtype="float32", name="normalisation")(x)
     return inputs, x
 
 
@@ -58,11 +67,14 @@ def image_shape(size: tuple[Any, Any], channels: int) -> tuple[Any, Any, Any]:
     return (*size, channels)
 
 
-def classification_head(x: Any, classes: int, activation: Any, policy: Any) -> Any:
+def classification_head(
+    x: Any, classes: int, activation: Any, policy: Any, use_bias: bool = True
+) -> Any:
     """`[B, D]` to `[B, classes]`; a new head is zero, as the papers fine-tune."""
     return Dense(
         classes,
         activation=activation,
+        use_bias=use_bias,
         kernel_initializer="zeros",
         # Probabilities and the loss need more digits than a 16-bit float has.
         dtype="float32" if policy.name.startswith("mixed_") else policy,

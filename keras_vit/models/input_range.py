@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vit.layers import PatchEmbed
+from keras_vit.layers import PatchEmbed, PixelNormalisation
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 from keras_vit.models.graph import functional, walk
 from keras_vit.utils.backend import ops
@@ -46,8 +46,9 @@ PIXELS = InputRange(0.0, 255.0)
 UNIT = InputRange(0.0, 1.0)
 CENTRED = InputRange(-1.0, 1.0)
 
-# What takes images in [-1, 1]: the patches of a ViT and a Mixer, the root of a BiT and a hybrid.
-_FIRST = (PatchEmbed, StandardizedConv2D)
+# What takes images in [-1, 1]: the normalisation of CLIP's like, the patches of a ViT and a Mixer,
+# the root of a BiT and a hybrid.
+_FIRST = (PixelNormalisation, PatchEmbed, StandardizedConv2D)
 # Grey levels to try a model with; each is a number in all three ranges.
 _LEVELS = np.arange(0, 256, 51).astype("float32")
 # Less than one of 256 levels, more than what bfloat16 rounds.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 
 from keras_vit.layers import (
+    AttentionPooling,
     ClassToken,
     FeatureMap,
     LayerNorm,
@@ -26,10 +27,10 @@ from keras_vit.models.input_and_head import (
 )
 from keras_vit.utils.checks import as_pair, check_choice, check_counts, check_numbers
 
-# What the head reads -> the `TokenPooling` that gives it.
+# What the head reads -> the `pooling` that gives it.
 CLASSIFIERS = {
     "token": "token", "gap": "avg", "token+avg": "token+avg",
-    "token+distillation": "token+distillation",
+    "token+distillation": "token+distillation", "map": "map",
 }  # fmt: skip
 
 
@@ -50,6 +51,8 @@ def ViT(
     classifier: str = "token",
     class_token: bool | None = None,
     norm_after_pooling: bool = False,
+    embedding_norm: bool = False,
+    head_bias: bool = True,
     representation_size: int | None = None,
     registers: int = 0,
     layer_scale: float | None = None,
@@ -64,6 +67,7 @@ def ViT(
     border: str = "drop",
     interpolation: str = "bilinear",
     include_preprocessing: bool = False,
+    normalisation: Any = "centred",
     include_top: bool = True,
     input_tensor: Any = None,
     input_shape: tuple[int | None, int | None, int] | None = None,
@@ -87,11 +91,15 @@ def ViT(
             (the hybrids): `stem(images, dtype=...)`.
         classifier: `"token"` classifies from the class token (the paper), `"gap"` from the
             mean of the patch tokens, `"token+avg"` from both (DINOv2), `"token+distillation"`
-            from the class token and the distillation token (DeiT).
-        class_token: Whether there is a class token. Default: unless `classifier="gap"`. With
+            from the class token and the distillation token (DeiT), `"map"` from what a learned
+            query takes of the patch tokens (SigLIP).
+        class_token: Whether there is a class token. Default: where `classifier` reads it. With
             `"gap"` it takes part in the attention and is left out of the mean (timm).
         norm_after_pooling: Put the last layer norm after the pooling, as timm does for
             `global_pool="avg"` (`fc_norm`). A feature map then has no norm.
+        embedding_norm: Put a layer norm before the blocks, as CLIP does. The projection of the
+            patches then has no bias.
+        head_bias: Whether the head has a bias; CLIP's projection has none.
         representation_size: Width of the `pre_logits` layer (dense, tanh) before the head,
             or `None` for no such layer.
         registers: Extra learned tokens after the class token, without a position.
@@ -105,7 +113,8 @@ def ViT(
         stochastic_depth_rate: Of the last block; it rises linearly from 0 at the first.
         rematerialise: Whether training keeps only the input of each block and computes the rest
             again in the backward pass. The numbers stay the same. It does not apply to a stem.
-        gelu: `"tanh"` (Google's checkpoints) or `"exact"` (timm's and Hugging Face's code).
+        gelu: `"tanh"` (Google's checkpoints), `"exact"` (timm's and Hugging Face's code) or
+            `"quick"` (OpenAI's CLIP).
         norm_epsilon: Of the layer norms; 1e-6 in Google's and timm's code, 1e-12 in Hugging
             Face's.
         border: What to do with a border that the patches do not cover: `"drop"` it (the
@@ -114,14 +123,17 @@ def ViT(
             `"bilinear"` (Google's code), `"bicubic"` (Hugging Face's) or `"bicubic_antialias"`
             (timm's).
         include_preprocessing: Put the scaling from [0, 255] to [-1, 1] into the model.
+        normalisation: How the patches get the pixels. `"centred"`: in [-1, 1], as the model does.
+            `"imagenet"`, `"clip"` or (mean, standard deviation) of each channel in [0, 1]: the
+            model takes [-1, 1] all the same, and normalises by itself.
         include_top: Whether to end with the head.
         input_tensor: Keras tensor to use as the image.
         input_shape: (rows, columns, channels); rows and columns may be `None`. Channels come
             first when that is the data format of the Keras configuration. Default:
             `image_size` and 3 channels.
         pooling: Without the head: `None` for a feature map `[B, rows, columns, D]`, `"avg"`
-            or `"max"` over the patches, or `"token"` for the class token, `[B, D]`;
-            `"token+avg"` or `"token+distillation"` for two, `[B, 2 D]`.
+            or `"max"` over the patches, `"token"` for the class token, or `"map"` as for
+            `classifier`, `[B, D]`; `"token+avg"` or `"token+distillation"` for two, `[B, 2 D]`.
         classes: Outputs of the head.
         classifier_activation: Activation of the head; `None` gives logits.
         dtype: Dtype policy of every layer, `"mixed_bfloat16"` for example. Default: Keras's.
@@ -146,14 +158,14 @@ def ViT(
     )
     check_choice("classifier", classifier, CLASSIFIERS)
     if class_token is None:
-        class_token = classifier != "gap"
+        class_token = "token" in classifier
     if not class_token and any("token" in (name or "") for name in (classifier, pooling)):
         raise ValueError(
             '"token" and "token+avg", as `classifier` or `pooling`, need a class token. Pass '
             "`class_token=True`, or another classifier and pooling. Received: class_token="
             f"{class_token}, classifier={classifier!r}, pooling={pooling!r}"
         )
-    check_choice("pooling", pooling, (None, *POOLINGS))
+    check_choice("pooling", pooling, (None, *POOLINGS, "map"))
     policy = keras.dtype_policies.get(dtype or keras.config.dtype_policy())
     layers = keras.layers
     common: dict[str, Any] = {"dtype": policy}
@@ -172,12 +184,22 @@ def ViT(
     num_prefix_tokens = num_class_tokens + registers
 
     image_size = as_pair(image_size, "image_size")
-    inputs, x = image_input(image_size, input_shape, input_tensor, include_preprocessing, policy)
+    inputs, x = image_input(
+        image_size, input_shape, input_tensor, include_preprocessing, policy, normalisation
+    )
 
     # Image to tokens.
     if stem is not None:
         x = stem(x, dtype=policy)  # [B, H', W', C']
-    cut = PatchEmbed(patch_size, width, border, return_grid=True, name="patch_embed", **common)
+    cut = PatchEmbed(
+        patch_size,
+        width,
+        border,
+        return_grid=True,
+        use_bias=not embedding_norm,
+        name="patch_embed",
+        **common,
+    )
     x, grid = cut(x)  # [B, N, D] and [B, rows, columns, D]
     if class_token:
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
@@ -200,6 +222,8 @@ def ViT(
             **common,
         )(x)  # [B, P + N, D]
     x = layers.Dropout(dropout_rate, name="embedding_dropout", **common)(x)
+    if embedding_norm:
+        x = LayerNorm(epsilon=norm_epsilon, name="embedding_norm", **common)(x)
 
     # The encoder.
     for i in range(depth):
@@ -223,14 +247,18 @@ def ViT(
     # Tokens to what was asked for.
     if include_top:
         pooling = CLASSIFIERS[classifier]
-    if pooling is not None:
+    if pooling == "map":
+        x = AttentionPooling(
+            num_heads, mlp_dim, gelu, norm_epsilon, num_prefix_tokens, name="pooling", **common
+        )(x)  # [B, D]
+    elif pooling is not None:
         x = TokenPooling(pooling, num_prefix_tokens, name="pooling", **common)(x)  # [B, D]
-        if norm_after_pooling:
-            x = LayerNorm(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
+    if pooling is not None and norm_after_pooling:
+        x = LayerNorm(epsilon=norm_epsilon, name="pooled_norm", **common)(x)
     if include_top:
         if representation_size is not None:
             x = Dense(representation_size, activation="tanh", name="pre_logits", **common)(x)
-        x = classification_head(x, classes, classifier_activation, policy)  # [B, classes]
+        x = classification_head(x, classes, classifier_activation, policy, head_bias)
     elif pooling is None:
         x = FeatureMap(num_prefix_tokens, name="feature_map", **common)(x, grid)
         x = feature_output(x, policy)  # [B, rows, columns, D]

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from keras_vit.layers import (
+    AttentionPooling,
     MixerBlock,
     PatchEmbed,
     PositionEmbedding,
@@ -26,9 +27,9 @@ def forward_macs(model: keras.Model) -> int | None:
 
         N * (patch area * 3) * D  +  L * (4 T D^2 + 2 T^2 D + 2 T D M)  +  D * classes
 
-    A SwiGLU has 3 T D M. Normalisations, activations and sums are not counted, as in the tables of
-    the papers' code (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point
-    operations.
+    A SwiGLU has 3 T D M. A head that pools by attention adds 2 N D^2 + 2 N D + 2 D^2 + 2 D M.
+    Normalisations, activations and sums are not counted, as in the tables of the papers' code
+    (ViT-B/16 at 224 pixels: 17,563,828,224). Each is two floating-point operations.
 
     Returns:
         The number, or `None` for a model that is not a plain ViT (BiT, Mixer, hybrids). For those
@@ -45,6 +46,9 @@ def forward_macs(model: keras.Model) -> int | None:
     for block in blocks:
         # All kernels of a block belong to dense layers, and every token passes through each.
         total += tokens * _products(block) + 2 * tokens**2 * width
+    for layer in model.layers:
+        if isinstance(layer, AttentionPooling):  # keys and values of all patches, and one query
+            total += _products(layer) + 2 * (patches - 1) * width**2 + 2 * patches * width
     rest = ("head", "pre_logits")
     return total + sum(_products(layer) for layer in model.layers if layer.name in rest)
 

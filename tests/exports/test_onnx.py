@@ -46,6 +46,7 @@ MODELS = {
             "token and mean",
             "distilled",
             "swiglu",
+            "quick",
             "norm after pooling",
             "padded",
             "pixels to scores",
@@ -56,7 +57,7 @@ MODELS = {
     "hybrid": _stem,
     "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, classes=5),
     "bit feature map": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, include_top=False),
-    "mixer": AS_THEY_ARE["mixer"],
+    **{kind: AS_THEY_ARE[kind] for kind in ("mixer", "clip", "siglip")},
 }
 
 

@@ -32,6 +32,7 @@ CASES = {
         lambda *inputs: functional.swiglu(*inputs, training=True),
         [3 * random(30, 40), random(30, 40, seed=1) + 0.5],
     ),
+    "gelu, quick": (lambda x: functional.gelu(x, "quick", training=True), [3 * random(7, 9)]),
     "layer norm, rows": (
         lambda *inputs: functional.layer_norm(*inputs, 1e-6),
         [2 * random(6, 8) + 1, random(8, seed=1), random(8, seed=2)],

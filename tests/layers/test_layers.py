@@ -27,6 +27,18 @@ LAYERS = [
         [(2, 7, 11, 1)],
         (2, 12, 5),
     ),
+    (
+        layers.PatchEmbed,
+        {"patch_size": 3, "width": 5, "use_bias": False},
+        [(2, 6, 9, 3)],
+        (2, 6, 5),
+    ),
+    (
+        layers.PixelNormalisation,
+        {"mean": [0.4, 0.5], "std": [0.2, 0.3]},
+        [(2, 3, 5, 2)],
+        (2, 3, 5, 2),
+    ),
     (layers.ClassToken, {}, [TOKENS], (2, 8, 12)),
     (layers.ClassToken, {"num_tokens": 3, "position": 1}, [TOKENS], (2, 10, 12)),
     (layers.PositionEmbedding, {"grid_size": (2, 3)}, [TOKENS], TOKENS),
@@ -35,6 +47,12 @@ LAYERS = [
     (layers.TokenPooling, {"pooling": "max"}, [TOKENS], (2, 12)),
     (layers.TokenPooling, {"pooling": "token+avg"}, [TOKENS], (2, 24)),
     (layers.TokenPooling, {"pooling": "token+distillation"}, [TOKENS], (2, 24)),
+    (
+        layers.AttentionPooling,
+        {"num_heads": 3, "mlp_dim": 17, "num_prefix_tokens": 2, "gelu": "quick"},
+        [TOKENS],
+        (2, 12),
+    ),
     (layers.MultiHeadSelfAttention, {"num_heads": 3, "dropout_rate": 0.1}, [TOKENS], TOKENS),
     (layers.LayerNorm, {"epsilon": 0.01}, [TOKENS], TOKENS),
     (layers.MLPBlock, {"mlp_dim": 17, "gelu": "exact"}, [TOKENS], TOKENS),
@@ -126,18 +144,63 @@ def test_attention_against_numpy():
     np.testing.assert_allclose(output, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", ["tanh", "exact"])
+def test_attention_pooling_against_numpy():
+    """Each patch is weighted by what the probe asks; the prefix tokens have no part."""
+    (x,) = _inputs([(2, 6, 4)], seed=3)
+    layer = layers.AttentionPooling(2, 5, "exact", epsilon=0.1, num_prefix_tokens=1)
+    layer.build((None, 6, 4))
+    random = np.random.default_rng(1)
+    for variable in layer.weights:
+        variable.assign(random.normal(size=variable.shape))
+    found = ops.convert_to_numpy(layer(x))
+    w = {"/".join(v.path.split("/")[-2:]): ops.convert_to_numpy(v) for v in layer.weights}
+    probe = ops.convert_to_numpy(layer.probe)[0, 0]
+    query = probe @ w["query/kernel"] + w["query/bias"]
+    keys, values = (x[:, 1:] @ w[f"{n}/kernel"] + w[f"{n}/bias"] for n in ("key", "value"))
+    mixed = np.zeros((2, 4))
+    for image in range(2):
+        for head in (slice(0, 2), slice(2, 4)):
+            scores = np.exp(keys[image, :, head] @ query[head] / math.sqrt(2))
+            mixed[image, head] = scores / scores.sum() @ values[image, :, head]
+    mixed = mixed @ w["out/kernel"] + w["out/bias"]
+    centred = mixed - mixed.mean(axis=1, keepdims=True)
+    normed = centred / np.sqrt((centred**2).mean(axis=1, keepdims=True) + 0.1)
+    hidden = (normed * w["norm/gamma"] + w["norm/beta"]) @ w["dense_1/kernel"] + w["dense_1/bias"]
+    hidden = hidden * [[0.5 * (1 + math.erf(v / math.sqrt(2))) for v in row] for row in hidden]
+    expected = mixed + hidden @ w["dense_2/kernel"] + w["dense_2/bias"]
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=1e-5)
+
+
+def test_the_attention_of_a_pooling_is_not_that_of_a_block():
+    from keras_vit.layers.functional import record_attention
+
+    (x,) = _inputs([TOKENS])
+    with record_attention() as recording:
+        layers.AttentionPooling(3, 8)(layers.MultiHeadSelfAttention(3)(x))
+    assert [tuple(weights.shape) for weights in recording] == [(2, 3, 7, 7)]
+
+
+def test_pixels_get_the_mean_and_the_deviation_of_the_weights():
+    unit = np.array([[[[0.0, 0.4], [1.0, 0.25]]]], "float32")  # of [0, 1]
+    layer = layers.PixelNormalisation([0.4, 0.5], [0.2, 0.25])
+    found = ops.convert_to_numpy(layer(2 * unit - 1))
+    np.testing.assert_allclose(found, [[[[-2, -0.4], [3, -1]]]], atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["tanh", "exact", "quick"])
 def test_gelu_against_its_definition(kind):
     from keras_vit.layers.functional import gelu
 
     x = np.linspace(-4, 4, 23).astype("float32")
     if kind == "exact":
         expected = [0.5 * v * (1 + math.erf(v / math.sqrt(2))) for v in x]
+    elif kind == "quick":
+        expected = [v / (1 + math.exp(-1.702 * v)) for v in x]
     else:
         expected = [
             0.5 * v * (1 + math.tanh(math.sqrt(2 / math.pi) * (v + 0.044715 * v**3))) for v in x
         ]
-    # The two differ by up to 5e-4, so this tells them apart.
+    # The first two differ by up to 5e-4, so this tells them apart.
     np.testing.assert_allclose(ops.convert_to_numpy(gelu(x, kind)), expected, atol=2e-6)
 
 
@@ -260,6 +323,7 @@ def _open_size():
         (lambda: layers.PatchEmbed(4, 8, border="error")(np.zeros((1, 9, 8, 3))), r"\(8, 8\)"),
         (lambda: layers.MultiHeadSelfAttention(5)(np.zeros((1, 3, 8))), "multiple of `num_heads`"),
         (lambda: layers.MLPBlock(5, gelu="fast"), "gelu"),
+        (lambda: layers.PixelNormalisation([0.5], [0.5])(np.zeros((1, 2, 2, 3))), "1 channels.*3"),
         (lambda: layers.StochasticDepth(1.0), r"\[0, 1\)"),
         (lambda: layers.TokenPooling("mean"), "pooling"),
         (lambda: layers.PositionEmbedding(0), "grid_size"),

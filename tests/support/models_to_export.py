@@ -47,6 +47,7 @@ FOLDED = {
     "token and mean": lambda: keras_vit.ViT(SIZE, **VIT, classifier="token+avg", registers=1),
     "distilled": lambda: keras_vit.ViT(SIZE, **VIT, classifier="token+distillation"),
     "swiglu": lambda: keras_vit.ViT(SIZE, **VIT, swiglu=True, layer_scale=0.3),
+    "quick": lambda: keras_vit.ViT(SIZE, **VIT, gelu="quick", head_bias=False),
     "norm after pooling": lambda: keras_vit.ViT(
         SIZE, **VIT, classifier="gap", class_token=True, norm_after_pooling=True
     ),
@@ -64,6 +65,17 @@ AS_THEY_ARE = {
     "max": lambda: keras.Sequential(
         [keras_vit.ViT(SIZE, **VIT, include_top=False, pooling="max"), keras.layers.Dense(3)]
     ),
+    "clip": lambda: keras_vit.ViT(
+        SIZE,
+        **VIT,
+        embedding_norm=True,
+        head_bias=False,
+        gelu="quick",
+        normalisation="clip",
+        include_preprocessing=True,
+    ),
+    "siglip": lambda: keras_vit.ViT(SIZE, **VIT, classifier="map", class_token=True),
+    "siglip without a head": lambda: keras_vit.ViT(SIZE, **VIT, include_top=False, pooling="map"),
     "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 1, classes=5),
     "mixer": lambda: keras_vit.Mixer(SIZE, 8, 32, 2, 16, 64, classes=5),
 }

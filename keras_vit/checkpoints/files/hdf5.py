@@ -15,6 +15,8 @@ import numpy as np
 
 from keras_vit.checkpoints.files.array_file import ArrayFile
 from keras_vit.checkpoints.files.npz import MAX_TOTAL_BYTES
+from keras_vit.layers.functional import GELUS
+from keras_vit.layers.pixels import normalisation_of
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.layers.tokens import POOLINGS
 from keras_vit.models.vit import classifier_of
@@ -65,7 +67,7 @@ class H5Reader(ArrayFile):
         if name is None:
             return
         key = name.rpartition("/")[2]
-        if key in SETTINGS and item.size <= 2:
+        if key in SETTINGS and item.size <= _LARGEST_SETTING:
             self.settings[path] = item[()]
             said, value = SETTINGS[key](self.settings[path])
             self.metadata.setdefault(said, value)
@@ -92,6 +94,8 @@ class H5Reader(ArrayFile):
         self._file.close()
 
 
+# Numbers of a setting: the mean and the deviation of as many channels as an image may have.
+_LARGEST_SETTING = 64
 # How a heap of strings begins, with its version.
 _HEAP = b"GCOL\x01\0\0\0"
 
@@ -123,7 +127,8 @@ SETTINGS: dict[str, Callable[[np.ndarray], tuple[str, Any]]] = {
     "interpolation": lambda value: ("interpolation", INTERPOLATIONS[int(value)]),
     "num_heads": lambda value: ("num_heads", int(value)),
     "norm_epsilon": lambda value: ("norm_epsilon", float(value)),
-    "exact_gelu": lambda value: ("gelu", "exact" if value else "tanh"),
+    "gelu": lambda value: ("gelu", GELUS[int(value)]),
+    "normalisation": lambda value: ("normalisation", normalisation_of(value)),
     "pooling": lambda value: ("classifier", classifier_of(POOLINGS[int(value)])),
 }
 
@@ -162,6 +167,8 @@ def _variable_name(layer: str, number: str) -> str:
         return number
     if "norm" in last:
         names = ("gamma", "beta")
+    elif last == "pooling":
+        names = ("probe",)
     elif last.endswith("_token") or last == "registers":
         names = ("token",)
     elif last.endswith("_scale"):

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first, gelu
 from keras_vit.exports.onnx.operators import as_array, dense_product
+from keras_vit.layers import PixelNormalisation
 from keras_vit.layers.dense import Dense
 
 # Name in Keras -> operator and its attributes.
@@ -32,7 +33,7 @@ def _activated(graph: Graph, x: str, function: Any) -> str:
     if name == "linear" or function is None:
         return x
     if name == "gelu":
-        return gelu(graph, x, tanh=False)
+        return gelu(graph, x, "exact")
     if name == "silu":
         return graph.op("Mul", x, graph.op("Sigmoid", x))
     if name not in _ACTIVATIONS:
@@ -175,6 +176,7 @@ AROUND: dict[type, Callable[..., Any]] = {
     keras.layers.LeakyReLU: _leaky_relu,
     keras.layers.ELU: _elu,
     keras.layers.Rescaling: _rescaling,
+    PixelNormalisation: _rescaling,
     keras.layers.Normalization: _normalization,
     keras.layers.BatchNormalization: _batch_normalization,
     keras.layers.UnitNormalization: _unit_normalization,

@@ -94,11 +94,14 @@ class Graph:
         return self.op(kind, x, axes=list(axes), keepdims=0)
 
 
-def gelu(graph: Graph, x: str, tanh: bool) -> str:
-    """One operator, from opset 20 on."""
+def gelu(graph: Graph, x: str, kind: str) -> str:
+    """One operator, from opset 20 on; ONNX has none for the quick GELU."""
+    if kind == "quick":  # x sigmoid(1.702 x)
+        share = graph.op("Sigmoid", graph.op("Mul", x, graph.weight("slope", 1.702)))
+        return graph.op("Mul", x, share)
     if graph.opset >= 20:
-        return graph.op("Gelu", x, approximate="tanh" if tanh else "none")
-    if tanh:  # 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+        return graph.op("Gelu", x, approximate="tanh" if kind == "tanh" else "none")
+    if kind == "tanh":  # 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
         cube = graph.op("Mul", graph.op("Mul", x, x), x)
         inner = graph.op("Add", x, graph.op("Mul", cube, graph.weight("cube", 0.044715)))
         root = graph.weight("root", math.sqrt(2 / math.pi))

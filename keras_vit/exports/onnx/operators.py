@@ -49,7 +49,7 @@ def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
         gate = graph.op("Mul", gate, graph.op("Sigmoid", gate))
         hidden = graph.op("Mul", gate, hidden)
     else:
-        hidden = gelu(graph, hidden, layer.gelu == "tanh")
+        hidden = gelu(graph, hidden, layer.gelu)
     return dense_product(graph, hidden, layer.dense_2, f"{name}/dense_2", scale)
 
 
@@ -58,11 +58,12 @@ def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
 
 def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
     conv = layer.projection
+    bias = [graph.weight("bias", as_array(conv.bias))] if layer.use_bias else []
     x = graph.op(
         "Conv",
         channels_first(graph, image),
         graph.weight("kernel", as_array(conv.kernel).transpose(3, 2, 0, 1)),
-        graph.weight("bias", as_array(conv.bias)),
+        *bias,
         strides=[layer.patch_size] * 2,
         auto_pad="SAME_UPPER" if layer.border == "pad" else "VALID",
     )
@@ -164,6 +165,17 @@ def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value
     return Value(vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=1))
 
 
+def attention_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+    patches = tokens.name
+    if layer.num_prefix_tokens:
+        patches = _tokens(graph, patches, layer.num_prefix_tokens, 2**31)
+    probe = graph.weight("probe", as_array(layer.probe))
+    x = _attention(graph, probe, patches, layer.attention, None)  # [B, 1, D]
+    h = _layer_norm(graph, x, layer.norm, "norm")
+    x = graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp"))
+    return Value(graph.op("Squeeze", x, graph.ints(1)))
+
+
 def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value) -> Value:
     patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
     _, rows, columns, width = shapes[1]
@@ -249,6 +261,7 @@ OURS: dict[type, Callable[..., Any]] = {
     ours.TransformerBlock: transformer_block,
     ours.MixerBlock: mixer_block,
     ours.TokenPooling: token_pooling,
+    ours.AttentionPooling: attention_pooling,
     ours.FeatureMap: feature_map,
     StandardizedConv2D: standardized_conv,
     keras.layers.LayerNormalization: layer_norm,

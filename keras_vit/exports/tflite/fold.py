@@ -76,7 +76,7 @@ def _fold_norm(folded: Arrays, norm: str, readers: list[str]) -> None:
     for reader in readers:
         kernel = folded[f"{reader}/kernel"]  # [D, out]; a head may read two tokens, [2 D, out]
         times = len(kernel) // len(gamma)
-        folded[f"{reader}/bias"] = folded[f"{reader}/bias"] + np.tile(beta, times) @ kernel
+        folded[f"{reader}/bias"] = folded.get(f"{reader}/bias", 0) + np.tile(beta, times) @ kernel
         folded[f"{reader}/kernel"] = np.tile(gamma, times)[:, None] * kernel
     folded[f"{norm}/gamma"] = np.ones_like(gamma)
     folded[f"{norm}/beta"] = np.zeros_like(beta)

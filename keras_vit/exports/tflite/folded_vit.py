@@ -16,6 +16,11 @@ import tensorflow as tf
 
 from keras_vit.exports.tflite.fold import Arrays, blocks_of
 
+GELUS = {
+    "tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "exact": lambda x: tf.nn.gelu(x, approximate=False),
+    "quick": lambda x: x * tf.sigmoid(1.702 * x),
+}
 ACTIVATIONS = {"linear": tf.identity, "softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
 
 
@@ -26,7 +31,7 @@ class FoldedConfig:
     Attributes:
         patch_size: Pixels of a side (of the stem's output, where there is one).
         num_heads: Of every block.
-        gelu: `"tanh"` or `"exact"`.
+        gelu: A key of `GELUS`.
         epsilon: Of the layer norms.
         pooling: `"token"`, `"avg"`, `"token+avg"` or `"token+distillation"`.
         norm_after_pooling: Whether the last norm follows the pooling.
@@ -162,7 +167,7 @@ class FoldedViT(tf.Module):
             gate = self.dense(f"{name}/gate", rows)
             hidden = gate * tf.sigmoid(gate) * hidden
         else:
-            hidden = tf.nn.gelu(hidden, approximate=self.config.gelu == "tanh")
+            hidden = GELUS[self.config.gelu](hidden)
         return self.dense(f"{name}/dense_2", hidden)
 
     def dense(self, name: str, rows: Any) -> Any:
