@@ -199,6 +199,9 @@ class Checkpoint(Mapping[str, np.ndarray]):
                 check_finite(arrays[-1], name, self.path)
         return arrays[0] if len(arrays) == 1 else np.stack(arrays)
 
+    def __contains__(self, variable: object) -> bool:
+        return variable in self._rows  # a `Mapping` would read the array to find out
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
 

@@ -33,6 +33,10 @@ def _size(info: ViTInfo) -> tuple[int, int, int]:
 _SIGLIP = ((768, 12, 3072), (1024, 24, 4096), (1152, 27, 4304), (1536, 40, 6144))
 
 
+# Formats that do not say the GELU of a CLIP tower.
+_CLIP_FORMATS = ("timm", "huggingface", "open_clip")
+
+
 def _is_timm(checkpoint: Checkpoint) -> bool:
     return checkpoint.format.name == "timm"
 
@@ -54,9 +58,16 @@ DOUBTS = (
         "gelu='exact' (timm's usual)?",
     ),
     Doubt(
+        "gelu",
+        lambda file, info: info.embedding_norm and file.format.name in _CLIP_FORMATS,
+        "CLIP models have either activation: gelu='quick' (OpenAI's weights, and names with "
+        "quickgelu) or gelu='exact' (open_clip's usual)?",
+    ),
+    Doubt(
         "num_heads",
         lambda file, info: (
-            _is_timm(file) and not info.class_token and _size(info) == (768, 12, 3072)
+            _is_timm(file) and info.classifier == "gap" and not info.class_token
+            and _size(info) == (768, 12, 3072)
         ),
         "timm has models of this size with num_heads=12 (most) and num_heads=16 "
         "(vit_base_patch16_gap_224)?",

@@ -1,4 +1,4 @@
-"""Writes the `config.json` of a Hugging Face model."""
+"""Writes the `config.json` and the `preprocessor_config.json` of a Hugging Face model."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from keras_vit.checkpoints.model_arrays import Arrays
+from keras_vit.layers.pixels import NORMALISATIONS
 
 
 def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
@@ -23,14 +24,11 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         "hidden_size": width,
         "num_hidden_layers": sum(name.endswith("/mlp_norm/gamma") for name in arrays.variables),
         "num_attention_heads": arrays.num_heads,
-        "hidden_act": {"exact": "gelu", "tanh": "gelu_pytorch_tanh"}[arrays.settings["gelu"]],
+        "hidden_act": _GELUS[arrays.settings["gelu"]],
         "layer_norm_eps": arrays.settings["norm_epsilon"],
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": patch,
         "num_channels": channels,
-        "qkv_bias": True,
         **others(arrays),
     }
     if "head/bias" in arrays.variables:
@@ -46,7 +44,34 @@ def _shape(arrays: Arrays, variable: str) -> tuple[int, ...]:
     return arrays.shapes[array]
 
 
+_GELUS = {"exact": "gelu", "tanh": "gelu_pytorch_tanh", "quick": "quick_gelu"}
+_USUAL = {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0, "qkv_bias": True}
+
+
 def _vit(arrays: Arrays) -> dict[str, Any]:
+    return {**_USUAL, "intermediate_size": _hidden(arrays)}
+
+
+def _clip(arrays: Arrays) -> dict[str, Any]:
+    config = _tower(arrays)
+    if "head/kernel" in arrays.variables:
+        config["architectures"] = ["CLIPVisionModelWithProjection"]
+        config["projection_dim"] = arrays.variables["head/kernel"].shape[1]
+    return config
+
+
+def _siglip(arrays: Arrays) -> dict[str, Any]:
+    return {**_tower(arrays), "vision_use_head": "pooling/probe" in arrays.variables}
+
+
+def _tower(arrays: Arrays) -> dict[str, Any]:
+    rows, columns = arrays.settings["grid_size"]
+    if rows != columns:
+        raise ValueError(
+            "Hugging Face's CLIP and SigLIP take their positions for a square grid of patches. "
+            "Make the model square first, by `keras_vit.resize_model`. Received: a grid of "
+            f"{rows} x {columns} patches"
+        )
     return {"intermediate_size": _hidden(arrays)}
 
 
@@ -75,7 +100,7 @@ def _dinov2(arrays: Arrays) -> dict[str, Any]:
             f"{', '.join(map(str, sizes.values()))}. Save the model with format='timm' or 'keras'. "
             f"Received: mlp_dim={hidden}, width={width}"
         )
-    return {"mlp_ratio": ratio, "use_swiglu_ffn": swiglu, "use_mask_token": False}
+    return {**_USUAL, "mlp_ratio": ratio, "use_swiglu_ffn": swiglu, "use_mask_token": False}
 
 
 def _dinov2_registers(arrays: Arrays) -> dict[str, Any]:
@@ -92,6 +117,26 @@ def _hidden(arrays: Arrays) -> int:
 _MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
     "vit": ("ViTForImageClassification", _vit),
     "deit": ("DeiTForImageClassification", _deit),
+    "clip_vision_model": ("CLIPVisionModel", _clip),
+    "siglip_vision_model": ("SiglipVisionModel", _siglip),
     "dinov2": ("Dinov2ForImageClassification", _dinov2),
     "dinov2_with_registers": ("Dinov2WithRegistersForImageClassification", _dinov2_registers),
 }
+
+
+def preprocessor_config(arrays: Arrays) -> dict[str, Any]:
+    """The `preprocessor_config.json`: the pixels that the model takes in PyTorch."""
+    wanted = arrays.settings["normalisation"]
+    mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
+    patch = arrays.variables["patch_embed/projection/kernel"].shape[0]
+    rows, columns = (int(n * patch) for n in arrays.settings["grid_size"])
+    return {
+        "image_processor_type": "ViTImageProcessor",
+        "do_resize": True,
+        "size": {"height": rows, "width": columns},
+        "do_rescale": True,
+        "rescale_factor": 1 / 255,
+        "do_normalize": True,
+        "image_mean": list(mean),
+        "image_std": list(std),
+    }

@@ -109,7 +109,7 @@ def _differences(places: _Places, file: H5Reader) -> list[str]:
             lines.append(f"  wrong shape: {name} is {shape}, the model needs {wanted}")
     for path, value in places.settings.items():
         found, key = file.settings.get(path), path.rpartition("/")[2]
-        if key not in free and found is not None and found != value:
+        if key not in free and found is not None and not np.array_equal(found, value):
             (setting, said), (_, here) = SETTINGS[key](found), SETTINGS[key](value)
             lines.append(
                 f"  {TITLES[setting]}: {places.name_of(path)} is {said!r} in the file, "

@@ -27,8 +27,9 @@ from keras_vit.checkpoints.model_variables import (
     number_of_heads,
 )
 from keras_vit.checkpoints.names.keys import MIXER, Key
-from keras_vit.checkpoints.names.layouts import POSITIONS, shape_written
+from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
 from keras_vit.checkpoints.names.others import what_has
+from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair
@@ -91,6 +92,8 @@ def from_checkpoint(
         )
         pair = None if image_size is None else as_pair(image_size, "image_size")
         size = info.image_size(pair)
+        if include_top and info.classes is None and classes is None:
+            options = {**info.without_head(), **options}
         include_top = include_top and (info.classes is not None or classes is not None)
         new_head = include_top and classes is not None
         settings: dict[str, Any] = {
@@ -109,6 +112,7 @@ def from_checkpoint(
             )
         _load(model, checkpoint, info, pair, new_head)
         _say(_left_out_line(checkpoint))
+        _say(_pixels_line(checkpoint, info, options, settings))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
         _say(
@@ -133,6 +137,27 @@ def _left_out_line(checkpoint: Checkpoint) -> str:
         f"{checkpoint.path.name}: {len(names)} arrays that are no part of the model are left out: "
         f"{shown}{', ...' if len(names) > 5 else ''}"
     )
+
+
+def _pixels_line(
+    checkpoint: Checkpoint, info: Any, options: dict[str, Any], settings: dict[str, Any]
+) -> str:
+    """Which pixels a ViT takes, where its library does not mean [-1, 1] or does not say it."""
+    name, used = checkpoint.path.name, settings.get("normalisation", "centred")
+    scale = "[0, 255]" if settings.get("include_preprocessing") else "[-1, 1]"
+    if used != "centred":
+        return (
+            f"{name}: give the model images in {scale}. It applies the mean and the deviation that "
+            f"the weights were trained with ({used}) by itself; for images that have them already, "
+            "pass normalisation='centred' to keras_vit.from_checkpoint."
+        )
+    if isinstance(info, ViTInfo) and info.normalisation is None and "normalisation" not in options:
+        return (
+            f"{name}: the file does not say how its images were normalised, so the model takes "
+            f"them in {scale}, as AugReg's and SigLIP's. For weights of DeiT, DINO or MAE pass "
+            "normalisation='imagenet' to keras_vit.from_checkpoint, of CLIP normalisation='clip'."
+        )
+    return ""
 
 
 def _layer_names(model: keras.Model) -> list[str]:
@@ -253,7 +278,7 @@ def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
     """What the names of the variables begin with that are not loaded."""
     if not new_head and "head/kernel" in wanted:
         return ()
-    after_pooling = [f"{layer}/" for layer in ("pre_logits", "pooled_norm")]
+    after_pooling = [f"{layer}/" for layer in ("pooling", "pre_logits", "pooled_norm")]
     return ("head/", *(p for p in after_pooling if not any(n.startswith(p) for n in wanted)))
 
 
@@ -322,7 +347,10 @@ def _needed(
         needed = (needed[0] * key.part[1], *needed[1:])
     if shape == needed:
         return None
-    if key.layout in POSITIONS and (shape[:1], shape[2:]) == ((1,), needed[2:]):
+    found = shape_read(key.layout, shape)
+    if key.layout in POSITIONS and found is not None and (*found[:1], *found[2:]) == (
+        variable[0], variable[2]
+    ):  # fmt: skip
         return None  # another grid, which is resampled
     if key.layout in ("group_norm", "norm") and shape in (variable, (1, 1, 1, *variable)):
         return None

@@ -18,7 +18,15 @@ from keras_vit.checkpoints.model_variables import (
 from keras_vit.checkpoints.names.formats import FORMATS, Format
 from keras_vit.checkpoints.names.keys import VIT, Family, Key, members
 from keras_vit.checkpoints.names.layouts import LAYOUTS, shape_written
-from keras_vit.layers import PatchEmbed, PositionEmbedding, TokenPooling, TransformerBlock
+from keras_vit.layers import (
+    AttentionPooling,
+    PatchEmbed,
+    PixelNormalisation,
+    PositionEmbedding,
+    TokenPooling,
+    TransformerBlock,
+)
+from keras_vit.layers.pixels import normalisation_of
 from keras_vit.models.lora import merged
 from keras_vit.models.vit import classifier_of
 from keras_vit.utils.backend import ops
@@ -116,6 +124,11 @@ class Arrays:
             self.shapes |= dict.fromkeys(names, shape if len(names) == 1 else shape[1:])
             if len(names) > 1:
                 self._stacks |= {name: (array, n) for n, name in enumerate(names)}
+        head_bias = self.format.array_of("head/bias")
+        if {*self.variables} & {"head/kernel", "head/bias"} == {"head/kernel"} and head_bias:
+            # That of a head without one, CLIP's projection, for a library where all have it.
+            self._parts[head_bias[0]] = []
+            self.shapes[head_bias[0]] = tuple(self.variables["head/kernel"].shape[-1:])
 
     def _shape(self, parts: list[tuple[Key, str]]) -> tuple[int, ...]:
         key, variable = parts[0]
@@ -130,6 +143,8 @@ class Arrays:
 
     def __getitem__(self, name: str) -> np.ndarray:
         array, index = self._stacks.get(name, (name, None))
+        if not self._parts[array]:
+            return np.zeros(self.shapes[array], "float32")
         parts = sorted(self._parts[array], key=lambda part: part[0].part or (0, 1))
         written = [
             LAYOUTS[key.layout].write(self._value(variable), self.num_heads)
@@ -159,6 +174,7 @@ SETTINGS = {
     "gelu": "GELU",
     "norm_epsilon": "epsilon of the norms",
     "classifier": "classifier",
+    "normalisation": "normalisation of the pixels",
 }
 
 
@@ -176,6 +192,11 @@ def settings_of(model: keras.Model) -> dict[str, Any]:
         settings["interpolation"] = positions.interpolation
     for pooling in layers_of(model, TokenPooling)[:1]:
         settings["classifier"] = classifier_of(pooling.pooling)
+    if layers_of(model, AttentionPooling):
+        settings["classifier"] = "map"
+    settings["normalisation"] = "centred"
+    for layer in layers_of(model, PixelNormalisation):
+        settings["normalisation"] = normalisation_of((layer.mean, layer.std))
     return settings
 
 
@@ -198,8 +219,8 @@ def warn_of_lost_settings(file_format: Format, settings: dict[str, Any], name: s
     """Says what a reader of the file will not find in it."""
     lost = {
         key: settings[key]
-        for key, usual in (("gelu", file_format.gelu), ("norm_epsilon", file_format.norm_epsilon))
-        if key in settings and settings[key] != usual
+        for key in ("gelu", "norm_epsilon", "normalisation")
+        if key in settings and getattr(file_format, key) not in (None, settings[key])
     }
     if lost:
         usual = {key: getattr(file_format, key) for key in lost}

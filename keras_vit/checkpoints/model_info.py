@@ -27,6 +27,10 @@ class Info:
     classes: int | None
     channels: int
 
+    def without_head(self) -> dict[str, Any]:
+        """More arguments for a file without a head."""
+        return {}
+
 
 class BiTInfo(Info):
     """What a file says about a BiT ResNet."""
@@ -101,12 +105,12 @@ def block_sizes(template: str, names: Iterable[str]) -> tuple[int, ...]:
 
 def classes_of(checkpoint: Checkpoint) -> int | None:
     """Outputs of the head, or `None` where the file has no head."""
-    return checkpoint.shapes["head/bias"][0] if "head/bias" in checkpoint.shapes else None
+    return checkpoint.shapes["head/kernel"][-1] if "head/kernel" in checkpoint.shapes else None
 
 
 def describe_bit(checkpoint: Checkpoint) -> BiTInfo:
     """Reads the architecture of a BiT ResNet."""
-    check_ranks(checkpoint, {"root_conv/kernel": 4}, {"head/bias": 1})
+    check_ranks(checkpoint, {"root_conv/kernel": 4}, {"head/kernel": 2})
     *_, channels, root_width = checkpoint.shapes["root_conv/kernel"]
     return BiTInfo(
         BiTConfig(
@@ -122,7 +126,7 @@ def describe_mixer(checkpoint: Checkpoint) -> MixerInfo:
     """Reads the architecture of an MLP-Mixer."""
     patches = "stem/projection/kernel"
     tokens, channels = (f"mixer_block_0/{m}_mixing/dense_1/kernel" for m in ("token", "channel"))
-    check_ranks(checkpoint, {patches: 4, tokens: 2, channels: 2}, {"head/bias": 1})
+    check_ranks(checkpoint, {patches: 4, tokens: 2, channels: 2}, {"head/kernel": 2})
     shapes = checkpoint.shapes
     return MixerInfo(
         MixerConfig(

@@ -8,7 +8,13 @@ import keras
 
 from keras_vit.checkpoints.names.formats import FORMATS
 from keras_vit.checkpoints.names.keys import FAMILIES, Family
-from keras_vit.layers import ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock
+from keras_vit.layers import (
+    AttentionPooling,
+    ClassToken,
+    PatchEmbed,
+    PositionEmbedding,
+    TransformerBlock,
+)
 from keras_vit.models.lora import has_lora
 
 
@@ -39,7 +45,7 @@ def model_variables(model: keras.Model) -> dict[str, Any]:
     family = model_family(model)
     _check_plain(model)
     own = next(f for f in FORMATS if f.name == "keras" and f.family is family)
-    ours = (ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock)
+    ours = (AttentionPooling, ClassToken, PatchEmbed, PositionEmbedding, TransformerBlock)
     variables = {}
     for layer in model.layers:
         for variable in layer.weights:

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.checkpoints.hugging_face import hugging_face_config
+from keras_vit.checkpoints.hugging_face import hugging_face_config, preprocessor_config
 from keras_vit.checkpoints.model_arrays import Arrays, warn_of_lost_settings
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
 from keras_vit.utils.checks import check_choice
@@ -33,11 +33,11 @@ def save_weights(
         model: A model that `ViT`, `BiT`, `Mixer` or a constructor built.
         path: Its ending decides the kind of file: `.npz`, `.safetensors`, `.weights.h5` or
             `.keras` (the model, without what it was compiled with). Without an ending, for
-            `"huggingface"`, it is a new folder with `model.safetensors` and `config.json`, which
-            `from_pretrained` takes.
+            `"huggingface"`, it is a new folder with `model.safetensors`, `config.json` and
+            `preprocessor_config.json`, which `from_pretrained` takes.
         format: The library whose names and layouts to use: `"google"` (the released files),
-            `"big_vision"`, `"timm"`, `"huggingface"` or `"keras"`. Default: `"google"` for
-            `.npz`, `"keras"` for Keras's files. A `.safetensors` needs it.
+            `"big_vision"`, `"timm"`, `"huggingface"`, `"open_clip"` or `"keras"`. Default:
+            `"google"` for `.npz`, `"keras"` for Keras's files. A `.safetensors` needs it.
 
     Raises:
         ValueError: If the format has no place for a part of the model, or `path` and `format`
@@ -129,8 +129,11 @@ def _write_folder(path: Path, arrays: Arrays) -> None:
     """The folder of a Hugging Face model."""
     path.mkdir()
     _write_safetensors(path / "model.safetensors", arrays)
-    config = json.dumps(hugging_face_config(arrays), indent=2) + "\n"
-    (path / "config.json").write_text(config, encoding="utf-8")
+    for name, said in (
+        ("config.json", hugging_face_config(arrays)),
+        ("preprocessor_config.json", preprocessor_config(arrays)),
+    ):
+        (path / name).write_text(json.dumps(said, indent=2) + "\n", encoding="utf-8")
 
 
 # By what the path ends with.

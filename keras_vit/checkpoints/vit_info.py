@@ -16,6 +16,8 @@ from keras_vit.checkpoints.model_info import (
     numbers_of,
     square_side,
 )
+from keras_vit.layers.functional import GELUS
+from keras_vit.layers.pixels import normalisation_of
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import ResNetStem, ViTConfig
 from keras_vit.models.vit import CLASSIFIERS
@@ -28,11 +30,12 @@ class ViTInfo(Info):
     """What a file says about a Vision Transformer.
 
     Attributes:
-        classifier: `"token"`; `"gap"` where the file has no class token or its last norm is that
-            of a mean; where the head reads twice the width `"token+distillation"`, or `"token+avg"`
-            where there is no such token.
-        class_token, distillation_token, norm_after_pooling, gelu, norm_epsilon, interpolation: As
-            in `ViT`.
+        classifier: `"map"` where the file pools by attention; `"gap"` where it has no class token
+            or its last norm is that of a mean; where the head reads twice the width
+            `"token+distillation"`, or `"token+avg"` where there is no such token; else `"token"`.
+        class_token, distillation_token, norm_after_pooling, embedding_norm, head_bias, gelu,
+            norm_epsilon, interpolation: As in `ViT`.
+        normalisation: As in `ViT`; `None` where the file does not say it.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
@@ -46,6 +49,9 @@ class ViTInfo(Info):
     class_token: bool
     distillation_token: bool
     norm_after_pooling: bool
+    embedding_norm: bool
+    head_bias: bool
+    normalisation: Any
     gelu: str
     norm_epsilon: float
     interpolation: str
@@ -68,6 +74,9 @@ class ViTInfo(Info):
             "class_token": self.class_token,
             "distillation_token": self.distillation_token,
             "norm_after_pooling": self.norm_after_pooling,
+            "embedding_norm": self.embedding_norm,
+            "head_bias": new_head or self.head_bias,
+            "normalisation": self.normalisation or "centred",
             "registers": self.registers,
             "layer_scale": 1e-5 if self.has_layer_scale else None,
             "gelu": self.gelu,
@@ -76,6 +85,10 @@ class ViTInfo(Info):
             "representation_size": None if new_head else self.representation_size,
             "name": "vit",
         }
+
+    def without_head(self) -> dict[str, Any]:
+        """The arguments of `ViT` for a file without a head: its own pooling, where it has one."""
+        return {"pooling": "map"} if self.classifier == "map" else {}
 
     @property
     def num_class_tokens(self) -> int:
@@ -96,6 +109,7 @@ class ViTInfo(Info):
         """
         class_rows = {
             "positions": [self.num_class_tokens],
+            "position_rows": [self.num_class_tokens],
             "patch_positions": [0],
             "sincos2d": [0],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
@@ -163,7 +177,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         needed if computed else {**needed, _POSITIONS: 3},
         {
             stem_conv: 4, "class_token/token": 3, "distillation_token/token": 3,
-            "registers/token": 3, "pre_logits/bias": 1, "head/bias": 1,
+            "registers/token": 3, "pre_logits/bias": 1, "head/kernel": 2,
         },
     )  # fmt: skip
     shapes = checkpoint.shapes
@@ -194,7 +208,9 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     classifier = "gap" if norm_after_pooling or not class_token else "token"
     if class_token and shapes.get("head/kernel", ())[:1] == (2 * width,):
         classifier = "token+distillation" if distillation_token else "token+avg"
-    if class_token and said.get("classifier") in CLASSIFIERS:
+    if "pooling/probe" in shapes:
+        classifier = "map"
+    elif class_token and said.get("classifier") in CLASSIFIERS:
         classifier = said["classifier"]
     usual = checkpoint.format
     interpolation, gelu, epsilon = map(said.get, ("interpolation", "gelu", "norm_epsilon"))
@@ -207,7 +223,10 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         class_token=class_token,
         distillation_token=distillation_token,
         norm_after_pooling=norm_after_pooling,
-        gelu=gelu if gelu in ("tanh", "exact") else usual.gelu,
+        embedding_norm="embedding_norm/gamma" in shapes,
+        head_bias="head/kernel" not in shapes or checkpoint.has("head/bias"),
+        normalisation=_normalisation(checkpoint),
+        gelu=gelu if gelu in GELUS else usual.gelu,
         norm_epsilon=epsilon,
         interpolation=interpolation if interpolation in INTERPOLATIONS else usual.interpolation,
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
@@ -217,6 +236,12 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         num_positions=0 if computed else shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
+
+
+def _normalisation(checkpoint: Checkpoint) -> Any:
+    """What the file says, or its library; `None` where neither does."""
+    said = checkpoint.metadata.get("normalisation")
+    return checkpoint.format.normalisation if said is None else normalisation_of(said)
 
 
 def _saved_grid(said: Mapping[str, Any], stride: int) -> tuple[int, int] | None:

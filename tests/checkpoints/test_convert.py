@@ -72,7 +72,9 @@ def test_another_size_and_a_folder(small, tmp_path):
     assert tuple(model.input_shape) == (None, 48, 64, 3)
     done = convert(small, tmp_path / "hf", format="huggingface")
     assert done.target_format == "Hugging Face, ViT"
-    assert sorted(os.listdir(tmp_path / "hf")) == ["config.json", "model.safetensors"]
+    assert sorted(os.listdir(tmp_path / "hf")) == [
+        "config.json", "model.safetensors", "preprocessor_config.json"
+    ]  # fmt: skip
     assert "Vision Transformer, {'patch_size': 8" in done.model
     every = str(moves_page(done.moves, every_block=True)).splitlines()
     assert len(str(moves_page(done.moves)).splitlines()) < len(every) == len(done.moves)

@@ -185,13 +185,11 @@ HUGGING_FACE = {"model_type": "vit", "hidden_size": 64, "num_attention_heads": 1
 @pytest.mark.parametrize(
     ("file_format", "config", "message"),
     [
-        ("huggingface", {"hidden_act": "quick_gelu"}, "hidden_act='quick_gelu'.*'gelu_new'"),
-        ("huggingface", {"hidden_act": "relu"}, "hidden_act='relu'"),
+        ("huggingface", {"hidden_act": "relu"}, "hidden_act='relu'.*'gelu_new'"),
         ("huggingface", {"layer_norm_eps": "1e-5"}, "layer_norm_eps='1e-5'"),
         ("huggingface", {"pooler_act": "relu"}, "pooler_act='relu'"),
         ("huggingface", {"hidden_size": 32}, "another model: its width is 32.* is 64"),
         ("timm", {"architecture": "vit_base_patch16_rpn_224"}, "res-post-norm"),
-        ("timm", {"architecture": "vit_base_patch32_clip_quickgelu_224"}, "quick_gelu"),
         ("timm", {"architecture": "vit", "global_pool": "max"}, "global_pool='max'"),
         ("timm", {"architecture": "vit", "model_args": {"act_layer": "silu"}}, "act_layer='silu'"),
     ],

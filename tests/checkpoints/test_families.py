@@ -70,7 +70,9 @@ class Opened:
     def logits(self, pixels: np.ndarray, model: Any = None) -> np.ndarray:
         with torch.no_grad():
             output = (model or self.model)(as_torch(pixels))
-        return getattr(output, "logits", output).numpy()
+        for name in ("logits", "image_embeds", "pooler_output"):
+            output = getattr(output, name, output)
+        return output.numpy()
 
     def ours(self, size: Any = None) -> Any:
         return keras_vit.from_checkpoint(self.path, size, **self.peer.options)
@@ -121,6 +123,7 @@ def test_their_file_opens_at_other_sizes(opened: Opened):
         compare(our_tokens(opened.ours(size), pixels), opened.tokens(pixels))
 
 
+@pytest.mark.filterwarnings("ignore:The model .* has {'gelu'")
 def test_our_file_opens_there(opened: Opened, tmp_path):
     peer, library = opened.peer, library_of(opened.peer.library)
     if peer.back == "":

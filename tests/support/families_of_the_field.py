@@ -7,6 +7,7 @@ table of families in docs/convert.md of them. Importing this file needs neither 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -26,6 +27,14 @@ def hugging_face_tokens(model: Any, pixels: Any) -> Any:
     always = model.config.model_type.startswith("dinov2")
     options = {} if always else {"interpolate_pos_encoding": True}
     return model.base_model(pixels, **options).last_hidden_state
+
+
+def tower_tokens(model: Any, pixels: Any) -> Any:
+    """The same, of the image tower of a model of images and texts."""
+    tower = getattr(model, "vision_model", model)
+    tokens = tower(pixels, interpolate_pos_encoding=True).last_hidden_state
+    # CLIP normalises the class token alone, after this.
+    return tower.post_layernorm(tokens) if model.config.model_type.startswith("clip") else tokens
 
 
 TOKENS = {"timm": timm_tokens, "transformers": hugging_face_tokens}
@@ -179,6 +188,38 @@ def as_facebook_saves(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def timm_clip(timm: Any, image_size: Any, **options: Any) -> Any:
+    norm = functools.partial(timm.layers.LayerNorm, eps=1e-5)
+    return timm_vit(timm, image_size, pre_norm=True, norm_layer=norm, **options)
+
+
+def timm_siglip(timm: Any, image_size: Any, **options: Any) -> Any:
+    return timm_vit(timm, image_size, class_token=False, global_pool="map", **options)
+
+
+def tower(transformers: Any, image_size: Any, model: str, config: str, **options: Any) -> Any:
+    return hugging_face(transformers, image_size, model, config, intermediate_size=64, **options)
+
+
+def clip_and_texts(transformers: Any, image_size: Any, name: str, **options: Any) -> Any:
+    """CLIP or SigLIP with both towers."""
+    images = {
+        "image_size": image_size, "patch_size": PATCH, "num_hidden_layers": DEPTH,
+        "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 64,
+    }  # fmt: skip
+    texts = {
+        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
+        "intermediate_size": 16, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1,
+    }  # fmt: skip
+    config = getattr(transformers, f"{name}Config")
+    return getattr(transformers, f"{name}Model")(
+        config(text_config=texts, vision_config=images, **options)
+    )
+
+
+# Their models take pixels that are normalised, as ours do with this argument.
+RAW = {"normalisation": "centred"}
+
 PEERS = (
     Peer("vit-timm", "ViT", "timm", "`vit_*`, `deit_*`", timm_vit, {"num_heads": HEADS}),
     Peer(
@@ -210,12 +251,12 @@ PEERS = (
     Peer(
         "dinov2-giant-hugging-face", "DINOv2 giant (SwiGLU)", "transformers",
         "`Dinov2ForImageClassification`",
-        dinov2("Dinov2ForImageClassification", use_swiglu_ffn=True), left_out="the mask token",
+        dinov2("Dinov2ForImageClassification", use_swiglu_ffn=True), RAW, left_out="the mask token",
     ),
     Peer(
         "dinov2-giant-registers-hugging-face", "DINOv2 giant with registers", "transformers",
         "`Dinov2WithRegistersModel`", dinov2("Dinov2WithRegistersModel", use_swiglu_ffn=True),
-        has_head=False, left_out="the mask token",
+        RAW, has_head=False, left_out="the mask token",
     ),
     Peer(
         "dinov2-facebook", "DINOv2 with registers", "timm",
@@ -227,22 +268,22 @@ PEERS = (
     ),
     Peer(
         "dinov2-hugging-face", "DINOv2", "transformers", "`Dinov2Model`", dinov2("Dinov2Model"),
-        has_head=False, left_out="the mask token",
+        RAW, has_head=False, left_out="the mask token",
     ),
     Peer(
         "dinov2-head-hugging-face", "DINOv2 with a head", "transformers",
         "`Dinov2ForImageClassification`", dinov2("Dinov2ForImageClassification"),
-        left_out="the mask token",
+        RAW, left_out="the mask token",
     ),
     Peer(
         "dinov2-registers-hugging-face", "DINOv2 with registers", "transformers",
         "`Dinov2WithRegistersModel`", dinov2("Dinov2WithRegistersModel"),
-        has_head=False, left_out="the mask token",
+        RAW, has_head=False, left_out="the mask token",
     ),
     Peer(
         "dinov2-registers-head-hugging-face", "DINOv2 with registers and a head", "transformers",
         "`Dinov2WithRegistersForImageClassification`",
-        dinov2("Dinov2WithRegistersForImageClassification"), left_out="the mask token",
+        dinov2("Dinov2WithRegistersForImageClassification"), RAW, left_out="the mask token",
     ),
     Peer(
         "mae-facebook", "MAE", "timm", "`vit_*.mae`, and Facebook's whole checkpoints", headless,
@@ -256,7 +297,7 @@ PEERS = (
             mask_ratio=0.0, decoder_hidden_size=16, decoder_num_hidden_layers=1,
             decoder_num_attention_heads=1, decoder_intermediate_size=16,
         ),
-        has_head=False, tokens=mae_tokens, back="ViTModel", left_out="the decoder",
+        RAW, has_head=False, tokens=mae_tokens, back="ViTModel", left_out="the decoder",
     ),
     Peer(
         "dino-facebook", "DINO", "timm", "`vit_*.dino`, and Facebook's whole checkpoints", headless,
@@ -269,9 +310,58 @@ PEERS = (
     Peer(
         "deit-distilled-hugging-face", "DeiT, distilled", "transformers",
         "`DeiTForImageClassificationWithTeacher`", deit("DeiTForImageClassificationWithTeacher"),
+        RAW,
     ),
     Peer(
         "deit-hugging-face", "DeiT with a distillation token and one head", "transformers",
-        "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"),
+        "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"), RAW,
+    ),
+    Peer(
+        "clip-timm", "CLIP", "timm", "`vit_*_clip_*`", timm_clip,
+        {"num_heads": HEADS, "gelu": "exact", **RAW},
+    ),
+    Peer(
+        "clip-quick-timm", "CLIP", "timm", "`vit_*_clip_quickgelu_*`",
+        lambda timm, size: timm_clip(timm, size, act_layer="quick_gelu"),
+        {"num_heads": HEADS, "gelu": "quick", **RAW},
+    ),
+    Peer(
+        "clip-hugging-face", "CLIP", "transformers", "`CLIPVisionModelWithProjection`",
+        lambda library, size: tower(
+            library, size, "CLIPVisionModelWithProjection", "CLIPVisionConfig", projection_dim=7
+        ),
+        RAW, tokens=tower_tokens,
+    ),
+    Peer(
+        "clip-tower-hugging-face", "CLIP", "transformers", "`CLIPVisionModel`",
+        lambda library, size: tower(
+            library, size, "CLIPVisionModel", "CLIPVisionConfig", hidden_act="gelu"
+        ),
+        {"pooling": "token", **RAW}, tokens=tower_tokens,
+    ),
+    Peer(
+        "clip-both-hugging-face", "CLIP", "transformers", "`CLIPModel`",
+        lambda library, size: clip_and_texts(library, size, "CLIP", projection_dim=7),
+        RAW, has_head=False, tokens=tower_tokens, back="CLIPVisionModelWithProjection",
+        left_out="the text tower",
+    ),
+    Peer(
+        "siglip-timm", "SigLIP, SigLIP 2", "timm", "`vit_*_siglip_*`", timm_siglip,
+        {"num_heads": HEADS, **RAW},
+    ),
+    Peer(
+        "siglip-without-head-timm", "SigLIP, SigLIP 2", "timm", "the same, `num_classes=0`",
+        lambda timm, size: timm_siglip(timm, size, num_classes=0),
+        {"num_heads": HEADS, **RAW},
+    ),
+    Peer(
+        "siglip-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipVisionModel`",
+        lambda library, size: tower(library, size, "SiglipVisionModel", "SiglipVisionConfig"),
+        tokens=tower_tokens,
+    ),
+    Peer(
+        "siglip-both-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipModel`",
+        lambda library, size: clip_and_texts(library, size, "Siglip"),
+        has_head=False, tokens=tower_tokens, back="SiglipVisionModel", left_out="the text tower",
     ),
 )  # fmt: skip

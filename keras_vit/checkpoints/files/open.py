@@ -65,7 +65,7 @@ def _in_folder(folder: Path) -> Path:
     Raises:
         ValueError: If it is another folder; the error says what to give instead.
     """
-    for name in (INDEX, "model.safetensors"):
+    for name in (INDEX, "model.safetensors", "open_clip_model.safetensors"):
         if (folder / name).is_file():
             return folder / name
     if (folder / "saved_model.pb").is_file():

@@ -18,6 +18,13 @@ from keras_vit.checkpoints.names.big_vision import (
     BIG_VISION_SINCOS_KEYS,
     GOOGLE_RENAMES,
 )
+from keras_vit.checkpoints.names.clip import (
+    HUGGING_FACE_CLIP_KEYS,
+    HUGGING_FACE_TOWER_RENAMES,
+    OPEN_CLIP_KEYS,
+    OPEN_CLIP_RENAMES,
+    TIMM_CLIP_KEYS,
+)
 from keras_vit.checkpoints.names.deit import (
     DEIT_KEYS,
     DEIT_RENAMES,
@@ -35,6 +42,11 @@ from keras_vit.checkpoints.names.pytorch import (
     TIMM_STEM_ONLY_KEYS,
     TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
+)
+from keras_vit.checkpoints.names.siglip import (
+    BIG_VISION_POOLING_KEYS,
+    HUGGING_FACE_SIGLIP_KEYS,
+    TIMM_POOLING_KEYS,
 )
 from keras_vit.checkpoints.names.templates import fill, numbers_in
 
@@ -58,6 +70,8 @@ class Format:
         packed: Two arrays of which the first has twice as many rows as the second has columns, in
             such files alone: names do not tell a packed SwiGLU from another MLP.
         lacks: Arrays that no such file has.
+        normalisation: How that code normalises pixels, as in `ViT`; `None` where every model of
+            the library has its own.
     """
 
     name: str
@@ -74,6 +88,7 @@ class Format:
     model_type: str = ""
     packed: tuple[str, str] | None = None
     lacks: tuple[str, ...] = ()
+    normalisation: str | None = "centred"
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -108,15 +123,24 @@ def _array_of(file_format: Format, variable: str) -> tuple[str, Key] | None:
 _PREFIX = re.compile(
     r"^(?:(?:params|opt/target|img)/|(?:module|_orig_mod|_forward_module|model|net|network|backbone|"
     r"base_model|teacher|student|ema|model_ema|ema_model|base_encoder|encoder_q|image_encoder|"
-    r"visual|trunk|timm_model|vit|state_dict)\.)+"
+    r"vision_tower|visual|trunk|timm_model|vit|state_dict)\.)+"
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
 # masked patches, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/.*|chrono/.*|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
-    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
-    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp|last_layer)\..*|decoder[._].*"
+    r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*(mask_token|position_ids)|"
+    r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp(?!\.fc)|last_layer)\..*|"
+    r"decoder[._].*"
+)
+
+# A file of images and texts: what names of the image tower have, and what the rest is called.
+_IMAGE_TOWER = re.compile(r"(^|[./])(visual|vision_model|img)[./]")
+_TEXT_TOWER = re.compile(
+    r"^((params|opt/target)/|module\.|model\.)*("
+    r"(text|text_model|transformer|token_embedding|ln_final)\..*|txt/.*|t|b|positional_embedding|"
+    r"text_projection(\.weight)?|logit_scale|logit_bias|input_resolution|context_length|vocab_size)"
 )
 
 
@@ -131,14 +155,14 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg", "token+distillation"),
+        heads=("token", "gap", "token+avg", "token+distillation", "map"),
     )  # fmt: skip
 
 
 _TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
 _TIMM: dict[str, Any] = {
     "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
-    "heads": ("token", "gap"),
+    "heads": ("token", "gap", "map"), "normalisation": None,
 }  # fmt: skip
 _HUGGING_FACE: dict[str, Any] = {
     "gelu": "exact", "norm_epsilon": 1e-12, "interpolation": "bicubic",
@@ -147,12 +171,13 @@ _HUGGING_FACE: dict[str, Any] = {
 
 FORMATS = (
     Format(
-        "big_vision", "big_vision", VIT, BIG_VISION_KEYS, ("embedding/kernel", "pos_embedding"),
-        BIG_VISION_RENAMES,
+        "big_vision", "big_vision", VIT, BIG_VISION_KEYS + BIG_VISION_POOLING_KEYS,
+        ("embedding/kernel", "pos_embedding"), BIG_VISION_RENAMES, heads=("token", "map"),
     ),
     Format(
-        "big_vision", "big_vision, sincos2d positions", VIT, BIG_VISION_SINCOS_KEYS,
-        ("embedding/kernel", "Transformer/encoder_norm/scale"),
+        "big_vision", "big_vision, sincos2d positions", VIT,
+        BIG_VISION_SINCOS_KEYS + BIG_VISION_POOLING_KEYS,
+        ("embedding/kernel", "Transformer/encoder_norm/scale"), heads=("token", "map"),
         lacks=tuple(f"Transformer/{place}pos_embedding" for place in ("", "posembed_input/")),
     ),
     Format(
@@ -168,6 +193,10 @@ FORMATS = (
         GOOGLE_RENAMES,
     ),
     Format(
+        "timm", "timm, CLIP", VIT, TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        ("patch_embed.proj.weight", "norm_pre.weight"), norm_epsilon=1e-5, **_TIMM,
+    ),
+    Format(
         "timm", "timm, stem without blocks", VIT, TIMM_STEM_ONLY_KEYS,
         ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, **_TIMM,
     ),
@@ -181,8 +210,8 @@ FORMATS = (
         **{**_TIMM, "heads": ("token+distillation",)},
     ),
     Format(
-        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS, _TIMM_MARKERS, TIMM_RENAMES,
-        **_TIMM,
+        "timm", "timm, Vision Transformer", VIT, TIMM_VIT_KEYS + TIMM_POOLING_KEYS, _TIMM_MARKERS,
+        TIMM_RENAMES, **_TIMM,
     ),
     Format(
         "timm", "timm, BiT", BIT, TIMM_BIT_KEYS,
@@ -194,7 +223,7 @@ FORMATS = (
             "huggingface", f"Hugging Face, DINOv2{kind}", VIT, keys,
             tuple(f"{base}.{marker}" for marker in markers), renames, gelu="exact",
             interpolation=interpolation, container=".safetensors", heads=("token+avg",),
-            model_type=base,
+            model_type=base, normalisation="imagenet",
         )
         for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
     ),
@@ -202,17 +231,41 @@ FORMATS = (
         "huggingface", "Hugging Face, distilled DeiT", VIT, DEIT_TEACHER_KEYS,
         ("deit.embeddings.distillation_token", "distillation_classifier.weight"), DEIT_RENAMES,
         **_HUGGING_FACE, heads=("token+distillation",), model_type="deit",
+        normalisation="imagenet",
     ),
     Format(
         "huggingface", "Hugging Face, DeiT", VIT, DEIT_KEYS,
         ("deit.embeddings.distillation_token",), DEIT_RENAMES, **_HUGGING_FACE, model_type="deit",
+        normalisation="imagenet",
     ),
     Format(
         "huggingface", "Hugging Face, ViT", VIT, HUGGING_FACE_KEYS,
         ("vit.embeddings.patch_embeddings.projection.weight",),
         HUGGING_FACE_RENAMES, **_HUGGING_FACE, model_type="vit",
     ),
-    _keras(VIT, VIT_KEYS + TIMM_VIT_KEYS, "patch_embed/projection/kernel"),
+    Format(
+        "huggingface", "Hugging Face, CLIP", VIT, HUGGING_FACE_CLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight", "vision_model.pre_layrnorm.weight"),
+        HUGGING_FACE_TOWER_RENAMES, gelu="quick", norm_epsilon=1e-5,
+        interpolation="bicubic", container=".safetensors", normalisation="clip",
+        model_type="clip_vision_model",
+    ),
+    Format(
+        "huggingface", "Hugging Face, SigLIP", VIT, HUGGING_FACE_SIGLIP_KEYS,
+        ("vision_model.embeddings.patch_embedding.weight",),
+        HUGGING_FACE_TOWER_RENAMES, interpolation="bicubic", container=".safetensors",
+        heads=("map",), model_type="siglip_vision_model",
+    ),
+    Format(
+        "open_clip", "OpenAI and open_clip, CLIP", VIT, OPEN_CLIP_KEYS,
+        ("visual.conv1.weight", "visual.class_embedding"), OPEN_CLIP_RENAMES,
+        gelu="quick", norm_epsilon=1e-5, interpolation="bicubic_antialias",
+        container=".safetensors", normalisation="clip",
+    ),
+    _keras(
+        VIT, VIT_KEYS + TIMM_VIT_KEYS + TIMM_CLIP_KEYS + TIMM_POOLING_KEYS,
+        "patch_embed/projection/kernel",
+    ),
     _keras(BIT, BIT_KEYS, "root_conv/kernel"),
     _keras(MIXER, MIXER_KEYS, "stem/projection/kernel"),
 )  # fmt: skip
@@ -246,7 +299,11 @@ def detect(shapes: Mapping[str, tuple[int, ...]]) -> Detected | None:
         ValueError: If two names are the same array.
     """
     bare = {name: _PREFIX.sub("", name) for name in shapes}
-    left_out = tuple(name for name in bare if _LEFT_OUT.fullmatch(bare[name]))
+    with_texts = any(_IMAGE_TOWER.search(name) for name in bare)
+    left_out = tuple(
+        name for name in bare
+        if _LEFT_OUT.fullmatch(bare[name]) or (with_texts and _TEXT_TOWER.fullmatch(name))
+    )  # fmt: skip
     for file_format in FORMATS:
         spelled = [(file_format.spelling(bare[n]), n) for n in bare if n not in left_out]
         found = dict(spelled)

@@ -43,6 +43,10 @@ LAYOUTS: dict[str, Layout] = {
     "patch_positions": _SAME,
     "any_positions": _SAME,
     "sincos2d": _SAME,  # positions that such files lack, as the code computes them
+    # The same as (rows, D), with a row of the class token where there is one.
+    "position_rows": Layout(lambda a: a[None], lambda a, heads: a[0]),
+    # A class token as (D,).
+    "vector": Layout(lambda a: a.reshape(1, 1, -1), lambda a, heads: a.reshape(-1)),
     # Google keeps the heads of the attention apart.
     "to_heads": Layout(
         lambda a: a.reshape(a.shape[0], a.shape[1] * a.shape[2]),
@@ -76,7 +80,7 @@ LAYOUTS: dict[str, Layout] = {
     "two_biases": Layout(lambda a: a.mean(axis=0), lambda a, heads: np.stack([a, a])),
 }
 
-POSITIONS = ("positions", "patch_positions", "any_positions")
+POSITIONS = ("positions", "patch_positions", "any_positions", "position_rows")
 
 
 def shape_read(layout: str, shape: tuple[int, ...]) -> tuple[int, ...] | None:

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 
 # A pattern of the name of an array, and what has such an array.
 _OTHERS = (
-    (r"norm_pre\.|pre_layrnorm|ln_pre", "CLIP's Vision Transformer, with a norm before the blocks"),
-    (r"attn_pool\.|MAPHead|vision_model\.head", "SigLIP, whose head pools by attention"),
+    (r"(^|\.)attnpool\.", "CLIP with a ResNet for the images"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
     (r"rope|freqs", "a Transformer with rotary positions"),

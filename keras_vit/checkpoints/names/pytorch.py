@@ -11,61 +11,39 @@ import dataclasses
 from collections.abc import Iterable, Iterator
 
 from keras_vit.checkpoints.names.keys import Key
+from keras_vit.checkpoints.names.parts import CONV, fused, norm, weight_and_bias
 
-
-def _weight_and_bias(
-    variable: str, array: str, layout: str = "transposed", **options
-) -> Iterator[Key]:
-    yield Key(f"{variable}/kernel", f"{array}.weight", layout, **options)
-    yield Key(f"{variable}/bias", f"{array}.bias", "same", **options)
-
-
-def _norm(variable: str, array: str) -> Iterator[Key]:
-    yield Key(f"{variable}/gamma", f"{array}.weight")
-    yield Key(f"{variable}/beta", f"{array}.bias")
-
-
-def _fused(variable: str, array: str) -> Iterator[Key]:
-    """Query, key and value below each other in one array; some models have no bias."""
-    for part, name in enumerate(("query", "key", "value")):
-        yield Key(f"{variable}/{name}/kernel", f"{array}.weight", "transposed", (part, 3))
-        yield Key(
-            f"{variable}/{name}/bias", f"{array}.bias", "same", (part, 3), zero_if_absent=True
-        )
-
-
-_CONV = "out_in_rows_columns"
 _STAGE = "patch_embed.backbone.stages.{b-1}.blocks.{u-1}"
 _UNIT = "stem_block{b}_unit{u}"
 
 TIMM_VIT_KEYS = (
-    *_weight_and_bias("patch_embed/projection", "patch_embed.proj", _CONV),
+    *weight_and_bias("patch_embed/projection", "patch_embed.proj", CONV),
     Key("class_token/token", "cls_token"),
     Key("distillation_token/token", "dist_token"),
     Key("registers/token", "reg_token"),
     Key("position_embedding/embedding", "pos_embed", "any_positions"),
-    *_norm("block_{i}/attention_norm", "blocks.{i}.norm1"),
-    *_fused("block_{i}/attention", "blocks.{i}.attn.qkv"),
-    *_weight_and_bias("block_{i}/attention/out", "blocks.{i}.attn.proj"),
+    *norm("block_{i}/attention_norm", "blocks.{i}.norm1"),
+    *fused("block_{i}/attention", "blocks.{i}.attn.qkv"),
+    *weight_and_bias("block_{i}/attention/out", "blocks.{i}.attn.proj"),
     Key("block_{i}/attention_scale/gamma", "blocks.{i}.ls1.gamma"),
-    *_norm("block_{i}/mlp_norm", "blocks.{i}.norm2"),
-    *_weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1"),
-    *_weight_and_bias("block_{i}/mlp/dense_2", "blocks.{i}.mlp.fc2"),
+    *norm("block_{i}/mlp_norm", "blocks.{i}.norm2"),
+    *weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1"),
+    *weight_and_bias("block_{i}/mlp/dense_2", "blocks.{i}.mlp.fc2"),
     # timm's `SwiGLU`, which we write as the packed one.
-    *_weight_and_bias("block_{i}/mlp/gate", "blocks.{i}.mlp.fc1_g", read_only=True),
-    *_weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1_x", read_only=True),
+    *weight_and_bias("block_{i}/mlp/gate", "blocks.{i}.mlp.fc1_g", read_only=True),
+    *weight_and_bias("block_{i}/mlp/dense_1", "blocks.{i}.mlp.fc1_x", read_only=True),
     Key("block_{i}/mlp_scale/gamma", "blocks.{i}.ls2.gamma"),
-    *_norm("encoder_norm", "norm"),
-    *_norm("pooled_norm", "fc_norm"),
-    *_weight_and_bias("pre_logits", "pre_logits.fc", read_only=True),  # timm before 0.8
-    *_weight_and_bias("head", "head"),
+    *norm("encoder_norm", "norm"),
+    *norm("pooled_norm", "fc_norm"),
+    *weight_and_bias("pre_logits", "pre_logits.fc", read_only=True),  # timm before 0.8
+    *weight_and_bias("head", "head"),
     # The stem of the hybrids.
-    Key("stem_root_conv/kernel", "patch_embed.backbone.stem.conv.weight", _CONV),
-    *_norm("stem_root_norm", "patch_embed.backbone.stem.norm"),
-    Key(f"{_UNIT}_conv{{c}}/kernel", f"{_STAGE}.conv{{c}}.weight", _CONV),
-    *_norm(f"{_UNIT}_norm{{c}}", f"{_STAGE}.norm{{c}}"),
-    Key(f"{_UNIT}_conv_proj/kernel", f"{_STAGE}.downsample.conv.weight", _CONV),
-    *_norm(f"{_UNIT}_norm_proj", f"{_STAGE}.downsample.norm"),
+    Key("stem_root_conv/kernel", "patch_embed.backbone.stem.conv.weight", CONV),
+    *norm("stem_root_norm", "patch_embed.backbone.stem.norm"),
+    Key(f"{_UNIT}_conv{{c}}/kernel", f"{_STAGE}.conv{{c}}.weight", CONV),
+    *norm(f"{_UNIT}_norm{{c}}", f"{_STAGE}.norm{{c}}"),
+    Key(f"{_UNIT}_conv_proj/kernel", f"{_STAGE}.downsample.conv.weight", CONV),
+    *norm(f"{_UNIT}_norm_proj", f"{_STAGE}.downsample.norm"),
 )
 
 # timm has no `stem.` before the two layers of a stem without blocks.
@@ -98,29 +76,27 @@ _BIT_UNIT = "block{b}_unit{u:02}"
 _BIT_STAGE = "stages.{b-1}.blocks.{u-1}"
 
 TIMM_BIT_KEYS = (
-    Key("root_conv/kernel", "stem.conv.weight", _CONV),
+    Key("root_conv/kernel", "stem.conv.weight", CONV),
     *(
         row
         for number, part in enumerate("abc", start=1)
         for row in (
-            Key(f"{_BIT_UNIT}_{part}_conv/kernel", f"{_BIT_STAGE}.conv{number}.weight", _CONV),
-            *_norm(f"{_BIT_UNIT}_{part}_norm", f"{_BIT_STAGE}.norm{number}"),
+            Key(f"{_BIT_UNIT}_{part}_conv/kernel", f"{_BIT_STAGE}.conv{number}.weight", CONV),
+            *norm(f"{_BIT_UNIT}_{part}_norm", f"{_BIT_STAGE}.norm{number}"),
         )
     ),
-    Key(f"{_BIT_UNIT}_a_proj/kernel", f"{_BIT_STAGE}.downsample.conv.weight", _CONV),
-    *_norm("norm", "norm"),
-    *_weight_and_bias("head", "head.fc", "out_in_1_1"),
+    Key(f"{_BIT_UNIT}_a_proj/kernel", f"{_BIT_STAGE}.downsample.conv.weight", CONV),
+    *norm("norm", "norm"),
+    *weight_and_bias("head", "head.fc", "out_in_1_1"),
 )
 
 _LAYER = "vit.encoder.layer.{i}"
 
 HUGGING_FACE_KEYS = (
-    *_weight_and_bias(
-        "patch_embed/projection", "vit.embeddings.patch_embeddings.projection", _CONV
-    ),
+    *weight_and_bias("patch_embed/projection", "vit.embeddings.patch_embeddings.projection", CONV),
     Key("class_token/token", "vit.embeddings.cls_token"),
     Key("position_embedding/embedding", "vit.embeddings.position_embeddings", "positions"),
-    *_norm("block_{i}/attention_norm", f"{_LAYER}.layernorm_before"),
+    *norm("block_{i}/attention_norm", f"{_LAYER}.layernorm_before"),
     *(
         row
         for name in ("query", "key", "value")
@@ -137,13 +113,13 @@ HUGGING_FACE_KEYS = (
             ),
         )
     ),
-    *_weight_and_bias("block_{i}/attention/out", f"{_LAYER}.attention.output.dense"),
-    *_norm("block_{i}/mlp_norm", f"{_LAYER}.layernorm_after"),
-    *_weight_and_bias("block_{i}/mlp/dense_1", f"{_LAYER}.intermediate.dense"),
-    *_weight_and_bias("block_{i}/mlp/dense_2", f"{_LAYER}.output.dense"),
-    *_norm("encoder_norm", "vit.layernorm"),
-    *_weight_and_bias("pre_logits", "vit.pooler.dense", read_only=True),  # of `ViTModel`
-    *_weight_and_bias("head", "classifier"),
+    *weight_and_bias("block_{i}/attention/out", f"{_LAYER}.attention.output.dense"),
+    *norm("block_{i}/mlp_norm", f"{_LAYER}.layernorm_after"),
+    *weight_and_bias("block_{i}/mlp/dense_1", f"{_LAYER}.intermediate.dense"),
+    *weight_and_bias("block_{i}/mlp/dense_2", f"{_LAYER}.output.dense"),
+    *norm("encoder_norm", "vit.layernorm"),
+    *weight_and_bias("pre_logits", "vit.pooler.dense", read_only=True),  # of `ViTModel`
+    *weight_and_bias("head", "classifier"),
 )
 
 # Spellings of older and newer files -> those of the tables.
