@@ -137,10 +137,10 @@ def augmentations() -> str:
 def checkpoint_formats() -> str:
     return table(
         ["`format=`", "what the file holds", "usual file", "GELU", "epsilon of the norms",
-         "resampling of positions"],
+         "resampling of positions", "mean and deviation of pixels"],
         (
             [f"`{row.name}`", row.title, f"`{row.container}`", row.gelu, f"{row.norm_epsilon:g}",
-             row.interpolation]
+             row.interpolation, row.normalisation]
             for row in FORMATS
         ),
     )  # fmt: skip

@@ -87,6 +87,7 @@ def convert(
     classifier: str | None = None,
     gelu: str | None = None,
     interpolation: str | None = None,
+    normalisation: Any = None,
     photo: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
 ) -> Conversion:
@@ -104,10 +105,12 @@ def convert(
         image_size: Pixels of the target, one number or (rows, columns). Default: the source's.
         num_heads: As in `from_checkpoint`.
         patch_size: As in `from_checkpoint`.
-        classifier: As in `keras_vit.ViT`, like the next two, for what a file leaves open. Default:
-            what the file or its library says.
-        gelu: Which of the two.
+        classifier: As in `keras_vit.ViT`, like the next three, for what a file leaves open.
+            Default: what the file or its library says.
+        gelu: Which of the three.
         interpolation: How positions are resampled.
+        normalisation: Mean and deviation of the pixels. The `preprocessor_config.json` of a folder
+            for Hugging Face says them.
         photo: A photo. Default: one that comes with scikit-learn or matplotlib.
         overwrite: Whether a file at `target` may be replaced.
 
@@ -133,7 +136,10 @@ def convert(
         source_shapes, source_format = checkpoint.arrays, checkpoint.format.title
         family = checkpoint.format.family.name
     pair = None if image_size is None else as_pair(image_size, "image_size")
-    given = {"classifier": classifier, "gelu": gelu, "interpolation": interpolation}
+    given = {
+        "classifier": classifier, "gelu": gelu, "interpolation": interpolation,
+        "normalisation": normalisation,
+    }  # fmt: skip
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     for option in options.keys() - inspect.signature(info.config.build).parameters:
         raise ValueError(

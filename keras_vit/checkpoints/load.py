@@ -20,6 +20,7 @@ from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.describe import describe
 from keras_vit.checkpoints.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
+from keras_vit.checkpoints.messages import left_out_line, pixels_line
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
@@ -29,7 +30,6 @@ from keras_vit.checkpoints.model_variables import (
 from keras_vit.checkpoints.names.keys import MIXER, Key
 from keras_vit.checkpoints.names.layouts import POSITIONS, shape_read, shape_written
 from keras_vit.checkpoints.names.others import what_has
-from keras_vit.checkpoints.vit_info import ViTInfo
 from keras_vit.layers.initializers import weights_follow
 from keras_vit.models.input_and_head import image_shape
 from keras_vit.utils.checks import as_pair
@@ -52,9 +52,10 @@ def from_checkpoint(
 
     It opens every format of `keras_vit.save_weights`, and Google's older and newer spellings; it
     knows the format by the names of the arrays. It finds layer scale, registers, a distillation
-    token, SwiGLUs, what the head reads, patch size, stem, depth and width in the file. The GELU and
-    the epsilon of the norms are those of the format's library, unless the file (or a `config.json`
-    of Hugging Face beside it) says otherwise.
+    token, SwiGLUs, what the head reads, patch size, stem, depth and width in the file. The GELU,
+    the epsilon of the norms and the mean and deviation of the pixels are those of the format's
+    library, unless the file (or a `config.json` and its like beside it) says otherwise. Text
+    towers are left out.
 
     Args:
         path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file.
@@ -67,13 +68,14 @@ def from_checkpoint(
             head.
         classifier_activation: Activation of the head; the default `None` gives logits.
         include_top: Whether to end with the head. Without it the result is a feature map, or
-            what `pooling=` says.
+            what `pooling=` says. Where the file has no head it ends with the attention pooling of
+            SigLIP, if the file has that.
         num_heads: Heads of the attention, for files that do not say it (timm, Hugging Face
             without `config.json`, `.weights.h5`) and whose heads do not have the usual 64
             channels.
         patch_size: Side of a patch in pixels. Pass it only where an error asks for it.
         allow_nonfinite: Load NaN and infinity too, which are refused otherwise.
-        **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`,
+        **options: Further arguments of `keras_vit.ViT`, `BiT` or `Mixer`: `gelu`, `normalisation`,
             `dropout_rate`, `include_preprocessing`, `pooling`, `input_shape`, `dtype`, `name`.
 
     Returns:
@@ -111,8 +113,8 @@ def from_checkpoint(
                 **settings,
             )
         _load(model, checkpoint, info, pair, new_head)
-        _say(_left_out_line(checkpoint))
-        _say(_pixels_line(checkpoint, info, options, settings))
+        _say(left_out_line(checkpoint))
+        _say(pixels_line(checkpoint, info, options, settings))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
         _say(
@@ -126,38 +128,6 @@ def from_checkpoint(
 def _say(line: str) -> None:
     if line and keras.config.is_interactive_logging_enabled():
         say(line)
-
-
-def _left_out_line(checkpoint: Checkpoint) -> str:
-    names = checkpoint.left_out
-    if not names:
-        return ""
-    shown = ", ".join(ascii(name)[1:-1] for name in names[:5])
-    return (
-        f"{checkpoint.path.name}: {len(names)} arrays that are no part of the model are left out: "
-        f"{shown}{', ...' if len(names) > 5 else ''}"
-    )
-
-
-def _pixels_line(
-    checkpoint: Checkpoint, info: Any, options: dict[str, Any], settings: dict[str, Any]
-) -> str:
-    """Which pixels a ViT takes, where its library does not mean [-1, 1] or does not say it."""
-    name, used = checkpoint.path.name, settings.get("normalisation", "centred")
-    scale = "[0, 255]" if settings.get("include_preprocessing") else "[-1, 1]"
-    if used != "centred":
-        return (
-            f"{name}: give the model images in {scale}. It applies the mean and the deviation that "
-            f"the weights were trained with ({used}) by itself; for images that have them already, "
-            "pass normalisation='centred' to keras_vit.from_checkpoint."
-        )
-    if isinstance(info, ViTInfo) and info.normalisation is None and "normalisation" not in options:
-        return (
-            f"{name}: the file does not say how its images were normalised, so the model takes "
-            f"them in {scale}, as AugReg's and SigLIP's. For weights of DeiT, DINO or MAE pass "
-            "normalisation='imagenet' to keras_vit.from_checkpoint, of CLIP normalisation='clip'."
-        )
-    return ""
 
 
 def _layer_names(model: keras.Model) -> list[str]:
@@ -228,7 +198,7 @@ def load_checkpoint(
         info = describe(checkpoint, number_of_heads(model))
         checkpoint.allow_nonfinite = allow_nonfinite
         _load(model, checkpoint, info, pair, new_head, checkpoint.verify)
-        _say(_left_out_line(checkpoint))
+        _say(left_out_line(checkpoint))
 
 
 def _load(

@@ -128,7 +128,8 @@ class Arrays:
         if {*self.variables} & {"head/kernel", "head/bias"} == {"head/kernel"} and head_bias:
             # That of a head without one, CLIP's projection, for a library where all have it.
             self._parts[head_bias[0]] = []
-            self.shapes[head_bias[0]] = tuple(self.variables["head/kernel"].shape[-1:])
+            shape = tuple(self.variables["head/kernel"].shape[-1:])
+            self.shapes |= dict.fromkeys(members(head_bias[0]), shape)
 
     def _shape(self, parts: list[tuple[Key, str]]) -> tuple[int, ...]:
         key, variable = parts[0]
@@ -143,8 +144,8 @@ class Arrays:
 
     def __getitem__(self, name: str) -> np.ndarray:
         array, index = self._stacks.get(name, (name, None))
-        if not self._parts[array]:
-            return np.zeros(self.shapes[array], "float32")
+        if not self._parts.get(array):
+            return np.zeros(self.shapes[name], "float32")
         parts = sorted(self._parts[array], key=lambda part: part[0].part or (0, 1))
         written = [
             LAYOUTS[key.layout].write(self._value(variable), self.num_heads)

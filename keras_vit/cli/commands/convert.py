@@ -16,6 +16,7 @@ from keras_vit.checkpoints.convert import convert, moves_page
 from keras_vit.checkpoints.names.formats import FORMAT_NAMES
 from keras_vit.cli.arguments import Parser
 from keras_vit.cli.output import show
+from keras_vit.layers.pixels import NORMALISATIONS
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models.vit import CLASSIFIERS
 from keras_vit.utils.text import say
@@ -28,7 +29,9 @@ def add_arguments(parser: Parser) -> None:
     parser.add("--num-heads", "model", "where the file does not say it", "N", int)
     parser.add("--classifier", "model", f"what a ViT's head reads: {', '.join(CLASSIFIERS)}",
                "NAME", default="(the file's)")  # fmt: skip
-    parser.add("--gelu", "model", "tanh or exact", "NAME", default="(that of its library)")
+    parser.add("--gelu", "model", "tanh, exact or quick", "NAME", default="(that of its library)")
+    parser.add("--normalisation", "model", f"of the pixels: {', '.join(NORMALISATIONS)}", "NAME",
+               default="(what the file or its library says)")  # fmt: skip
     parser.add("--patch-size", "model", "pixels, where an error asks for it", "N", int)
     parser.add("--position-interpolation", "model", f"at another size: {', '.join(INTERPOLATIONS)}",
                "NAME", dest="interpolation", default="(that of its library)")  # fmt: skip
