@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.families_of_the_field import HEADS, SIZE, timm_clip, timm_siglip
+from support.families_of_the_field import HEADS, SIZE, clip_and_texts, timm_clip, timm_siglip
 
 import keras_vit
 from keras_vit.layers.pixels import NORMALISATIONS
@@ -206,6 +206,16 @@ def test_the_image_tower_of_big_vision_opens_here_and_in_timm(classes, tmp_path,
     whole = keras_vit.from_checkpoint(tmp_path / "c.npz")
     assert "3 arrays that are no part of the model are left out" in capsys.readouterr().out
     np.testing.assert_array_equal(ours(whole, pixels), ours(model, pixels))
+
+
+@pytest.mark.parametrize("name", ["CLIP", "Siglip"])
+def test_a_classifier_of_transformers_is_named(name, tmp_path):
+    """It reads the mean of the tokens, CLIP's before the last norm."""
+    whole = clip_and_texts(library_of("transformers"), SIZE, name).config
+    kind = getattr(library_of("transformers"), f"{name}ForImageClassification")
+    kind(whole).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=r"classifier of transformers(.|\n)*: classifier\.weight"):
+        keras_vit.from_checkpoint(tmp_path)
 
 
 def test_what_is_left_of_a_siglip_tower(tmp_path):

@@ -145,6 +145,13 @@ def test_either_gelu_is_asked_about(size, tmp_path):
     _doubts(tmp_path, model, (1152, 26, 4304))
 
 
+def test_a_siglip_tower_of_timm_is_asked_for_its_gelu_alone(tmp_path):
+    model = _vit(classifier="map")
+    with pytest.raises(ValueError, match="gelu=: models of this size") as error:
+        _doubts(tmp_path, model, (768, 12, 3072))
+    assert "num_heads" not in str(error.value)
+
+
 def test_the_kernel_of_flexivit_is_asked_about(tmp_path, monkeypatch):
     model = _vit(224, patch_size=32, depth=2, mlp_dim=64, gelu="tanh")
     keras_vit.save_weights(model, tmp_path / "a.npz", format="big_vision")

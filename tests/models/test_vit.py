@@ -229,7 +229,9 @@ def test_the_model_learns_with_fit():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"classifier": "map"}, "classifier"),
+        ({"classifier": "mean"}, "classifier"),
+        ({"normalisation": "half"}, "one of .*'imagenet'.* Received: normalisation='half'"),
+        ({"normalisation": ([0.5] * 3, [0.5, 0, 0.5])}, "mean and the standard deviation"),
         ({"pooling": "mean", "include_top": False}, "pooling"),
         ({"pooling": "token", "classifier": "gap", "include_top": False}, "need a class token"),
         ({"classifier": "token+avg", "class_token": False}, "need a class token"),
