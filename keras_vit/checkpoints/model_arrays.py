@@ -127,7 +127,6 @@ class Arrays:
         head_bias = self.format.array_of("head/bias")
         if {*self.variables} & {"head/kernel", "head/bias"} == {"head/kernel"} and head_bias:
             # That of a head without one, CLIP's projection, for a library where all have it.
-            self._parts[head_bias[0]] = []
             shape = tuple(self.variables["head/kernel"].shape[-1:])
             self.shapes |= dict.fromkeys(members(head_bias[0]), shape)
 

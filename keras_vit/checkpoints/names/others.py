@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 # A pattern of the name of an array, and what has such an array.
 _OTHERS = (
-    (r"^classifier\.", "CLIP or SigLIP with a classifier of transformers on the mean of the tokens"),
+    (r"^classifier\.", "CLIP or SigLIP with a classifier of transformers on the mean of tokens"),
     (r"(^|\.)attnpool\.", "CLIP with a ResNet for the images"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
