@@ -40,8 +40,8 @@ class TrainStep:
         accumulate: Micro-batches into which each replica divides its images. Only one at a time
             is in memory.
         jit_compile: Whether XLA compiles the forward and backward pass. Default:
-            `default_jit(strategy)`, if all layers can be compiled. XLA cannot compile the whole step
-            on several devices.
+            `default_jit(strategy)`, if all layers can be compiled. XLA cannot compile the whole
+            step on several devices.
 
     Raises:
         ValueError: If the model, its optimiser or its loss cannot be used this way.

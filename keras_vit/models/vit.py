@@ -156,9 +156,9 @@ def ViT(
         patch_size,
         width,
         border,
-        return_grid=True,
         patch_sizes=patch_sizes,
         interpolation=interpolation,
+        return_grid=True,
         name="patch_embed",
         **common,
     )

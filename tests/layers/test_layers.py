@@ -20,18 +20,18 @@ pytestmark = pytest.mark.any_backend
 
 TOKENS = (2, 7, 12)
 LAYERS = [
+    (
+        layers.PatchEmbed,
+        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
+        [(2, 6, 12, 3)],
+        (2, 8, 5),
+    ),
     (layers.PatchEmbed, {"patch_size": 3, "width": 5}, [(2, 7, 11, 3)], (2, 6, 5)),
     (
         layers.PatchEmbed,
         {"patch_size": 3, "width": 5, "border": "pad"},
         [(2, 7, 11, 1)],
         (2, 12, 5),
-    ),
-    (
-        layers.PatchEmbed,
-        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
-        [(2, 6, 12, 3)],
-        (2, 8, 5),
     ),
     (layers.ClassToken, {}, [TOKENS], (2, 8, 12)),
     (layers.ClassToken, {"num_tokens": 3, "position": 1}, [TOKENS], (2, 10, 12)),
