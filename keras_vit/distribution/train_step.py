@@ -40,7 +40,8 @@ class TrainStep:
         accumulate: Micro-batches into which each replica divides its images. Only one at a time
             is in memory.
         jit_compile: Whether XLA compiles the forward and backward pass. Default:
-            `default_jit(strategy)`. XLA cannot compile the whole step on several devices.
+            `default_jit(strategy)`, if all layers can be compiled. XLA cannot compile the whole
+            step on several devices.
 
     Raises:
         ValueError: If the model, its optimiser or its loss cannot be used this way.
@@ -62,7 +63,10 @@ class TrainStep:
         self.model: Any = model
         self.strategy: Any = model_any.distribute_strategy if strategy is None else strategy
         self.accumulate = accumulate
-        self.jit_compile = default_jit(self.strategy) if jit_compile is None else jit_compile
+        if jit_compile is None:
+            can = all(layer.supports_jit for layer in self.model._flatten_layers())
+            jit_compile = can and default_jit(self.strategy)
+        self.jit_compile = jit_compile
         _check(self.model, self.strategy, accumulate)
         with self.strategy.scope():
             model_any.optimizer.build(model_any.trainable_variables)

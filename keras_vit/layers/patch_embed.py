@@ -34,13 +34,13 @@ class PatchEmbed(Composite):
         width: Channels of a token, `D`.
         border: What to do with a border that the patches do not cover: `"drop"` it (the
             original), `"pad"` the image with zeros evenly around, or `"error"`.
-        return_grid: Also return the patches as they lie in the image, for the layers that
-            must know the number of rows and columns.
         use_bias: Whether the projection has a bias; CLIP's has none.
         patch_sizes: Train with one of these sizes, drawn for each step, so that the layer learns
             to cut any of them (FlexiViT, arXiv 2212.08013). The kernel, which is of `patch_size`,
             is resampled in the graph. Otherwise patches are of `patch_size`, as without.
         interpolation: How it is resampled: see `patch_resampling.patch_matrix`.
+        return_grid: Also return the patches as they lie in the image, for the layers that
+            must know the number of rows and columns.
 
     Input: `[B, H, W, C]`, float.
     Output: `[B, N, D]`; with `return_grid`, a pair of it and `[B, rows, columns, D]`.
@@ -56,17 +56,16 @@ class PatchEmbed(Composite):
         patch_size: int,
         width: int,
         border: str = "drop",
-        return_grid: bool = False,
         use_bias: bool = True,
         patch_sizes: Sequence[int] | None = None,
         interpolation: str = "bilinear",
+        return_grid: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
         self.patch_size = patch_size
         self.width = width
         self.border = check_choice("border", border, BORDERS)
-        self.return_grid = return_grid
         self.use_bias = use_bias
         self.interpolation = check_choice("interpolation", interpolation, INTERPOLATIONS)
         self.patch_sizes = tuple(patch_sizes or ())
@@ -74,6 +73,7 @@ class PatchEmbed(Composite):
         if len(self.patch_sizes) > 1:
             self.supports_jit = False  # XLA compiles a step for one number of tokens
             self.seed_generator = keras.random.SeedGenerator()
+        self.return_grid = return_grid
         self.projection = self.part(
             keras.layers.Conv2D,
             width,
@@ -139,10 +139,10 @@ class PatchEmbed(Composite):
             "patch_size": self.patch_size,
             "width": self.width,
             "border": self.border,
-            "return_grid": self.return_grid,
             "use_bias": self.use_bias,
             "patch_sizes": list(self.patch_sizes),
             "interpolation": self.interpolation,
+            "return_grid": self.return_grid,
         }
 
 

@@ -197,10 +197,10 @@ def ViT(
         patch_size,
         width,
         border,
-        return_grid=True,
         use_bias=not embedding_norm,
         patch_sizes=patch_sizes,
         interpolation=interpolation,
+        return_grid=True,
         name="patch_embed",
         **common,
     )

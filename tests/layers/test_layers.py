@@ -20,6 +20,12 @@ pytestmark = pytest.mark.any_backend
 
 TOKENS = (2, 7, 12)
 LAYERS = [
+    (
+        layers.PatchEmbed,
+        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
+        [(2, 6, 12, 3)],
+        (2, 8, 5),
+    ),
     (layers.PatchEmbed, {"patch_size": 3, "width": 5}, [(2, 7, 11, 3)], (2, 6, 5)),
     (
         layers.PatchEmbed,
@@ -32,12 +38,6 @@ LAYERS = [
         {"patch_size": 3, "width": 5, "use_bias": False},
         [(2, 6, 9, 3)],
         (2, 6, 5),
-    ),
-    (
-        layers.PatchEmbed,
-        {"patch_size": 3, "width": 5, "patch_sizes": [2, 6], "interpolation": "bicubic"},
-        [(2, 6, 12, 3)],
-        (2, 8, 5),
     ),
     (
         layers.PixelNormalisation,

@@ -76,6 +76,15 @@ def test_fit_folder(run, random_weights, colours, tmp_path):
     assert model.predict(np.zeros((1, 224, 224, 3)), verbose=0).shape == (1, 2)
 
 
+@pytest.mark.slow
+def test_flexible_patches(run):
+    options = ["--steps", 10, "--patch-sizes", 20, 10, "--fixed", 20]
+    variables, out = run("flexible_patches.py", *options)
+    assert len(variables["rows"]) == 2
+    assert "| trained with | at 20 | at 10 | seconds |" in out
+    assert out.count("%") == 4
+
+
 def test_swap_constructor(run, random_weights, colours):
     variables, _ = run("swap_constructor.py", colours)
     model, base = variables["model"], variables["base"]
