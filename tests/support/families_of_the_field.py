@@ -6,103 +6,23 @@ table of families in docs/convert.md of them. Importing this file needs neither 
 
 from __future__ import annotations
 
-import dataclasses
-import functools
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
-WIDTH, DEPTH, HEADS, PATCH, CLASSES = 48, 2, 4, 8, 5
-SIZE = 32
-LIBRARIES = {"timm": ("timm", "timm"), "transformers": ("Hugging Face", "huggingface")}
-
-
-def timm_tokens(model: Any, pixels: Any) -> Any:
-    """[B, P + N, D] after the last norm."""
-    return model.forward_features(pixels)
-
-
-def hugging_face_tokens(model: Any, pixels: Any) -> Any:
-    """[B, P + N, D] after the last norm."""
-    always = model.config.model_type.startswith("dinov2")
-    options = {} if always else {"interpolate_pos_encoding": True}
-    return model.base_model(pixels, **options).last_hidden_state
-
-
-def tower_tokens(model: Any, pixels: Any) -> Any:
-    """The same, of the image tower of a model of images and texts."""
-    tower = getattr(model, "vision_model", model)
-    tokens = tower(pixels, interpolate_pos_encoding=True).last_hidden_state
-    # CLIP normalises the class token alone, after this.
-    return tower.post_layernorm(tokens) if model.config.model_type.startswith("clip") else tokens
-
-
-TOKENS = {"timm": timm_tokens, "transformers": hugging_face_tokens}
-
-
-@dataclasses.dataclass(frozen=True)
-class Peer:
-    """A kind of file of another library.
-
-    Attributes:
-        name: Of its test, `pytest tests/checkpoints/test_families.py -k NAME`.
-        family: What people call these models.
-        library: The module that has them, a key of `LIBRARIES`.
-        classes: What the library calls them, for people.
-        build: (the module, size of the image) -> a small random model in PyTorch.
-        options: Arguments of `from_checkpoint` for what the file does not say.
-        has_head: Whether the logits are compared, or the tokens alone.
-        tokens: (their model, pixels) -> its tokens after the last norm. Default: by the library.
-        saved: What is done to the names of its arrays before they are saved.
-        back: Class of the library that opens what we write, where it is not that of `build`;
-            `""` where none does.
-        left_out: What of the file is no part of our model; the loader says it.
-        other_sizes: Sizes of images, in pixels, that the file was not trained at.
-    """
-
-    name: str
-    family: str
-    library: str
-    classes: str
-    build: Callable[[Any, Any], Any]
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    has_head: bool = True
-    tokens: Callable[[Any, Any], Any] | None = None
-    saved: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    back: str | None = None
-    left_out: str = ""
-    other_sizes: tuple[Any, ...] = (48, (40, 64))
-
-    @property
-    def format(self) -> str:
-        """The `format=` of `save_weights`."""
-        return LIBRARIES[self.library][1]
-
-    @property
-    def row(self) -> list[str]:
-        """Its cells in the table of docs/convert.md."""
-        title, _ = LIBRARIES[self.library]
-        back = {None: "yes", "": "-"}.get(self.back) or f"as `{self.back}`"
-        return [self.family, f"{title}: {self.classes}", f"`{self.format}`", "yes", back,
-                self.left_out or "-", f"`{self.name}`"]  # fmt: skip
-
-
-def timm_vit(timm: Any, image_size: Any, **options: Any) -> Any:
-    settings = {
-        "img_size": image_size, "patch_size": PATCH, "embed_dim": WIDTH, "depth": DEPTH,
-        "num_heads": HEADS, "num_classes": CLASSES, "dynamic_img_size": True, **options,
-    }  # fmt: skip
-    return timm.models.vision_transformer.VisionTransformer(**settings)
-
-
-def hugging_face(
-    transformers: Any, image_size: Any, model: str, config: str, **options: Any
-) -> Any:
-    settings = {
-        "image_size": image_size, "patch_size": PATCH, "hidden_size": WIDTH,
-        "num_hidden_layers": DEPTH, "num_attention_heads": HEADS, "num_labels": CLASSES, **options,
-    }  # fmt: skip
-    return getattr(transformers, model)(getattr(transformers, config)(**settings))
+from support.clip_and_siglip import CLIP_AND_SIGLIP
+from support.peers import (
+    CLASSES,
+    DEPTH,
+    HEADS,
+    PATCH,
+    RAW,
+    WIDTH,
+    Peer,
+    hugging_face,
+    hugging_face_tokens,
+    timm_vit,
+)
 
 
 def dinov2(model: str, **options: Any) -> Callable[[Any, Any], Any]:
@@ -187,38 +107,6 @@ def as_facebook_saves(state: dict[str, Any]) -> dict[str, Any]:
         "register_tokens": renamed.pop("reg_token"),
     }
 
-
-def timm_clip(timm: Any, image_size: Any, **options: Any) -> Any:
-    norm = functools.partial(timm.layers.LayerNorm, eps=1e-5)
-    return timm_vit(timm, image_size, pre_norm=True, norm_layer=norm, **options)
-
-
-def timm_siglip(timm: Any, image_size: Any, **options: Any) -> Any:
-    return timm_vit(timm, image_size, class_token=False, global_pool="map", **options)
-
-
-def tower(transformers: Any, image_size: Any, model: str, config: str, **options: Any) -> Any:
-    return hugging_face(transformers, image_size, model, config, intermediate_size=64, **options)
-
-
-def clip_and_texts(transformers: Any, image_size: Any, name: str, **options: Any) -> Any:
-    """CLIP or SigLIP with both towers."""
-    images = {
-        "image_size": image_size, "patch_size": PATCH, "num_hidden_layers": DEPTH,
-        "hidden_size": WIDTH, "num_attention_heads": HEADS, "intermediate_size": 64,
-    }  # fmt: skip
-    texts = {
-        "hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2,
-        "intermediate_size": 16, "vocab_size": 8, "bos_token_id": 0, "eos_token_id": 1,
-    }  # fmt: skip
-    config = getattr(transformers, f"{name}Config")
-    return getattr(transformers, f"{name}Model")(
-        config(text_config=texts, vision_config=images, **options)
-    )
-
-
-# Their models take pixels that are normalised, as ours do with this argument.
-RAW = {"normalisation": "centred"}
 
 PEERS = (
     Peer("vit-timm", "ViT", "timm", "`vit_*`, `deit_*`", timm_vit, {"num_heads": HEADS}),
@@ -316,52 +204,5 @@ PEERS = (
         "deit-hugging-face", "DeiT with a distillation token and one head", "transformers",
         "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"), RAW,
     ),
-    Peer(
-        "clip-timm", "CLIP", "timm", "`vit_*_clip_*`", timm_clip,
-        {"num_heads": HEADS, "gelu": "exact", **RAW},
-    ),
-    Peer(
-        "clip-quick-timm", "CLIP", "timm", "`vit_*_clip_quickgelu_*`",
-        lambda timm, size: timm_clip(timm, size, act_layer="quick_gelu"),
-        {"num_heads": HEADS, "gelu": "quick", **RAW},
-    ),
-    Peer(
-        "clip-hugging-face", "CLIP", "transformers", "`CLIPVisionModelWithProjection`",
-        lambda library, size: tower(
-            library, size, "CLIPVisionModelWithProjection", "CLIPVisionConfig", projection_dim=7
-        ),
-        RAW, tokens=tower_tokens,
-    ),
-    Peer(
-        "clip-tower-hugging-face", "CLIP", "transformers", "`CLIPVisionModel`",
-        lambda library, size: tower(
-            library, size, "CLIPVisionModel", "CLIPVisionConfig", hidden_act="gelu"
-        ),
-        {"pooling": "token", **RAW}, tokens=tower_tokens,
-    ),
-    Peer(
-        "clip-both-hugging-face", "CLIP", "transformers", "`CLIPModel`",
-        lambda library, size: clip_and_texts(library, size, "CLIP", projection_dim=7),
-        RAW, has_head=False, tokens=tower_tokens, back="CLIPVisionModelWithProjection",
-        left_out="the text tower",
-    ),
-    Peer(
-        "siglip-timm", "SigLIP, SigLIP 2", "timm", "`vit_*_siglip_*`", timm_siglip,
-        {"num_heads": HEADS, **RAW},
-    ),
-    Peer(
-        "siglip-without-head-timm", "SigLIP, SigLIP 2", "timm", "the same, `num_classes=0`",
-        lambda timm, size: timm_siglip(timm, size, num_classes=0),
-        {"num_heads": HEADS, **RAW},
-    ),
-    Peer(
-        "siglip-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipVisionModel`",
-        lambda library, size: tower(library, size, "SiglipVisionModel", "SiglipVisionConfig"),
-        tokens=tower_tokens,
-    ),
-    Peer(
-        "siglip-both-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipModel`",
-        lambda library, size: clip_and_texts(library, size, "Siglip"),
-        has_head=False, tokens=tower_tokens, back="SiglipVisionModel", left_out="the text tower",
-    ),
+    *CLIP_AND_SIGLIP,
 )  # fmt: skip
