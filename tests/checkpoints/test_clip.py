@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.families_of_the_field import HEADS, SIZE, clip_and_texts, timm_clip, timm_siglip
+from support.clip_and_siglip import clip_and_texts, timm_clip, timm_siglip
+from support.peers import HEADS, SIZE
 
 import keras_vit
 from keras_vit.layers.pixels import NORMALISATIONS

@@ -16,7 +16,8 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.families_of_the_field import PEERS, SIZE, TOKENS, Peer
+from support.families_of_the_field import PEERS
+from support.peers import SIZE, TOKENS, Peer
 
 import keras_vit
 from benchmarks.contestants.import_timm import import_timm, import_transformers

@@ -6,84 +6,105 @@ table of families in docs/convert.md of them. Importing this file needs neither 
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable
 from typing import Any
 
-from support.models_of_the_field import (
+from support.clip_and_siglip import CLIP_AND_SIGLIP
+from support.peers import (
+    CLASSES,
+    DEPTH,
     HEADS,
-    as_dino_saves,
-    as_facebook_saves,
-    as_mae_saves,
-    clip_and_texts,
-    deit,
-    dinov2,
-    headless,
+    PATCH,
+    WIDTH,
+    Peer,
     hugging_face,
     hugging_face_tokens,
-    mae_tokens,
-    timm_clip,
-    timm_distilled,
-    timm_giant,
-    timm_siglip,
-    timm_tokens,
     timm_vit,
-    tower,
-    tower_tokens,
 )
 
-SIZE = 32
-LIBRARIES = {"timm": ("timm", "timm"), "transformers": ("Hugging Face", "huggingface")}
+
+def dinov2(model: str, **options: Any) -> Callable[[Any, Any], Any]:
+    config = f"{model.removesuffix('Model').removesuffix('ForImageClassification')}Config"
+    return lambda library, size: hugging_face(library, size, model, config, **options)
 
 
-TOKENS = {"timm": timm_tokens, "transformers": hugging_face_tokens}
+def mae_tokens(model: Any, pixels: Any) -> Any:
+    """Nothing is masked, and the noise leaves the patches in order."""
+    if model.config.model_type != "vit_mae":
+        return hugging_face_tokens(model, pixels)
+    import torch
+
+    patches = pixels.shape[2] * pixels.shape[3] // PATCH**2
+    noise = torch.arange(patches).expand(len(pixels), -1).float()
+    return model.vit(pixels, noise=noise, interpolate_pos_encoding=True).last_hidden_state
 
 
-@dataclasses.dataclass(frozen=True)
-class Peer:
-    """A kind of file of another library.
+def as_mae_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """With the arrays of a decoder, as Facebook's repository names them."""
+    token = state["cls_token"]
+    names = (
+        "mask_token",
+        "decoder_pos_embed",
+        "decoder_blocks.0.norm1.weight",
+        "decoder_pred.bias",
+    )
+    return state | {name: token.clone() for name in names}
 
-    Attributes:
-        name: Of its test, `pytest tests/checkpoints/test_families.py -k NAME`.
-        family: What people call these models.
-        library: The module that has them, a key of `LIBRARIES`.
-        classes: What the library calls them, for people.
-        build: (the module, size of the image) -> a small random model in PyTorch.
-        options: Arguments of `from_checkpoint` for what the file does not say.
-        has_head: Whether the logits are compared, or the tokens alone.
-        tokens: (their model, pixels) -> its tokens after the last norm. Default: by the library.
-        saved: What is done to the names of its arrays before they are saved.
-        back: Class of the library that opens what we write, where it is not that of `build`;
-            `""` where none does.
-        left_out: What of the file is no part of our model; the loader says it.
-        other_sizes: Sizes of images, in pixels, that the file was not trained at.
-    """
 
-    name: str
-    family: str
-    library: str
-    classes: str
-    build: Callable[[Any, Any], Any]
-    options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    has_head: bool = True
-    tokens: Callable[[Any, Any], Any] | None = None
-    saved: Callable[[dict[str, Any]], dict[str, Any]] = dict
-    back: str | None = None
-    left_out: str = ""
-    other_sizes: tuple[Any, ...] = (48, (40, 64))
+def as_dino_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """The teacher of a checkpoint of Facebook's repository, with its head."""
+    head = ("head.mlp.0.weight", "head.mlp.0.bias", "head.last_layer.weight_g")
+    renamed = {f"teacher.backbone.{name}": array for name, array in state.items()}
+    return renamed | {f"teacher.{name}": state["cls_token"].clone() for name in head}
 
-    @property
-    def format(self) -> str:
-        """The `format=` of `save_weights`."""
-        return LIBRARIES[self.library][1]
 
-    @property
-    def row(self) -> list[str]:
-        """Its cells in the table of docs/convert.md."""
-        title, _ = LIBRARIES[self.library]
-        back = {None: "yes", "": "-"}.get(self.back) or f"as `{self.back}`"
-        return [self.family, f"{title}: {self.classes}", f"`{self.format}`", "yes", back,
-                self.left_out or "-", f"`{self.name}`"]  # fmt: skip
+def headless(timm: Any, image_size: Any) -> Any:
+    return timm_vit(timm, image_size, num_classes=0)
+
+
+def timm_distilled(timm: Any, image_size: Any) -> Any:
+    return timm.models.deit.VisionTransformerDistilled(
+        img_size=image_size, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS,
+        num_classes=CLASSES, dynamic_img_size=True,
+    )  # fmt: skip
+
+
+def deit(model: str) -> Callable[[Any, Any], Any]:
+    return lambda library, size: hugging_face(
+        library, size, model, "DeiTConfig", intermediate_size=64
+    )
+
+
+def timm_giant(timm: Any, image_size: Any) -> Any:
+    return timm_vit(
+        timm, image_size, init_values=1e-5, mlp_ratio=2.66667 * 2,
+        mlp_layer=timm.layers.SwiGLUPacked, act_layer="silu",
+    )  # fmt: skip
+
+
+def as_facebook_saves(state: dict[str, Any]) -> dict[str, Any]:
+    """Arrays of a timm DINOv2 under the names of Facebook's repository, the blocks in chunks."""
+    import torch
+
+    hidden = state["blocks.0.mlp.fc2.weight"].shape[1]
+    swiglu = len(state["blocks.0.mlp.fc1.weight"]) == 2 * hidden
+    renamed = {}
+    for name, array in state.items():
+        name = re.sub(r"^blocks\.(\d+)\.", r"blocks.\1.\1.", name)
+        if swiglu:
+            name = name.replace("mlp.fc1", "mlp.w12").replace("mlp.fc2", "mlp.w3")
+        renamed[name] = array
+    renamed["mask_token"] = state["cls_token"][0].clone()
+    if "reg_token" not in state:
+        return renamed
+    # The position of the class token, which timm adds to the token.
+    place = torch.full_like(state["cls_token"], 0.2)
+    return renamed | {
+        "cls_token": state["cls_token"] - place,
+        "pos_embed": torch.cat([place, state["pos_embed"]], dim=1),
+        "register_tokens": renamed.pop("reg_token"),
+    }
 
 
 PEERS = (
@@ -181,52 +202,5 @@ PEERS = (
         "deit-hugging-face", "DeiT with a distillation token and one head", "transformers",
         "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"),
     ),
-    Peer(
-        "clip-timm", "CLIP", "timm", "`vit_*_clip_*`", timm_clip,
-        {"num_heads": HEADS, "gelu": "exact"},
-    ),
-    Peer(
-        "clip-quick-timm", "CLIP", "timm", "`vit_*_clip_quickgelu_*`",
-        lambda timm, size: timm_clip(timm, size, act_layer="quick_gelu"),
-        {"num_heads": HEADS, "gelu": "quick"},
-    ),
-    Peer(
-        "clip-hugging-face", "CLIP", "transformers", "`CLIPVisionModelWithProjection`",
-        lambda library, size: tower(
-            library, size, "CLIPVisionModelWithProjection", "CLIPVisionConfig", projection_dim=7
-        ),
-        tokens=tower_tokens,
-    ),
-    Peer(
-        "clip-tower-hugging-face", "CLIP", "transformers", "`CLIPVisionModel`",
-        lambda library, size: tower(
-            library, size, "CLIPVisionModel", "CLIPVisionConfig", hidden_act="gelu"
-        ),
-        {"pooling": "token"}, tokens=tower_tokens,
-    ),
-    Peer(
-        "clip-both-hugging-face", "CLIP", "transformers", "`CLIPModel`",
-        lambda library, size: clip_and_texts(library, size, "CLIP", projection_dim=7),
-        has_head=False, tokens=tower_tokens, back="CLIPVisionModelWithProjection",
-        left_out="the text tower",
-    ),
-    Peer(
-        "siglip-timm", "SigLIP, SigLIP 2", "timm", "`vit_*_siglip_*`", timm_siglip,
-        {"num_heads": HEADS},
-    ),
-    Peer(
-        "siglip-without-head-timm", "SigLIP, SigLIP 2", "timm", "the same, `num_classes=0`",
-        lambda timm, size: timm_siglip(timm, size, num_classes=0),
-        {"num_heads": HEADS},
-    ),
-    Peer(
-        "siglip-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipVisionModel`",
-        lambda library, size: tower(library, size, "SiglipVisionModel", "SiglipVisionConfig"),
-        tokens=tower_tokens,
-    ),
-    Peer(
-        "siglip-both-hugging-face", "SigLIP, SigLIP 2", "transformers", "`SiglipModel`",
-        lambda library, size: clip_and_texts(library, size, "Siglip"),
-        has_head=False, tokens=tower_tokens, back="SiglipVisionModel", left_out="the text tower",
-    ),
+    *CLIP_AND_SIGLIP,
 )  # fmt: skip
