@@ -18,7 +18,7 @@ from keras_vit import recipes
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--steps", type=int, default=900)
 parser.add_argument("--patch-sizes", type=int, nargs="+", default=[20, 10, 8, 5])
-parser.add_argument("--fixed", type=int, nargs="+", default=[20, 10, 5])
+parser.add_argument("--fixed", type=int, nargs="*", default=[20, 10, 5])
 arguments = parser.parse_args()
 
 data = keras_vit.data.digits(image_size=40)

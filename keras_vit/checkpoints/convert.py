@@ -19,6 +19,7 @@ import numpy as np
 from keras_vit.checkpoints import hub
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.info.describe import describe
+from keras_vit.checkpoints.kernels import with_patch_size
 from keras_vit.checkpoints.load import from_checkpoint, load_checkpoint
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.checkpoints.model_variables import model_variables
@@ -162,7 +163,7 @@ def convert(
         written = temporary / "model.safetensors" if temporary.is_dir() else temporary
         with Checkpoint(written) as checkpoint:
             again = describe(checkpoint, getattr(info.config, "num_heads", None))
-        if again.config != info.config:
+        if again.config != with_patch_size(info.config, patch_size):
             raise ValueError(
                 f"The converted file describes another model than {str(source)!r}: "
                 f"{again.config.architecture}, not {info.config.architecture}. Nothing was written."

@@ -9,6 +9,7 @@ from keras import ops
 from support.families import FAMILIES, build, images
 
 import keras_vit
+from keras_vit.checkpoints.convert import convert
 from keras_vit.layers.patch_resampling import resample_patch_kernel
 from keras_vit.layers.position_embedding import resample_position_embedding
 
@@ -196,6 +197,17 @@ def test_a_mixer_of_another_patch_takes_another_image(trained):
     np.testing.assert_allclose(found, _run(model, images()), atol=1e-5)
     with pytest.raises(ValueError, match="made for one number of patches"):
         keras_vit.from_checkpoint(path, 32, patch_size=4)
+
+
+@pytest.mark.filterwarnings("ignore:The model .* has {")
+def test_convert_takes_a_patch_size(trained, tmp_path):
+    model, path = trained("vit")
+    convert(path, tmp_path / "a.npz", format="timm", image_size=32, patch_size=4)
+    found = keras_vit.from_checkpoint(
+        tmp_path / "a.npz", num_heads=3, gelu="tanh", interpolation="bilinear"
+    )
+    expected = _run(keras_vit.resize_model(model, 32, 4), images())
+    np.testing.assert_allclose(_run(found, images()), expected, atol=1e-5)
 
 
 def test_channels_and_patches_at_once(trained):

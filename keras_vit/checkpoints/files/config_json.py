@@ -59,7 +59,7 @@ def _config(said: dict[str, Any], config: Path) -> dict[str, Any]:
 _CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
 _HUGGING_FACE: dict[str, dict[str, Any]] = {
-    "vit": {}, "vit_mae": {}, "dinov2": {}, "dinov2_with_registers": {},
+    "vit": {}, "vit_mae": {}, "deit": {}, "dinov2": {}, "dinov2_with_registers": {},
     "clip": _CLIP, "clip_vision_model": _CLIP, "siglip": _SIGLIP, "siglip_vision_model": _SIGLIP,
 }  # fmt: skip
 # Those with the arrays of another model, which is trained on pixels that are normalised otherwise.
