@@ -7,6 +7,7 @@ first.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from keras_vit.checkpoints.files.open import open_arrays
 from keras_vit.checkpoints.model_arrays import SETTINGS as TITLES
 from keras_vit.checkpoints.names.formats import FORMATS
 
-_AFTER_THE_ENCODER = ("head/", "pre_logits/", "pooled_norm/")
+_AFTER_THE_ENCODER = ("head/", "pooling/", "pre_logits/", "pooled_norm/")
 
 
 class _Places(saving_lib.H5IOStore):
@@ -115,10 +116,25 @@ def _differences(places: _Places, file: H5Reader) -> list[str]:
                 f"  {TITLES[setting]}: {places.name_of(path)} is {said!r} in the file, "
                 f"{here!r} in the model"
             )
+    there, here = (_normalisations(settings) for settings in (file.settings, places.settings))
+    if len(there) != len(here):  # a model of centred pixels has no layer for it
+        said, here = (found or ["centred"] for found in (there, here))
+        lines.append(
+            f"  {TITLES['normalisation']}: {said[0]!r} in the file, {here[0]!r} in the model"
+        )
     for path, name in file.places.items():
         if path not in places.shapes and path not in left_out:
             lines.append(f"  unexpected in the file: {name}")
     return lines
+
+
+def _normalisations(settings: Mapping[str, Any]) -> list[Any]:
+    """Of each model of ours that has one."""
+    return [
+        SETTINGS["normalisation"](value)[1]
+        for path, value in settings.items()
+        if path.endswith("/normalisation")
+    ]
 
 
 def _is_ours(name: str) -> bool:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.combinations import crossed
+from support.combinations import crossed, slow
 
 import keras_vit
 from keras_vit.models import ResNetStem
@@ -140,6 +140,20 @@ def test_a_keras_file_says_what_the_head_sees(make, ending, tmp_path):
     assert keras_vit.from_checkpoint(path).get_layer("pooling").pooling == "avg"
     path = _save(make(norm_after_pooling=True), tmp_path / f"token{ending}")
     assert keras_vit.from_checkpoint(path).get_layer("pooling").pooling == "token"
+
+
+@pytest.mark.parametrize("make", [_vit, slow(_hybrid)])
+def test_pixels_of_another_mean_are_refused(make, tmp_path):
+    """Only one of the two models has a layer that normalises them."""
+    plain, imagenet = make(), make(normalisation="imagenet")
+    for source, target, said in ((plain, imagenet, "centred"), (imagenet, plain, "imagenet")):
+        path = _save(source, tmp_path / "a.weights.h5")
+        with pytest.raises(ValueError, match=f"normalisation of the pixels: '{said}' in the file"):
+            keras_vit.load_weights(target, path)
+        wrapped = keras.Sequential([keras.Input((SIZE, SIZE, 3)), target])
+        path = _save(keras.Sequential([keras.Input((SIZE, SIZE, 3)), source]), path)
+        with pytest.raises(ValueError, match=f"normalisation of the pixels: '{said}' in the file"):
+            keras_vit.load_weights(wrapped, path)
 
 
 def test_a_keras_file_says_what_no_shape_says(tmp_path):
