@@ -222,3 +222,20 @@ def test_progress_says_speed_and_time_left(data, capsys):
     assert lines[4].startswith("step 5/10 ")
     for part in ("images/s", "left", "lr ", "loss ", "val_accuracy "):
         assert part in lines[4]
+
+
+def test_images_of_other_channels_are_refused_with_a_sentence(tmp_path):
+    """`keras_vit.data` and the commands read photos, of three channels."""
+    model = keras_vit.ViT(
+        8, 4, 16, 1, 2, 16, classes=10, input_shape=(8, 8, 4), include_preprocessing=True
+    )
+    model.save(tmp_path / "a.keras")
+    for refused in (
+        lambda: keras_vit.training.fine_tune(model, keras_vit.data.digits(image_size=8)),
+        lambda: keras_vit.evaluate.accuracy(model, tmp_path),
+        lambda: keras_vit.predict.load_classifier(tmp_path / "a.keras"),
+    ):
+        with pytest.raises(
+            ValueError, match=r"images of 4 channels, and these have 3.*`ImageData`"
+        ):
+            refused()
