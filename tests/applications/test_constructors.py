@@ -69,7 +69,7 @@ def test_signature_is_that_of_keras_applications(name):
         (
             VITS,
             "classifier representation_size registers dropout_rate attention_dropout_rate "
-            "stochastic_depth_rate rematerialise gelu patch_size border",
+            "stochastic_depth_rate rematerialise gelu patch_size patch_sizes border",
         ),
         (BITS, ""),
         (MIXERS, "stochastic_depth_rate rematerialise gelu border"),
@@ -79,7 +79,10 @@ def test_options_are_those_of_the_family(names, own):
     for name in names:
         parameters = inspect.signature(CONSTRUCTORS[name]).parameters.values()
         options = {p.name for p in parameters if p.kind == p.KEYWORD_ONLY}
-        assert options == {"new_head", "features", "include_preprocessing", "dtype", *own.split()}
+        assert options == {
+            "new_head", "features", "channel_weights", "include_preprocessing", "dtype",
+            *own.split(),
+        }  # fmt: skip
         for option in options:
             assert f"\n    {option}: " in CONSTRUCTORS[name].__doc__
 

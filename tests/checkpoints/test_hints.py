@@ -136,7 +136,7 @@ def test_a_teacher_and_a_student_are_two_models(tmp_path):
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("visual.layer1.0.conv1.weight", "CLIP with a ResNet"),
+        ("visual.attnpool.c_proj.weight", "CLIP with a ResNet"),
         ("blocks.0.attn.q_norm.weight", "normalises queries"),
         ("blocks.0.attn.relative_position_bias_table", "relative positions"),
         ("text.token_embedding.weight", "text and images"),

@@ -167,7 +167,11 @@ def test_weights_load_into_a_16_bit_model(tmp_path, dtype):
 def test_a_released_file_is_checked_to_the_last_array(tmp_path, monkeypatch):
     monkeypatch.setitem(keras_vit.VARIANTS, "ViT_Ti16", TINY)
     row = types.SimpleNamespace(
-        variant="ViT_Ti16", classes=5, image_size=16, representation_size=None
+        variant="ViT_Ti16",
+        classes=5,
+        image_size=16,
+        representation_size=None,
+        class_token=True,
     )
     arrays = _arrays()
     check_released_file(_save(tmp_path / "good.npz", arrays), row)

@@ -258,7 +258,7 @@ def test_session_says_what_is_wrong(session, tmp_path):
         session.run({"images": [b""]})
     with pytest.raises(ValueError, match=r"Asked for: \['logits'\]"):
         session.run({"image_bytes": [b""]}, outputs=("logits",))
-    with pytest.raises(ValueError, match="not a SavedModel"):
+    with pytest.raises(ValueError, match="There is no SavedModel"):
         SessionModel(tmp_path)
     (tmp_path / "saved_model.pb").write_bytes(b"nonsense")
     with pytest.raises(ValueError, match="Cannot load"):

@@ -36,7 +36,12 @@ QUESTIONS = [
     ("Does it fit into my GPU's memory?", "plan", "Plan a training", "--memory 16"),
     ("How do I train my run further?", "fine_tune", "Start from a run of your own", "save_weights"),
     ("What will my own photos need?", "plan", "Plan a training", "finetune --data photos"),
-    ("How do I get features of my own run?", "models", "Get features", "runs/photos"),
+    (
+        "How do I get features of my own run?",
+        "features",
+        "Features of your own model",
+        "runs/photos",
+    ),
     ("How do I find similar images?", "models", "Get features", "similarity"),
     ("Can it detect or segment objects?", "models", "Get features", "no heads for detection"),
     ("Can I use images of 384 x 512?", "models", "Use another image size", "(384, 512, 3)"),

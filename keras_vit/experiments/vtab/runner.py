@@ -238,7 +238,7 @@ class _Task:
             self.task.name,
             settings.model,
             settings.weights,
-            settings.image_size,
+            image_size=settings.image_size,
             dtype=settings.dtype,
         )
         model = model_for(built, len(data.class_names), self.recipe)

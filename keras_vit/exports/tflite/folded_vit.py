@@ -17,8 +17,8 @@ import tensorflow as tf
 from keras_vit.exports.tflite.fold import Arrays, blocks_of
 
 GELUS = {
-    "tanh": tf.nn.gelu,
-    "exact": lambda x: tf.nn.gelu(x, approximate=False),
+    "tanh": lambda x: tf.nn.gelu(x, approximate=True),
+    "exact": tf.nn.gelu,
     "quick": lambda x: x * tf.sigmoid(1.702 * x),
 }
 ACTIVATIONS = {"linear": tf.identity, "softmax": tf.nn.softmax, "sigmoid": tf.sigmoid}
