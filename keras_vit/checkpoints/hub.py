@@ -11,6 +11,7 @@ from urllib.parse import unquote
 
 import keras
 
+from keras_vit.checkpoints.files.config_json import CONFIGURATIONS
 from keras_vit.utils.text import say
 
 SCHEME = "hf://"
@@ -35,7 +36,7 @@ def local_file(path: str | os.PathLike[str]) -> str | os.PathLike[str]:
             returned as it is.
 
     Returns:
-        The `.safetensors` file, or the index of its shards; `config.json` lies beside it.
+        The `.safetensors` file, or the index of its shards; `config.json` and its like lie beside.
 
     Raises:
         ValueError: If the address is malformed, or the repository has no such safetensors.
@@ -75,7 +76,9 @@ def fetch(address: str, repo: str, revision: str | None, stem: str) -> Path:
             'pip install "keras-vit-applications[hub]"'
         ) from error
     wanted = [f"{stem}.safetensors", f"{stem}.safetensors.index.json"]
-    wanted += [f"{stem}-?????-of-?????.safetensors", f"{stem.rpartition('/')[0]}/config.json"]
+    wanted.append(f"{stem}-?????-of-?????.safetensors")
+    # Without these the weights could open as another model, or with pixels of another mean.
+    wanted += [f"{stem.rpartition('/')[0]}/{name}" for name in CONFIGURATIONS]
     try:
         folder = huggingface_hub.snapshot_download(
             repo,

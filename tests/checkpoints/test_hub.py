@@ -20,6 +20,8 @@ pytestmark = pytest.mark.any_backend
 
 TINY = keras_vit.ViTConfig(4, 12, 2, 3, 20)
 ADDRESS = f"hf://{HubServer.REPO}"
+# What `save_weights` writes beside the arrays.
+BESIDE = ("config.json", "preprocessor_config.json")
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +68,16 @@ def test_a_model_of_the_hub_opens(hub, model, capsys):
     loaded = keras_vit.from_checkpoint(ADDRESS)
     np.testing.assert_allclose(logits(loaded), logits(model), atol=1e-6)
     assert HubServer.COMMIT in capsys.readouterr().out
-    assert sorted(hub.fetched) == ["config.json", "model.safetensors"]
+    assert set(hub.fetched) == {*BESIDE, "model.safetensors"}
+
+
+def test_the_pixels_are_those_that_the_repository_says(hub):
+    """DINO has the names of Google's ViT, and only this file tells its pixels."""
+    pixels = {"do_normalize": True, "image_mean": [0.485, 0.456, 0.406]}
+    pixels["image_std"] = [0.229, 0.224, 0.225]
+    hub.files["preprocessor_config.json"] = json.dumps(pixels).encode()
+    loaded = keras_vit.from_checkpoint(ADDRESS)
+    np.testing.assert_allclose(loaded.get_layer("normalisation").mean, pixels["image_mean"])
 
 
 def test_without_a_network_the_cache_is_enough(hub, model, monkeypatch):
@@ -100,7 +111,7 @@ def test_a_model_in_shards(hub, folder, model, tmp_path):
     del hub.files["model.safetensors"]
     loaded = keras_vit.from_checkpoint(ADDRESS)
     np.testing.assert_allclose(logits(loaded), logits(model), atol=1e-6)
-    assert set(hub.fetched) == {*shards, "model.safetensors.index.json", "config.json"}
+    assert set(hub.fetched) == {*shards, "model.safetensors.index.json", *BESIDE}
 
 
 def test_into_a_model_and_by_a_constructor(hub, model, monkeypatch):
@@ -127,7 +138,7 @@ def test_only_pickles_are_not_fetched(hub):
     del hub.files["model.safetensors"]
     with pytest.raises(ValueError, match=r"no 'model\.safetensors'.*can run any code"):
         local_file(ADDRESS)
-    assert hub.fetched == ["config.json"]
+    assert set(hub.fetched) == set(BESIDE)
 
 
 def test_a_file_of_another_name(hub, folder):

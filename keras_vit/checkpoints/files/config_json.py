@@ -34,7 +34,7 @@ def settings_beside(path: Path) -> dict[str, Any]:
             without them the file might open as another model.
     """
     found: dict[str, Any] = {}
-    for name, read in _FILES.items():
+    for name, read in CONFIGURATIONS.items():
         file = path.with_name(name)
         if file.is_file():
             found |= {k: v for k, v in read(read_json(file, {}), file).items() if v is not None}
@@ -135,7 +135,8 @@ def _open_clip(said: dict[str, Any], config: Path) -> dict[str, Any]:
     }
 
 
-_FILES: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
+# The files of JSON that may lie beside the weights -> what reads them.
+CONFIGURATIONS: dict[str, Callable[[dict[str, Any], Path], dict[str, Any]]] = {
     "config.json": _config,
     "preprocessor_config.json": _preprocessor,
     "processor_config.json": _preprocessor,
