@@ -17,6 +17,7 @@ from keras.src.saving import saving_lib
 
 from keras_vit.checkpoints.files.hdf5 import SETTINGS, H5Reader, is_variable, variable_name
 from keras_vit.checkpoints.files.open import open_arrays
+from keras_vit.checkpoints.kernels import has_other_pixels
 from keras_vit.checkpoints.model_arrays import SETTINGS as TITLES
 from keras_vit.checkpoints.names.formats import FORMATS
 
@@ -60,13 +61,17 @@ class _Places(saving_lib.H5IOStore):
         return variable_name(path, self.layers.get) or path
 
 
-def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = False) -> None:
+def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = False) -> bool:
     """Loads a `.weights.h5` or a `.keras` file into a model, layers of the user's own included.
 
     Args:
         model: Any functional or sequential model with layers of ours.
         path: The file.
         allow_nonfinite: Whether NaN and infinity are loaded too.
+
+    Returns:
+        Whether it was loaded: not if the model takes other channels or patches than the file, to
+        which Keras cannot fit the kernels.
 
     Raises:
         ValueError: If anything differs between the file and the model (everything is listed),
@@ -80,6 +85,8 @@ def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = F
                 f"{str(path)!r} has the name of a Keras file but is not one. Rename it by what it "
                 "is, .npz or .safetensors."
             )
+        if has_other_pixels(model, file):
+            return False
         if lines := _differences(places, file):
             raise ValueError(
                 f"The file {str(path)!r} does not fit the model, and nothing was loaded. "
@@ -88,6 +95,7 @@ def load_keras_weights(model: keras.Model, path: Path, allow_nonfinite: bool = F
             )
         file.verify(allow_nonfinite)
     model.load_weights(path)
+    return True
 
 
 def _differences(places: _Places, file: H5Reader) -> list[str]:

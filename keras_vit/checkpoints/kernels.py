@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -12,7 +11,6 @@ import numpy as np
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
 from keras_vit.checkpoints.files.hdf5 import H5Reader
-from keras_vit.checkpoints.files.open import open_arrays
 from keras_vit.checkpoints.model_variables import model_variables
 from keras_vit.layers.patch_resampling import resample_patch_kernel
 from keras_vit.models import BiTConfig
@@ -109,19 +107,16 @@ def with_patch_size(config: Config, patch_size: int | None) -> Config:
     return dataclasses.replace(config, patch_size=patch_size)
 
 
-def has_other_pixels(model: keras.Model, path: Path) -> bool:
+def has_other_pixels(model: keras.Model, file: H5Reader) -> bool:
     """Whether a kernel that reads pixels has another shape in one of Keras's files."""
     try:
         wanted = model_variables(model)
-        with open_arrays(path) as file:
-            if not isinstance(file, H5Reader):
-                return False
-            return any(
-                name in wanted and file.shapes.get(name, ()) not in ((), tuple(wanted[name].shape))
-                for name in (*_STANDARDISED, *_PATCHES)
-            )
     except ValueError:
-        return False  # no model or file of ours alone: what compares them whole says so
+        return False  # no model of ours alone: what compares them whole says so
+    return any(
+        name in wanted and file.shapes.get(name, ()) not in ((), tuple(wanted[name].shape))
+        for name in (*_STANDARDISED, *_PATCHES)
+    )
 
 
 def _first(variables: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from keras_vit.checkpoints.hub import local_file
 from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
-from keras_vit.checkpoints.kernels import has_other_pixels, kernel_fits, with_patch_size
+from keras_vit.checkpoints.kernels import kernel_fits, with_patch_size
 from keras_vit.checkpoints.messages import left_out_line, pixels_line, warn_of_zero_head
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
@@ -193,17 +193,16 @@ def load_weights(
     if not path.exists():
         raise FileNotFoundError(f"There is no file {str(path)!r}.")
     of_keras = path.name.endswith((".weights.h5", ".keras")) and not new_head
-    if of_keras and channel_weights is None and not has_other_pixels(model, path):
-        load_keras_weights(model, path, allow_nonfinite)  # layers of the user's own included
-    else:
-        load_checkpoint(
-            model,
-            path,
-            image_size=image_size,
-            new_head=new_head,
-            allow_nonfinite=allow_nonfinite,
-            channel_weights=channel_weights,
-        )
+    if of_keras and channel_weights is None and load_keras_weights(model, path, allow_nonfinite):
+        return
+    load_checkpoint(
+        model,
+        path,
+        image_size=image_size,
+        new_head=new_head,
+        allow_nonfinite=allow_nonfinite,
+        channel_weights=channel_weights,
+    )
 
 
 def load_checkpoint(
