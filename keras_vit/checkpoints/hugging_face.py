@@ -64,14 +64,18 @@ def _siglip(arrays: Arrays) -> dict[str, Any]:
     return {**_tower(arrays), "vision_use_head": "pooling/probe" in arrays.variables}
 
 
-def _tower(arrays: Arrays) -> dict[str, Any]:
+def _check_square(arrays: Arrays, who: str) -> None:
     rows, columns = arrays.settings["grid_size"]
     if rows != columns:
         raise ValueError(
-            "Hugging Face's CLIP and SigLIP take their positions for a square grid of patches. "
-            "Make the model square first, by `keras_vit.resize_model`. Received: a grid of "
+            f"Hugging Face's {who} positions for a square grid of patches. Make the model square "
+            "first, by `keras_vit.resize_model`. Received: a grid of "
             f"{rows} x {columns} patches"
         )
+
+
+def _tower(arrays: Arrays) -> dict[str, Any]:
+    _check_square(arrays, "CLIP and SigLIP take their")
     return {"intermediate_size": _hidden(arrays)}
 
 
@@ -82,13 +86,7 @@ def _deit(arrays: Arrays) -> dict[str, Any]:
 
 
 def _dinov2(arrays: Arrays) -> dict[str, Any]:
-    rows, columns = arrays.settings["grid_size"]
-    if rows != columns:
-        raise ValueError(
-            "Hugging Face's DINOv2 takes its positions for a square grid of patches. Make the "
-            "model square first, by `keras_vit.resize_model`. Received: a grid of "
-            f"{rows} x {columns} patches"
-        )
+    _check_square(arrays, "DINOv2 takes its")
     width, hidden = _shape(arrays, "encoder_norm/gamma")[0], _hidden(arrays)
     swiglu = "block_0/mlp/gate/kernel" in arrays.variables
     # Of a SwiGLU it takes two thirds, rounded up to a multiple of eight.
