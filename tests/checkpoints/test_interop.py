@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.peers import timm_bit
 
 import keras_vit
 from benchmarks.contestants.import_timm import import_timm, import_transformers
@@ -95,15 +96,6 @@ def _timm_hybrid(timm, layers, patch_size):
     return _timm_vit(timm, embed_layer=embed, patch_size=patch_size, img_size=64)
 
 
-def _timm_bit(timm):
-    return timm.models.resnetv2.ResNetV2(
-        layers=(2, 1, 1, 1),
-        num_classes=5,
-        conv_layer=functools.partial(timm.layers.StdConv2d, eps=1e-8),
-        stem_type="fixed",
-    )
-
-
 VITS = {
     "plain": {},
     "deit3": {"no_embed_class": True, "init_values": 1e-5},
@@ -126,7 +118,7 @@ def _timm_models(timm):
         yield name, functools.partial(_timm_vit, timm, **options), options.get("img_size", SIZE)
     yield "hybrid", functools.partial(_timm_hybrid, timm, (2, 1), 1), 64
     yield "hybrid, stem only", functools.partial(_timm_hybrid, timm, (), 4), 64
-    yield "bit", functools.partial(_timm_bit, timm), 40
+    yield "bit", functools.partial(timm_bit, timm), 40
 
 
 KINDS = [*VITS, "hybrid", "hybrid, stem only", "bit"]

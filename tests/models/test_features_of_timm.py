@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import pytest
 from keras import ops
+from support.peers import timm_bit, timm_vit
 
 import keras_vit
 from benchmarks.contestants.import_timm import import_timm
@@ -27,11 +28,7 @@ def timm():
 
 
 def _vit(timm, **options):
-    settings = {
-        "img_size": 32, "patch_size": 8, "embed_dim": 48, "depth": 3, "num_heads": 4,
-        "num_classes": 5, **options,
-    }  # fmt: skip
-    return timm.models.vision_transformer.VisionTransformer(**settings)
+    return timm_vit(timm, 32, **{"depth": 3, **options})
 
 
 def _hybrid(timm):
@@ -53,15 +50,6 @@ def _mixer_of_ours(theirs):
     for variable, array in zip(ours.weights, arrays, strict=True):  # in the same order
         variable.assign(array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T)
     return ours
-
-
-def _bit(timm):
-    return timm.models.resnetv2.ResNetV2(
-        layers=(2, 1, 1, 1),
-        num_classes=5,
-        conv_layer=functools.partial(timm.layers.StdConv2d, eps=1e-8),
-        stem_type="fixed",
-    )
 
 
 # How to build it, the size of its images, and what `from_checkpoint` cannot read from the file.
@@ -86,7 +74,7 @@ KINDS = {
     ),
     "hybrid": (_hybrid, (64, 64), HEADS),
     "mixer": (_mixer, (32, 32), {}),
-    "bit": (_bit, (40, 72), {}),
+    "bit": (timm_bit, (40, 72), {}),
 }
 
 

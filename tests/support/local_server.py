@@ -8,7 +8,29 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
 
 
-class LocalServer:
+class Loopback:
+    """A server in a thread of its own. A class of it sets `_handler`, and calls `__init__` last.
+
+    Attributes:
+        root: Its address.
+    """
+
+    def __init__(self) -> None:
+        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
+        self._thread.start()
+        self.root = f"http://127.0.0.1:{self._http.server_address[1]}"
+
+    def close(self) -> None:
+        self._http.shutdown()
+        self._thread.join()
+        self._http.server_close()
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        raise NotImplementedError
+
+
+class LocalServer(Loopback):
     """Serves `files` (path -> bytes), with ranges and validators, as a file server does.
 
     Attributes:
@@ -34,16 +56,11 @@ class LocalServer:
         self.length = True
         self.stall: list[int | None] = []
         self.go = threading.Event()
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._thread = threading.Thread(target=self._http.serve_forever, args=(0.01,))
-        self._thread.start()
-        self.root = f"http://127.0.0.1:{self._http.server_address[1]}"
+        super().__init__()
 
     def close(self) -> None:
         self.go.set()
-        self._http.shutdown()
-        self._thread.join()
-        self._http.server_close()
+        super().close()
 
     def _handler(self):
         server = self

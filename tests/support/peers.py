@@ -6,6 +6,7 @@ Importing this file needs neither timm nor torch.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -82,6 +83,15 @@ def timm_vit(timm: Any, image_size: Any, **options: Any) -> Any:
         "num_heads": HEADS, "num_classes": CLASSES, "dynamic_img_size": True, **options,
     }  # fmt: skip
     return timm.models.vision_transformer.VisionTransformer(**settings)
+
+
+def timm_bit(timm: Any) -> Any:
+    return timm.models.resnetv2.ResNetV2(
+        layers=(2, 1, 1, 1),
+        num_classes=CLASSES,
+        conv_layer=functools.partial(timm.layers.StdConv2d, eps=1e-8),
+        stem_type="fixed",
+    )
 
 
 def hugging_face(
