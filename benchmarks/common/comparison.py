@@ -71,7 +71,7 @@ def compare(
                 print(f"{model}, {args.size} px, batch {batch}, {precision}")
                 results = race(chosen, task, args.rounds, args.repeats)
                 difference = compared(results, precision)
-                print(table(results, batch, chosen[0].name))
+                print(table(results, batch, next(iter(results))))
                 reached = judged(results, goals(model, batch, precision))
                 for goal in reached:
                     print(

@@ -7,6 +7,7 @@ all but the one whose turn it is are stopped by a signal.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,7 +15,8 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from benchmarks import ROOT
@@ -38,8 +40,8 @@ class Contestant:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
-class MissingError(Exception):
-    """A contestant's library is not installed; the text says what to do."""
+class CannotRunError(Exception):
+    """A contestant is left out: its library is not installed, or fails. The text says which."""
 
 
 class Process:
@@ -48,29 +50,27 @@ class Process:
     def __init__(self, contestant: Contestant, task: dict[str, Any]):
         self.name = contestant.name
         order = json.dumps({**task, **contestant.options})
+        self._errors = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.contestants.process", contestant.module, order],
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL if not os.environ.get("SHOW_STDERR") else None,
+            stderr=None if os.environ.get("SHOW_STDERR") else self._errors,
             text=True,
             env={**os.environ, **contestant.environment},
         )
-        ready = self._answer()
-        if "missing" in ready:
-            raise MissingError(ready["missing"])
-        self.facts: dict[str, Any] = ready
+        self.facts: dict[str, Any] = self._answer()
+        if "missing" in self.facts:
+            self.end()
+            raise CannotRunError(f"not here ({self.facts['missing']})")
         self._process.send_signal(signal.SIGSTOP)
 
     def take(self, repeats: int) -> list[float]:
         """Seconds of each of so many steps, after one that does not count."""
         self._process.send_signal(signal.SIGCONT)
-        stdin = self._process.stdin
-        if stdin is None:
-            raise RuntimeError("The contestant has no input")
-        stdin.write(f"{repeats}\n")
-        stdin.flush()
+        with contextlib.suppress(BrokenPipeError):  # it has ended, and `_answer` says why
+            print(repeats, file=self._process.stdin, flush=True)
         answer = self._answer()
         self._process.send_signal(signal.SIGSTOP)
         self.facts |= answer
@@ -78,16 +78,20 @@ class Process:
 
     def end(self) -> None:
         self._process.kill()
-        self._process.wait()
+        with contextlib.suppress(BrokenPipeError), self._errors, self._process:
+            pass  # closes all, and waits
 
     def _answer(self) -> dict[str, Any]:
         stdout = self._process.stdout
         for line in stdout or ():
             if line.startswith("{"):  # else a library prints something of its own
                 return json.loads(line)
-        raise RuntimeError(
-            f"{self.name} ended with code {self._process.wait()}; run again with SHOW_STDERR=1 "
-            "to see why"
+        self._errors.seek(0)
+        last = ([line.strip() for line in self._errors if line.strip()] or ["no message"])[-1]
+        code = self._process.wait()
+        self.end()
+        raise CannotRunError(
+            f"ended with code {code} ({last[:200]}); run again with SHOW_STDERR=1 to see more"
         )
 
 
@@ -115,32 +119,51 @@ class Timing:
 def race(
     contestants: Sequence[Contestant], task: dict[str, Any], rounds: int, repeats: int
 ) -> dict[str, Timing]:
-    """Runs all contestants by turns; those whose library is missing are named and left out.
+    """Runs all contestants by turns; those that cannot run are named and left out.
 
     Args:
         contestants: The first is ours.
         task: For every `build`: model, batch, precision, ...
         rounds: Turns of each.
         repeats: Steps of a turn.
+
+    Returns:
+        What was measured, by the names of those that ran to the end, in order.
+
+    Raises:
+        ValueError: If none of them can run.
     """
     running: list[Process] = []
     try:
         for contestant in contestants:
             _progress(f"building {contestant.name}")
-            try:
+            with _left_out(contestant.name):
                 running.append(Process(contestant, task))
-            except MissingError as reason:
-                print(f"  {contestant.name}: not here ({reason})", file=sys.stderr)
         results = {each.name: Timing([], each.facts) for each in running}
         for number in range(rounds):
             for each in running:
+                if each.name not in results:
+                    continue
                 _progress(f"round {number + 1}/{rounds} {each.name}")
-                results[each.name].seconds.append(each.take(repeats))
+                with _left_out(each.name, results):
+                    results[each.name].seconds.append(each.take(repeats))
+        if not results:
+            raise ValueError("None of the contestants can run; the lines above say why.")
         return results
     finally:
         _progress("")
         for each in running:
             each.end()
+
+
+@contextlib.contextmanager
+def _left_out(name: str, results: dict[str, Timing] | None = None) -> Iterator[None]:
+    """Names a contestant that cannot run, and forgets what was measured of it."""
+    try:
+        yield
+    except CannotRunError as reason:
+        print(f"  {name}: left out, {reason}", file=sys.stderr)
+        (results or {}).pop(name, None)
 
 
 def _progress(text: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,23 +19,26 @@ from keras_vit.checkpoints.adapt import (
     POSITION_EMBEDDING,
     computed_positions,
     positions_for,
-    shape_needed,
 )
-from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
+from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.comparison import check_fits, left_out_of
 from keras_vit.checkpoints.hub import local_file
 from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.kernels import kernel_fits, with_patch_size
-from keras_vit.checkpoints.messages import left_out_line, pixels_line, warn_of_zero_head
-from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
+from keras_vit.checkpoints.messages import (
+    left_out_line,
+    pixels_line,
+    warn_of_unlike_settings,
+    warn_of_zero_head,
+)
+from keras_vit.checkpoints.model_arrays import UNSAID, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
     model_variables,
     number_of_heads,
 )
-from keras_vit.checkpoints.names.keys import MIXER
-from keras_vit.checkpoints.names.others import what_has
 from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.models.features import check_features, feature_model
 from keras_vit.models.input_and_head import image_shape
@@ -195,7 +198,7 @@ def load_weights(
     of_keras = path.name.endswith((".weights.h5", ".keras")) and not new_head
     if of_keras and channel_weights is None and load_keras_weights(model, path, allow_nonfinite):
         return
-    load_checkpoint(
+    unlike = load_checkpoint(
         model,
         path,
         image_size=image_size,
@@ -203,6 +206,8 @@ def load_weights(
         allow_nonfinite=allow_nonfinite,
         channel_weights=channel_weights,
     )
+    if unlike:
+        warn_of_unlike_settings(path.name, unlike, settings_of(model))
 
 
 def load_checkpoint(
@@ -213,8 +218,13 @@ def load_checkpoint(
     new_head: bool = False,
     allow_nonfinite: bool = False,
     channel_weights: Any = None,
-) -> None:
-    """`load_weights` by our own reader. Of Keras's files it reads only the layers of keras_vit."""
+) -> dict[str, Any]:
+    """`load_weights` by our own reader. Of Keras's files it reads only the layers of keras_vit.
+
+    Returns:
+        What the code that usually reads such files computes in another way than the model, where
+        the file does not say it.
+    """
     pair = None if image_size is None else as_pair(image_size, "image_size")
     family = model_family(model)
     with Checkpoint(path) as checkpoint:
@@ -228,6 +238,9 @@ def load_checkpoint(
         checkpoint.allow_nonfinite = allow_nonfinite
         _load(model, checkpoint, info, pair, new_head, channel_weights, checkpoint.verify)
         _say(left_out_line(checkpoint))
+        usual = {key: getattr(info, key, None) for key in UNSAID if key not in checkpoint.metadata}
+    here = settings_of(model)
+    return {key: value for key, value in usual.items() if value not in (None, here.get(key))}
 
 
 def _load(
@@ -241,12 +254,12 @@ def _load(
 ) -> None:
     """Loads what `from_checkpoint` and `load_weights` load, after a comparison and `before`."""
     wanted = model_variables(model)
-    left_out = _left_out(wanted, new_head)
+    left_out = left_out_of(wanted, new_head)
     wanted = {name: v for name, v in wanted.items() if not name.startswith(left_out)}
     here = settings_of(model)
     interpolation = here.get("interpolation", "bilinear")
     fits = kernel_fits(checkpoint, wanted, channel_weights, interpolation)
-    _compare(checkpoint, wanted, left_out, here, fits, building=before is None)
+    check_fits(checkpoint, wanted, left_out, here, fits, building=before is None)
     if before is not None:
         before()
     for name, variable in wanted.items():
@@ -272,73 +285,3 @@ def _load(
         del array  # before the next one is read
         if zero_head:
             warn_of_zero_head(checkpoint)
-
-
-def _left_out(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
-    """What the names of the variables begin with that are not loaded."""
-    if not new_head and "head/kernel" in wanted:
-        return ()
-    after_pooling = [f"{layer}/" for layer in ("pooling", "pre_logits", "pooled_norm")]
-    return ("head/", *(p for p in after_pooling if not any(n.startswith(p) for n in wanted)))
-
-
-def _compare(
-    checkpoint: Checkpoint,
-    wanted: dict[str, Any],
-    left_out: tuple[str, ...],
-    here: dict[str, Any],
-    fits: Collection[str],
-    building: bool,
-) -> None:
-    """Raises one error with everything in which the file differs from the variables wanted.
-
-    Variables in `fits` are fitted from another shape. With `building` the caller is
-    `from_checkpoint`, which a hint must then not recommend.
-    """
-    lines, read = [], set()
-    said = {**checkpoint.metadata, "num_heads": checkpoint.said_heads()}
-    if building:  # what the caller asked for is right
-        said = {"num_heads": said["num_heads"]}
-    elif "head/kernel" not in wanted:  # features may be pooled in another way
-        said.pop("classifier", None)
-    for name, title in SETTINGS.items():
-        if name in here and said.get(name) not in (None, here[name]):
-            lines.append(f"  {title}: {said[name]!r} in the file, {here[name]!r} in the model")
-    for name, variable in wanted.items():
-        found = checkpoint.array_of(name)
-        if found is None:
-            lines.append(f"  the format {checkpoint.format.title!r} has no name for: {name}")
-            continue
-        array, key = found
-        shape = checkpoint.arrays.get(array)
-        read.add(array)
-        if shape is None:
-            if not checkpoint.is_absent(key):
-                lines.append(f"  missing from the file: {array}")
-        elif (
-            name not in fits
-            and (
-                needed := shape_needed(key, tuple(variable.shape), shape, here.get("num_heads", 1))
-            )
-            is not None
-        ):
-            lines.append(f"  wrong shape: {array} is {shape}, the model needs {needed}")
-        elif not is_float(checkpoint.dtype_of(array)):
-            lines.append(
-                f"  expected floating-point numbers: {array} is {checkpoint.dtype_of(array)}"
-            )
-    left = {checkpoint.array_of(name) for name in checkpoint if name.startswith(left_out or "/")}
-    known = read | {found[0] for found in left if found}
-    lines += [f"  unexpected in the file: {a}" for a in checkpoint.arrays if a not in known]
-    if not lines:
-        return
-    hint = what_has(checkpoint.unknown)
-    if hint is None and not building:
-        hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
-    hint = hint or "Its arrays are not those of one whole model."
-    if checkpoint.format.family is MIXER:
-        hint += " A Mixer is made for one number of patches and cannot be resized."
-    raise ValueError(
-        f"The checkpoint {str(checkpoint.path)!r} does not fit the model, and nothing was loaded. "
-        f"{hint}\n" + "\n".join(sorted(lines))
-    )

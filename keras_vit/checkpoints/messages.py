@@ -51,3 +51,19 @@ def warn_of_zero_head(checkpoint: Checkpoint) -> None:
         "new_head=True) and train it. The AugReg files of ImageNet-21k have trained heads.",
         stacklevel=4,
     )
+
+
+def warn_of_unlike_settings(name: str, usual: dict[str, Any], here: dict[str, Any]) -> None:
+    """Says that the weights in a file were probably trained in another model.
+
+    Args:
+        name: Of the file.
+        usual: What the code that reads such files has.
+        here: What the model has.
+    """
+    warnings.warn(
+        f"Weights like those in {name!r} are usually of a model with {usual}, and this model has "
+        f"{ {key: here[key] for key in usual} }. The file does not say it. If it is so, the "
+        "results differ: build the model with the same, or by keras_vit.from_checkpoint.",
+        stacklevel=3,
+    )

@@ -176,6 +176,8 @@ SETTINGS = {
     "classifier": "classifier",
     "normalisation": "normalisation of the pixels",
 }
+# Of these, what the code of each library has by default, and few files say.
+UNSAID = ("gelu", "norm_epsilon", "normalisation")
 
 
 def settings_of(model: keras.Model) -> dict[str, Any]:
@@ -219,7 +221,7 @@ def warn_of_lost_settings(file_format: Format, settings: dict[str, Any], name: s
     """Says what a reader of the file will not find in it."""
     lost = {
         key: settings[key]
-        for key in ("gelu", "norm_epsilon", "normalisation")
+        for key in UNSAID
         if key in settings and getattr(file_format, key) not in (None, settings[key])
     }
     if lost:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 
 import keras
 import numpy as np
@@ -275,6 +276,32 @@ def test_what_a_file_says_must_be_that_of_the_model(change, line, tmp_path):
         np.testing.assert_array_equal(old, new)
 
 
+DINOV2 = {"layer_scale": 1e-5, "classifier": "token+avg", "norm_epsilon": 1e-6}
+
+
+@pytest.mark.parametrize(
+    ("file_format", "options", "usual"),
+    [
+        ("google", {"gelu": "exact"}, "'gelu': 'tanh'"),
+        ("google", {"gelu": "tanh", "norm_epsilon": 1e-5}, "'norm_epsilon': 1e-06"),
+        ("huggingface", DINOV2, "'normalisation': 'imagenet'"),
+        ("huggingface", {**DINOV2, "normalisation": "imagenet"}, None),
+        ("timm", {"normalisation": "imagenet"}, None),  # each model of timm has its own
+    ],
+)
+def test_a_file_that_says_nothing_and_a_model_unlike_those_of_its_library(
+    file_format, options, usual, tmp_path
+):
+    model = _vit(**options)
+    keras_vit.save_weights(model, tmp_path / "a.npz", format=file_format)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", UserWarning)
+        keras_vit.load_weights(model, tmp_path / "a.npz")
+    found = [str(w.message) for w in caught if "are usually of a model with" in str(w.message)]
+    assert len(found) == (usual is not None)
+    assert usual is None or f"with {{{usual}}}, and this model" in found[0]
+
+
 def test_a_norm_of_the_class_token_is_none_of_the_mean(tmp_path):
     model = _vit(norm_after_pooling=True)
     keras_vit.save_weights(model, tmp_path / "a.safetensors", format="timm")
@@ -285,6 +312,7 @@ def test_a_norm_of_the_class_token_is_none_of_the_mean(tmp_path):
 @pytest.mark.parametrize("options", [{}, {"classifier": "gap"}], ids=["token", "gap"])
 def test_a_square_count_of_a_grid_that_is_not_square(options, tmp_path):
     """4 x 9 patches are as many as 6 x 6, and an `.npz` does not say which."""
+    options = {"gelu": "tanh", **options}
     model = _vit((32, 72), **options)
     path = tmp_path / "a.npz"
     keras_vit.save_weights(model, path)

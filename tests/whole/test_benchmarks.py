@@ -10,8 +10,8 @@ import sys
 import pytest
 from support.paths import ROOT
 
-from benchmarks.common import memory, turns
-from benchmarks.common.side_by_side import Goal, Timing, judged
+from benchmarks.common import memory, side_by_side, turns
+from benchmarks.common.side_by_side import Contestant, Goal, Timing, judged, race
 
 FOLDER = ROOT / "benchmarks"
 SCRIPTS = sorted([*FOLDER.glob("speed/*.py"), *FOLDER.glob("size/*.py")])
@@ -64,6 +64,35 @@ def test_goals():
     assert (speed["ours"], speed["theirs"]) == ("ours, XLA", "theirs")
     assert (speed["ratio"], speed["spread"], speed["reached"]) == (3.0, [2.5, 3.5], True)
     assert (needs["theirs"], needs["ratio"], needs["reached"]) == ("theirs, XLA", 0.9, False)
+
+
+def test_a_contestant_that_fails_is_named_and_left_out(monkeypatch, capsys):
+    broken = Contestant("broken", "import_timm")  # a module without `build`
+    with pytest.raises(ValueError, match="None of the contestants can run"):
+        race([broken, Contestant("absent", "nowhere")], {}, 1, 1)
+    said = capsys.readouterr().err
+    assert re.search(r"broken: left out, ended with code 1 \(AttributeError: .*'build'\)", said)
+    assert "absent: left out, not here (No module named" in said
+
+    class Sudden:
+        """Fails in its second turn."""
+
+        def __init__(self, contestant, task):
+            self.name, self.facts, self.turns = contestant.name, {}, 0
+
+        def take(self, repeats):
+            self.turns += 1
+            if self.name == "theirs" and self.turns == 2:
+                raise side_by_side.CannotRunError("ended with code -9 (no message)")
+            return [2.0] * repeats
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(side_by_side, "Process", Sudden)
+    results = race([Contestant("ours", "ours"), Contestant("theirs", "ours")], {}, 3, 2)
+    assert {name: timing.seconds for name, timing in results.items()} == {"ours": [[2.0, 2.0]] * 3}
+    assert "theirs: left out, ended with code -9" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
