@@ -203,7 +203,9 @@ def test_an_opset_that_is_not_there(opset, tmp_path):
         keras_vit.export(_vit(), tmp_path / "m.onnx", opset=opset)
 
 
-def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_path):
+# `test_augmentation_and_models_in_models` has a SavedModel of such a model, with random weights.
+@pytest.mark.parametrize("files", [FILES[1:], slow(FILES[:1])])
+def test_the_real_weights_with_a_scaling_of_their_own(files, ti16_path, photos, tmp_path):
     """Most photos are right in the Keras model, and in each file the same."""
     few = slice(0, 100, 10)
     vit = keras_vit.from_checkpoint(ti16_path)
@@ -219,7 +221,7 @@ def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_pat
     classes = np.array([int(p.name[:3]) for p in photos])[few]
     expected = model.predict(pixels.astype("float32"), verbose=0).argmax(-1)
     assert (expected == classes).mean() > 0.8
-    for file in FILES:
+    for file in files:
         options = {"uint8_input": True} if file.endswith("tflite") else {}
         _, runner = FORMATS[format_of(tmp_path / file)].load()
         found = runner(keras_vit.export(model, tmp_path / file, **options))(pixels)["output"]
