@@ -201,7 +201,9 @@ def test_float16_scales_its_loss(family):
     model = build(family, depth=1, dtype="mixed_float16")
     _compiled(model)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
-    assert not isinstance(_compiled(build(family, depth=1)).optimizer, keras.optimizers.LossScaleOptimizer)
+    assert not isinstance(
+        _compiled(build(family, depth=1)).optimizer, keras.optimizers.LossScaleOptimizer
+    )
     model.fit(images(), np.arange(4), verbose=0)
     resized = keras_vit.resize_model(model, 64) if family in ("vit", "hybrid") else model
     assert isinstance(_compiled(resized).optimizer, keras.optimizers.LossScaleOptimizer)
