@@ -19,6 +19,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most of the time of these small models is XLA's compilation, here and in the programs started.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+# Tracing makes so many objects that by Python's own thresholds a twentieth of all time would go
+# into looking for garbage.
+gc.set_threshold(20_000, 20, 20)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -130,13 +133,16 @@ def colour_photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def colour_run(colour_photos: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a short training on them leaves."""
+    """What a short training on them leaves, of a model with one block."""
     from keras_vit import runs
+    from keras_vit.runs import from_settings
 
     folder = tmp_path_factory.mktemp("runs") / "colours"
     settings = runs.settings_for(
         str(colour_photos), model="small", image_size=16, steps=40, batch_size=8, resize="crop",
         interpolation="bicubic",
     )  # fmt: skip
-    runs.run(settings, folder, verbose=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(from_settings.SMALL_MODEL, "depth", 1)
+        runs.run(settings, folder, verbose=0)
     return folder

@@ -218,6 +218,7 @@ def test_any_other_shapes_give_a_clear_error(tmp_path):
                 keras_vit.from_checkpoint(_save(tmp_path / "a.npz", changed))
 
 
+@pytest.mark.one_backend
 def test_bit_names_with_numbers_and_a_file_of_another_family(golden, tmp_path):
     fixture = golden("bit")
     with np.load(fixture.checkpoint) as file:

@@ -223,20 +223,6 @@ def test_the_wheel_brings_the_command():
     assert any(name.startswith("rich") for name in project["dependencies"])
 
 
-def python_m(*arguments: str, **options) -> subprocess.CompletedProcess:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)} | options.pop("env", {})
-    command = [sys.executable, "-m", "keras_vit", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, **options
-    )
-
-
-def test_python_m(tmp_path):
-    done = python_m("plan", "ViT_B61", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert "Did you mean ViT_B16?" in done.stderr and "Traceback" not in done.stderr
-
-
 def test_commands_are_imported_when_they_are_called():
     script = (
         "import sys, json\n"
@@ -246,7 +232,8 @@ def test_commands_are_imported_when_they_are_called():
     )
     done = subprocess.run(
         [sys.executable, "-c", script],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        # Keras's backend of NumPy is the fastest to import.
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "numpy"},
         capture_output=True,
         text=True,
         check=True,

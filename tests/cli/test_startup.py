@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -43,18 +44,19 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess:
         env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        check=True,
     )
 
 
 def test_a_command_is_quiet():
-    done = run("-m", "keras_vit", "--version")
-    assert done.stdout.startswith("keras_vit ")
-    assert done.stderr == ""
+    """In a process of its own: the exit code, and nothing but the message."""
+    done = run("-m", "keras_vit", "plan", "ViT_B61")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: .*Did you mean ViT_B16\?.*\n", done.stderr), done.stderr
 
 
 def test_warnings_arrive():
     done = run("-c", WARNS)
+    assert done.returncode == 0
     assert "damaged" in done.stdout
     assert "a warning of Python's" in done.stderr
     assert "a warning of Abseil's" in done.stderr
@@ -74,7 +76,9 @@ def test_the_program_of_a_user_is_left_alone(tmp_path):
     script = tmp_path / "mine.py"
     warning = "ops with unsaved custom gradients"
     script.write_text(f"import keras_vit; from absl import logging; logging.warning({warning!r})")
-    shown = run(script).stderr
+    done = run(script)
+    shown = done.stderr
+    assert done.returncode == 0
     assert "oneDNN custom operations are on" in shown
     assert warning in shown
 

@@ -24,6 +24,7 @@ SHORT = ("--model", "small", "--image-size", 16, "--steps", 40, "--batch-size", 
 
 
 def test_finetune_trains_and_says_where_to_look(tool, colour_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(from_settings, "SMALL_MODEL", {**SMALL, "width": 64})
     monkeypatch.chdir(tmp_path)
     code, out, _ = tool("finetune", "--data", colour_photos, *SHORT, "--lr", 0.004, "--warmup", 2)
     assert code == 0
@@ -63,7 +64,8 @@ def test_overwrite_keeps_the_old_run(tool, colour_run, tmp_path, monkeypatch):
 
 
 @pytest.mark.filterwarnings("default:1 images in")  # else it would end the tool
-def test_unreadable_photo_is_named_or_skipped(tool, colour_photos, tmp_path):
+def test_unreadable_photo_is_named_or_skipped(tool, colour_photos, tmp_path, monkeypatch):
+    monkeypatch.setattr(from_settings, "SMALL_MODEL", SMALL)
     shutil.copytree(colour_photos, tmp_path / "photos")
     (tmp_path / "photos" / "red" / "broken.jpg").write_bytes(b"\xff\xd8\xff")
     arguments = ("--data", tmp_path / "photos", *SHORT[:4], "--steps", 1, "--out", tmp_path / "one")

@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+from support.interruptions import NOT_TRAINED
 
 from keras_vit import planner
 from keras_vit.experiments import data_scaling
@@ -36,7 +37,12 @@ def run(folder, experiment=EXPERIMENT, report=print):
     return data_scaling.run(experiment, ARRAYS, ARRAYS, NAMES, folder, verbose=0, report=report)
 
 
-def test_a_table_that_is_ended_is_gone_on_with(tmp_path):
+def not_trained(*arguments, checkpoints, **options):
+    checkpoints.folder.mkdir(parents=True)
+    return NOT_TRAINED
+
+
+def test_a_table_that_is_ended_is_gone_on_with(tmp_path, monkeypatch):
     reports = []
     first = dataclasses.replace(EXPERIMENT, teraflops=(1e-5,))
     rows = run(tmp_path, first, reports.append)
@@ -51,12 +57,15 @@ def test_a_table_that_is_ended_is_gone_on_with(tmp_path):
         assert tried[small.learning_rate] == max(tried.values())
     assert (tmp_path / "data_scaling.png").stat().st_size > 10_000
 
+    # How they are trained was seen; here it matters which ones are.
+    monkeypatch.setattr(data_scaling, "fine_tune", not_trained)
     reports.clear()
     again = run(tmp_path, report=reports.append)
     lines = [line for line in reports if line.startswith("[")]
     assert [line.split("]")[0] for line in lines] == ["[7/10", "[8/10", "[9/10", "[10/10"]
     assert [row.cell for row in again[:6]] == [row.cell for row in rows]
     assert [row.accuracy for row in again[:6]] == pytest.approx([row.accuracy for row in rows])
+    assert {row.seconds for row in again[6:]} == {NOT_TRAINED.seconds}
     read = read_table(tmp_path / "data_scaling.csv")
     assert [row.cell for row in read] == [row.cell for row in again]
     assert [row.exaflops for row in read] == pytest.approx([row.exaflops for row in again])

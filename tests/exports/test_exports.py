@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import zipfile
 
 import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support.paths import ROOT
 
 import keras_vit
 from keras_vit.data.image_files import check_images, fitted_photos
@@ -76,13 +73,12 @@ def test_the_tool(model, photos, tool, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     arguments = ["mine.keras", "--out", "out", "--check", photos]
     arguments += ["--quantize", "int8", "--calibrate", photos]
-    command = [sys.executable, ROOT / "tools" / "export.py", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^file +size, MiB +difference / range +agree, % +top-1, %", done.stdout, re.M)
+    code, out, err = tool("export", *arguments)
+    assert code == 0, err
+    assert re.search(r"^file +size, MiB +difference / range +agree, % +top-1, %", out, re.M)
     for name in ("mine_savedmodel", r"mine\.tflite", r"mine\.onnx"):
-        assert re.search(rf"{name} +\d+\.\d+ +\d\.\de[-+]0\d +100\.0 ", done.stdout), name
-    assert re.search(r"mine_int8\.tflite +\d+\.\d+ +\d\.\de[-+]0\d", done.stdout)
+        assert re.search(rf"{name} +\d+\.\d+ +\d\.\de[-+]0\d +100\.0 ", out), name
+    assert re.search(r"mine_int8\.tflite +\d+\.\d+ +\d\.\de[-+]0\d", out)
     files = ["mine.onnx", "mine.tflite", "mine_files.png", "mine_int8.tflite", "mine_savedmodel"]
     assert sorted(os.listdir(tmp_path / "out")) == files
     code, _, err = tool("export", *arguments)

@@ -7,7 +7,7 @@ import json
 import keras
 import numpy as np
 import pytest
-from support.combinations import crossed
+from support.combinations import crossed, slow
 from support.models_to_export import SIZE, VIT, randomised
 from support.small_exports import encode, picture
 
@@ -23,6 +23,7 @@ pytest.importorskip("ai_edge_litert", reason="the extra tflite")
 
 PHOTOS = np.random.default_rng(3).integers(0, 256, (3, *SIZE, 3), "uint8")
 FILES = ("1", "m.tflite", "m.onnx")
+VIT = {**VIT, "depth": 1}  # what is around the blocks is tested here
 
 
 def _vit(**options):
@@ -59,11 +60,19 @@ def _same(found, expected):
     np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
 
 
-@pytest.mark.parametrize("family", BACKBONES)
-def test_several_outputs_have_their_names(family, tmp_path):
+# Of a SavedModel the names are the same in every family.
+@pytest.mark.parametrize(
+    "family, files",
+    [
+        ("vit", FILES),
+        *((family, FILES[1:]) for family in ("bit", "mixer")),
+        *(slow(family, FILES[:1]) for family in ("bit", "mixer")),
+    ],
+)
+def test_several_outputs_have_their_names(family, files, tmp_path):
     model = randomised(_several(BACKBONES[family]()))
     expected = _expected(model)
-    for file in FILES:
+    for file in files:
         found = _outputs(keras_vit.export(model, tmp_path / file))
         assert set(found) == {"kind", "grade", "features"}
         for name, values in expected.items():
@@ -194,7 +203,9 @@ def test_an_opset_that_is_not_there(opset, tmp_path):
         keras_vit.export(_vit(), tmp_path / "m.onnx", opset=opset)
 
 
-def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_path):
+# `test_augmentation_and_models_in_models` has a SavedModel of such a model, with random weights.
+@pytest.mark.parametrize("files", [FILES[1:], slow(FILES[:1])])
+def test_the_real_weights_with_a_scaling_of_their_own(files, ti16_path, photos, tmp_path):
     """Most photos are right in the Keras model, and in each file the same."""
     few = slice(0, 100, 10)
     vit = keras_vit.from_checkpoint(ti16_path)
@@ -210,7 +221,7 @@ def test_the_real_weights_with_a_scaling_of_their_own(ti16_path, photos, tmp_pat
     classes = np.array([int(p.name[:3]) for p in photos])[few]
     expected = model.predict(pixels.astype("float32"), verbose=0).argmax(-1)
     assert (expected == classes).mean() > 0.8
-    for file in FILES:
+    for file in files:
         options = {"uint8_input": True} if file.endswith("tflite") else {}
         _, runner = FORMATS[format_of(tmp_path / file)].load()
         found = runner(keras_vit.export(model, tmp_path / file, **options))(pixels)["output"]

@@ -99,7 +99,10 @@ def _inputs(shapes, seed=0):
 
 @pytest.mark.filterwarnings("ignore:The image size .* is not a multiple")
 @pytest.mark.parametrize(("kind", "arguments", "shapes", "expected"), LAYERS)
-@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize(
+    "policy",
+    ["float32", "mixed_bfloat16", pytest.param("mixed_float16", marks=pytest.mark.one_backend)],
+)
 def test_layer_contract(kind, arguments, shapes, expected, policy, tmp_path):
     layer = kind(**arguments, dtype=policy)
     inputs = _inputs(shapes)

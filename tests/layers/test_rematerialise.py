@@ -18,6 +18,7 @@ MODELS = {
     "vit": (keras_vit.ViT, (16, 8, 6, 2, 2, 7)),
     "swiglu": (functools.partial(keras_vit.ViT, swiglu=True), (16, 8, 6, 2, 2, 7)),
     "mixer": (keras_vit.Mixer, (16, 8, 6, 2, 5, 7)),
+    "one block": (keras_vit.ViT, (16, 8, 6, 1, 2, 7)),
 }
 RATES = {"dropout_rate": 0.3, "attention_dropout_rate": 0.3}
 LABELS = np.arange(8) % 3
@@ -69,7 +70,7 @@ def _check_same(ours, theirs, atol):
         np.testing.assert_allclose(value, expected, atol=atol, err_msg=name)
 
 
-@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize("kind", ["vit", "swiglu", "mixer"])
 def test_training_is_the_same_to_the_masks_that_are_drawn(kind, **options):
     kept = _trained(_build(kind), **options)
     again = _trained(_build(kind, rematerialise=True), **options)
@@ -81,13 +82,13 @@ def test_training_is_the_same_to_the_masks_that_are_drawn(kind, **options):
 
 @pytest.mark.skipif(BACKEND != "tensorflow", reason="JAX has it always, torch no compiler")
 def test_training_is_the_same_with_xla():
-    test_training_is_the_same_to_the_masks_that_are_drawn("vit", jit_compile=True)
+    test_training_is_the_same_to_the_masks_that_are_drawn("one block", jit_compile=True)
 
 
 def test_training_is_the_same_in_mixed_precision():
     dtype = "mixed_bfloat16"
-    kept = _trained(_build(dtype=dtype))
-    again = _trained(_build(dtype=dtype, rematerialise=True))
+    kept = _trained(_build("one block", dtype=dtype))
+    again = _trained(_build("one block", dtype=dtype, rematerialise=True))
     _check_same(again, kept, atol=2e-2)  # a step moves the weights by .1 to 1
 
 
@@ -106,7 +107,7 @@ def test_training_is_the_same_on_a_strategy():
     for rematerialise in (False, True):
         strategy = keras_vit.distribution.strategy("cpu", ["CPU:0"])
         with strategy.scope():
-            model = _compiled(_build(rematerialise=rematerialise))
+            model = _compiled(_build("one block", rematerialise=rematerialise))
         step = keras_vit.distribution.TrainStep(model, strategy, accumulate=2, jit_compile=False)
         for batch in step.distribute(batches):
             step(batch)

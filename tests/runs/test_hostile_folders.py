@@ -35,13 +35,14 @@ from keras_vit.utils.text import labels_text
 def any_run(request, tmp_path_factory) -> Path:
     """A run folder of each family."""
     return write_run(
-        tmp_path_factory.mktemp("run") / "one", families.build(request.param, **OPTIONS)
+        tmp_path_factory.mktemp("run") / "one", families.build(request.param, depth=1, **OPTIONS)
     )
 
 
 @pytest.fixture(scope="module")
 def good(tmp_path_factory) -> Path:
-    return write_run(tmp_path_factory.mktemp("run") / "one", families.build("vit", **OPTIONS))
+    model = families.build("vit", depth=1, **OPTIONS)
+    return write_run(tmp_path_factory.mktemp("run") / "one", model)
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ def colours(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> tuple[Path, dict]:
-    """A short run on three classes of plain colours."""
+    """A short run of a model with one block on three classes of plain colours."""
     tmp_path = tmp_path_factory.mktemp("run")
     for split, count in (("train", 10), ("test", 5)):
         write_photos(tmp_path / "data" / split, count)
@@ -48,7 +48,11 @@ def finished(tmp_path_factory) -> tuple[Path, dict]:
         batch_size=10,
         on_error="skip",
     )
-    with pytest.warns(UserWarning, match=r"broken\.png"):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        pytest.warns(UserWarning, match=r"broken\.png"),
+    ):
+        patch.setitem(from_settings.SMALL_MODEL, "depth", 1)
         summary = runs.run(settings, tmp_path / "runs" / "colours", verbose=0)
     return tmp_path / "runs" / "colours", summary
 
@@ -96,6 +100,7 @@ def test_names_of_any_bytes(tmp_path, capsys, monkeypatch):
         old.rename(photos / new)
     out = tmp_path / os.fsdecode(b"run\xff\n\x1b")
     settings = runs.settings_for(str(photos), model="small", image_size=16, steps=2, batch_size=2)
+    monkeypatch.setitem(from_settings.SMALL_MODEL, "depth", 1)
     monkeypatch.setattr(training_run.training, "fine_tune", lambda *_, **__: NOT_TRAINED)
     runs.run(settings, out, verbose=0)
     assert set(load_classifier(out).class_names) == set(names)

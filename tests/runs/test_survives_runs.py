@@ -119,6 +119,8 @@ def test_the_summary_says_that_a_run_diverged(colours, tmp_path, monkeypatch):
         kept.note_divergence(3, recipe.learning_rate)
         raise DivergedError("lower")
 
+    monkeypatch.setattr(training_run, "model_for", tiny_model)
+
     def start(fine_tune, rate):
         monkeypatch.setattr(training_run.training, "fine_tune", fine_tune)
         return runs.run(settings(colours, learning_rate=rate), tmp_path / "one", verbose=0)

@@ -14,11 +14,13 @@ from support.combinations import slow
 import keras_vit
 from keras_vit import recipes
 from keras_vit.data import digits, from_folder
-from keras_vit.data.augment.augmentation import AUGMENTATIONS
+from keras_vit.data.augment.augmentation import AUGMENTATIONS, Augmentation
 from keras_vit.recipes import fine_tune_recipe, from_scratch_recipe
 from keras_vit.training import fine_tune
 
-TINY = {"patch_size": 8, "width": 16, "depth": 2, "num_heads": 2, "mlp_dim": 32}
+TINY = {"patch_size": 8, "width": 16, "depth": 1, "num_heads": 2, "mlp_dim": 32}
+# MixUp without RandAugment, whose operations take seconds to trace; tests/data has all.
+MIXED = Augmentation("mixed", 0, 0, mixup=0.2)
 
 
 def tiny(image_size=16, classes=2, **options) -> keras.Model:
@@ -167,9 +169,9 @@ def test_model_of_other_classes_is_refused(data):
 
 def test_digits_from_scratch_are_learnt():
     keras.utils.set_random_seed(0)
-    data = digits(20, 64)
+    data = digits(16, 64)
     model = keras_vit.ViT(
-        20, 4, 32, 2, 2, 64, classes=10, classifier_activation="softmax", include_preprocessing=True
+        16, 4, 32, 1, 2, 64, classes=10, classifier_activation="softmax", include_preprocessing=True
     )
     result = fine_tune(model, data, from_scratch_recipe(300, 5e-3), verbose=0)
     assert result.validation_accuracy > 0.85
@@ -181,7 +183,7 @@ def test_digits_from_scratch_are_learnt():
 @pytest.mark.parametrize("recipe", [fine_tune_recipe, slow(from_scratch_recipe)])
 def test_it_learns_from_mixed_labels(colours, recipe):
     keras.utils.set_random_seed(1)
-    data = from_folder(colours, 16, 8, validation_share=0.25, augmentation="light2")
+    data = from_folder(colours, 16, 8, validation_share=0.25, augmentation=MIXED)
     assert data.one_hot
     model = tiny()
     result = fine_tune(model, data, recipe(40, 0.01), verbose=0)
@@ -207,7 +209,8 @@ def test_a_recipe_of_the_papers(colours):
     bit = recipes.get("bit-hyperrule", "pets")
     assert bit.data_args()["crop_area"] == pytest.approx(((480 / 512) ** 2, 1))
 
-    data = from_folder(colours, validation_share=0.25, **recipe.data_args(2))
+    args = {**recipe.data_args(2), "augmentation": MIXED}
+    data = from_folder(colours, validation_share=0.25, **args)
     model = tiny(**recipe.model_args())
     result = fine_tune(model, data, recipe, accumulate=2, verbose=0)
     assert result.steps == 20

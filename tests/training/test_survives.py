@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from programs.killed_training import make_data, make_model
 from support.colour_photos import write_photos
+from support.combinations import slow
 from support.interruptions import At, Killed, assert_same_weights, kill, steps_in, train
 from support.paths import ROOT, TESTS
 
@@ -56,7 +57,7 @@ def killed(tmp_path_factory) -> Path:
 # --- kill -9 --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, slow(20)])
 def test_killed_at_random_moments(tmp_path, kills):
     """A training of a small dense network with dropout, Adam and averaged weights, which saves
     after every step, is killed from outside with SIGKILL and started again each time; see

@@ -31,6 +31,7 @@ def test_a_model():
     _check(keras.models.load_model(WRITTEN / "vit.keras"), ANSWERS["vit"])
 
 
+@pytest.mark.one_backend  # what `test_a_model` does not have is the folder around it
 def test_a_run_folder(tmp_path):
     classifier = load_classifier(shutil.copytree(WRITTEN / "run", tmp_path / "run"))
     assert classifier.class_names == tuple("0123456789")

@@ -75,21 +75,31 @@ def test_every_wrong_line_is_reported(reported):
     assert set(reported["wrong.py"]) == wrong
 
 
-@pytest.mark.parametrize("name", ["ViT_B16", "BiT_R50x1", "Mixer_B16"])
-def test_an_editor_shows_parameters_and_documentation(name, installed, tmp_path):
-    file = tmp_path / "user.py"
-    call = f"model = keras_vit.{name}("
-    file.write_text(f"import keras_vit\n\n{call}\n")
-    hover, help_ = ask(
-        file,
-        {"PYTHONPATH": str(installed)},
-        ("hover", 2, call.index(name)),
-        ("signatureHelp", 2, len(call)),
-    )
+NAMES = ("ViT_B16", "BiT_R50x1", "Mixer_B16")
+
+
+@pytest.fixture(scope="module")
+def shown(installed, tmp_path_factory):
+    """Name -> what an editor shows over it, and behind its opened bracket."""
+    file = tmp_path_factory.mktemp("editor") / "user.py"
+    calls = [f"model = keras_vit.{name}(" for name in NAMES]
+    # A line between them, that an open bracket does not take in the next call.
+    file.write_text("import keras_vit\n\n" + "\n\n".join(calls) + "\n")
+    requests = []
+    for number, (name, call) in enumerate(zip(NAMES, calls, strict=True)):
+        line = 2 + 2 * number
+        requests += [("hover", line, call.index(name)), ("signatureHelp", line, len(call))]
+    answers = ask(file, {"PYTHONPATH": str(installed)}, *requests)
+    return dict(zip(NAMES, zip(answers[::2], answers[1::2], strict=True), strict=True))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_editor_shows_parameters_and_documentation(name, shown):
+    hover, help_ = shown[name]
     parameters = list(inspect.signature(getattr(keras_vit, name)).parameters)
     (signature,) = help_["signatures"]
-    shown = [parameter["label"].split(":")[0] for parameter in signature["parameters"]]
-    assert [label for label in shown if label != "*"] == parameters
+    labels = [parameter["label"].split(":")[0] for parameter in signature["parameters"]]
+    assert [label for label in labels if label != "*"] == parameters
     text = hover["contents"]["value"].replace("\\_", "_")  # Markdown
     for parameter in parameters:
         # First with its type and its default, then with what it means.
