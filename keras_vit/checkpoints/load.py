@@ -35,7 +35,6 @@ from keras_vit.checkpoints.model_variables import (
     number_of_heads,
 )
 from keras_vit.checkpoints.names.keys import MIXER
-from keras_vit.checkpoints.names.others import what_has
 from keras_vit.layers.base.initializers import weights_follow
 from keras_vit.models.features import check_features, feature_model
 from keras_vit.models.input_and_head import image_shape
@@ -332,10 +331,11 @@ def _compare(
     lines += [f"  unexpected in the file: {a}" for a in checkpoint.arrays if a not in known]
     if not lines:
         return
-    hint = what_has(checkpoint.unknown)
-    if hint is None and not building:
-        hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
-    hint = hint or "Its arrays are not those of one whole model."
+    hint = (
+        "Its arrays are not those of one whole model."
+        if building
+        else "`keras_vit.from_checkpoint` builds the model that a file describes."
+    )
     if checkpoint.format.family is MIXER:
         hint += " A Mixer is made for one number of patches and cannot be resized."
     raise ValueError(

@@ -202,6 +202,8 @@ HUGGING_FACE = {"model_type": "vit", "hidden_size": 64, "num_attention_heads": 1
         ("huggingface", {"pooler_act": "relu"}, "pooler_act='relu'"),
         ("huggingface", {"hidden_size": 32}, "another model: its width is 32.* is 64"),
         ("timm", {"architecture": "vit_base_patch16_rpn_224"}, "res-post-norm"),
+        ("timm", {"architecture": "vit_small_patch16_rope_ape_224"}, "rotary positions of another"),
+        ("timm", {"architecture": "vit_pe_core_base_patch16_224"}, "a Perception Encoder"),
         ("timm", {"architecture": "vit", "global_pool": "max"}, "global_pool='max'"),
         ("timm", {"architecture": "vit", "model_args": {"act_layer": "silu"}}, "act_layer='silu'"),
     ],
@@ -318,3 +320,15 @@ def test_the_config_of_dinov2_is_read_whole(tmp_path):
         with pytest.raises(ValueError, match=message):
             keras_vit.save_weights(_vit(**{**options, **odd}), tmp_path / "a", "huggingface")
     assert not (tmp_path / "a").exists()
+
+
+def test_the_head_of_a_timm_dinov3_asks_what_it_reads(tmp_path):
+    model = _vit(position_embedding="rotary", key_bias=False, registers=4, layer_scale=0.1)
+    path = _folder(model, tmp_path, "timm", {"architecture": "vit_small_patch16_dinov3_qkvb"})
+    with pytest.raises(ValueError, match=r"classifier=: .*DINOv3.*'gap'.*'token'"):
+        keras_vit.from_checkpoint(path, 32)
+    for name, pool in (("gap", "avg"), ("token", "token")):
+        said = {"architecture": "vit_small_patch16_dinov3_qkvb", "global_pool": pool}
+        (tmp_path / "config.json").write_text(json.dumps(said))
+        pooling = keras_vit.from_checkpoint(path, 32).get_layer("pooling")
+        assert pooling.pooling == {"gap": "avg"}.get(name, name)

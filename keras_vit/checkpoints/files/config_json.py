@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from keras_vit.layers.pixels import normalisation_of
+from keras_vit.layers.rotary_embedding import ROTARY_BASE
 from keras_vit.utils.files import read_json
 
 _GELUS = {
@@ -19,7 +20,11 @@ _GELUS = {
 # The values of `global_pool` that a head here can take.
 _POOLS = {"token": "token", "avg": "gap", "map": "map"}
 # Part of timm's names of models -> what sets these apart. Their arrays look like any other's.
-_OTHER_TIMM = (("_rpn_", "a Transformer that normalises after each branch (res-post-norm)"),)
+_OTHER_TIMM = (
+    ("_rpn_", "a Transformer that normalises after each branch (res-post-norm)"),
+    ("_rope_", "a Transformer with rotary positions of another kind than DINOv3's"),
+    ("_pe_", "a Perception Encoder, with rotary positions of another kind than DINOv3's"),
+)
 # Part of timm's names of models -> the GELU of them all.
 _GELU_OF_TIMM = {"quickgelu": "quick", "_clip_": "exact"}
 # `quick_gelu` of open_clip.
@@ -58,9 +63,11 @@ def _config(said: dict[str, Any], config: Path) -> dict[str, Any]:
 # file is silent.
 _CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
+_DINOV3 = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}
 _HUGGING_FACE: dict[str, dict[str, Any]] = {
     "vit": {}, "vit_mae": {}, "deit": {}, "dinov2": {}, "dinov2_with_registers": {},
     "clip": _CLIP, "clip_vision_model": _CLIP, "siglip": _SIGLIP, "siglip_vision_model": _SIGLIP,
+    "dinov3_vit": _DINOV3,
 }  # fmt: skip
 # Those with the arrays of another model, which is trained on pixels that are normalised otherwise.
 _NORMALISATION = {"vit_mae": "imagenet"}
@@ -73,13 +80,20 @@ def _hugging_face(said: dict[str, Any], config: Path) -> dict[str, Any]:
     pooler = said.get("pooler_act", "tanh")
     if pooler not in (None, "tanh"):
         raise _refused(config, "pooler_act", pooler, "'tanh'")
+    if said.get("rope_theta", ROTARY_BASE) != ROTARY_BASE:
+        raise _refused(config, "rope_theta", said["rope_theta"], f"{ROTARY_BASE:g}")
+    act = said.get("hidden_act")
+    if said.get("use_gated_mlp"):
+        if act != "silu":
+            raise _refused(config, "hidden_act", act, "'silu', as use_gated_mlp is true")
+        act = None
     size = said.get("image_size")
     return {
         "width": said.get("hidden_size"),
         "depth": said.get("num_hidden_layers"),
         "num_heads": said.get("num_attention_heads"),
         "norm_epsilon": None if epsilon is None else float(epsilon),
-        "gelu": _gelu(said.get("hidden_act"), "hidden_act", config),
+        "gelu": _gelu(act, "hidden_act", config),
         "image_size": [size, size] if isinstance(size, int) else size,
     }
 

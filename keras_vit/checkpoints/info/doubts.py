@@ -49,6 +49,14 @@ DOUBTS = (
         "(classifier='gap', timm's global_pool='avg') or the class token (classifier='token')?",
     ),
     Doubt(
+        "classifier",
+        lambda file, info: (
+            _is_timm(file) and info.position_embedding == "rotary" and info.classes is not None
+        ),
+        "the head of a DINOv3 of timm reads the mean of the patches (classifier='gap', timm's "
+        "usual global_pool='avg') or the class token (classifier='token')?",
+    ),
+    Doubt(
         "gelu",
         lambda file, info: (
             _is_timm(file) and not info.class_token and not info.registers
