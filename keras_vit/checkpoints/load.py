@@ -27,7 +27,7 @@ from keras_vit.checkpoints.info.describe import describe
 from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.kernels import kernel_fits, with_patch_size
-from keras_vit.checkpoints.messages import left_out_line, pixels_line, warn_of_zero_head
+from keras_vit.checkpoints.messages import gate_line, left_out_line, pixels_line, warn_of_zero_head
 from keras_vit.checkpoints.model_arrays import SETTINGS, settings_of
 from keras_vit.checkpoints.model_variables import (
     model_family,
@@ -138,6 +138,7 @@ def from_checkpoint(
         _load(model, checkpoint, info, pair, new_head, channel_weights)
         _say(left_out_line(checkpoint))
         _say(pixels_line(checkpoint, info, options, settings))
+        _say(gate_line(checkpoint, info))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
         _say(

@@ -332,3 +332,26 @@ def test_the_head_of_a_timm_dinov3_asks_what_it_reads(tmp_path):
         (tmp_path / "config.json").write_text(json.dumps(said))
         pooling = keras_vit.from_checkpoint(path, 32).get_layer("pooling")
         assert pooling.pooling == {"gap": "avg"}.get(name, name)
+
+
+def test_the_activation_of_a_gate_is_said_or_the_file_is_refused(tmp_path, capsys):
+    model = _vit(swiglu=True)
+    line = "does not say the activation of its gated MLPs"
+
+    def opened(config):
+        path = _folder(model, tmp_path, "timm", config)
+        capsys.readouterr()
+        found = keras_vit.from_checkpoint(path)
+        assert found.get_layer("block_0").swiglu
+        return capsys.readouterr().out
+
+    assert line in opened({})
+    assert line in opened({"architecture": "vit_base_patch16_224"})
+    assert line not in opened({"architecture": "vit_giant_patch14_reg4_dinov2"})
+    assert line not in opened({"architecture": "vit", "model_args": {"act_layer": "silu"}})
+    with pytest.raises(ValueError, match="act_layer='gelu', and the MLPs in the file have a gate"):
+        opened({"architecture": "vit", "model_args": {"act_layer": "gelu"}})
+    keras_vit.save_weights(model, tmp_path / "ours.safetensors", format="timm")
+    capsys.readouterr()
+    keras_vit.from_checkpoint(tmp_path / "ours.safetensors")
+    assert line not in capsys.readouterr().out

@@ -27,6 +27,8 @@ _OTHER_TIMM = (
 )
 # Part of timm's names of models -> the GELU of them all.
 _GELU_OF_TIMM = {"quickgelu": "quick", "_clip_": "exact"}
+# timm's models whose MLPs are SwiGLUs by their name.
+_SWIGLU_OF_TIMM = ("vit_giant_patch14_dinov2", "vit_giant_patch14_reg4_dinov2")
 # `quick_gelu` of open_clip.
 _GELU_OF_OPEN_CLIP = {True: "quick", False: "exact"}
 
@@ -113,9 +115,13 @@ def _timm(said: dict[str, Any], config: Path) -> dict[str, Any]:
     if pool not in (None, "", *_POOLS):
         raise _refused(config, "global_pool", pool, f"one of {list(_POOLS)}")
     size = pretrained.get("input_size")
-    gelu = _gelu(arguments.get("act_layer"), "act_layer", config)
+    act = arguments.get("act_layer")
+    if act is None and name.startswith(_SWIGLU_OF_TIMM):
+        act = "silu"
+    gelu = None if act == "silu" else _gelu(act, "act_layer", config)
     return {
         "num_heads": arguments.get("num_heads"),
+        "activation": act,
         "gelu": gelu or next((g for part, g in _GELU_OF_TIMM.items() if part in name), None),
         "classifier": _POOLS.get(pool or ""),
         "image_size": size[1:] if isinstance(size, list) and len(size) == 3 else None,

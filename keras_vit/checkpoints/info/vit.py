@@ -209,6 +209,7 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         stem=stem,
         swiglu="block_0/mlp/gate/kernel" in shapes,
     )
+    _check_activation(checkpoint, config.swiglu)
     if checkpoint.metadata.get("width", width) != width:
         raise ValueError(
             f"The `config.json` beside {str(checkpoint.path)!r} is of another model: its width "
@@ -250,6 +251,17 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         num_positions=0 if computed else shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
+
+
+def _check_activation(checkpoint: Checkpoint, swiglu: bool) -> None:
+    """A gate of timm has the activation of `act_layer`, and the arrays do not show which."""
+    said = checkpoint.metadata.get("activation")
+    if said is not None and swiglu != (said == "silu"):
+        raise ValueError(
+            f"The `config.json` beside {str(checkpoint.path)!r} says act_layer={said!r}, and the "
+            f"MLPs in the file have {'a gate' if swiglu else 'no gate'}. keras_vit has SwiGLUs "
+            "(a gate with SiLU), and MLPs with a GELU."
+        )
 
 
 def _has_key_bias(checkpoint: Checkpoint, position_layout: str) -> bool:
