@@ -60,10 +60,10 @@ def from_checkpoint(
 
     It opens every format of `keras_vit.save_weights`, and Google's older and newer spellings; it
     knows the format by the names of the arrays. It finds layer scale, registers, a distillation
-    token, SwiGLUs, what the head reads, patch size, stem, depth and width in the file. The GELU,
-    the epsilon of the norms and the mean and deviation of the pixels are those of the format's
-    library, unless the file (or a `config.json` and its like beside it) says otherwise. Text towers
-    are left out.
+    token, SwiGLUs, rotary positions, what the head reads, patch size, stem, depth and width. The
+    GELU, the epsilon of the norms and the mean and deviation of the pixels are those of the
+    format's library, unless the file (or a `config.json` and its like beside it) says otherwise.
+    Text towers are left out.
 
     Args:
         path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file, a folder of Hugging

@@ -69,7 +69,8 @@ DOUBTS = (
         "gelu",
         lambda file, info: info.embedding_norm and file.format.name in _CLIP_FORMATS,
         "CLIP models have either activation: gelu='quick' (OpenAI's weights, and names with "
-        "quickgelu) or gelu='exact' (open_clip's usual)?",
+        "quickgelu) or gelu='exact' (open_clip's usual)? A Perception Encoder (vit_pe_*) has the "
+        "same arrays and rotary positions: as CLIP its numbers would be wrong.",
     ),
     Doubt(
         "num_heads",
