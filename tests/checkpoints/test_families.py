@@ -16,7 +16,7 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
-from support.dinov3 import timm_eva02
+from support.dinov3 import hugging_face_dinov3, timm_eva02
 from support.families_of_the_field import PEERS
 from support.peers import HEADS, PATCH, SIZE, TOKENS, WIDTH, Peer
 
@@ -151,6 +151,17 @@ def test_our_file_opens_there(opened: Opened, tmp_path):
     compare(opened.tokens(pixels, again), opened.tokens(pixels))
     if peer.has_head:
         compare(opened.logits(pixels, again), opened.logits(pixels))
+
+
+def test_the_attention_maps_of_dinov3_are_those_of_transformers(tmp_path):
+    theirs = randomised(hugging_face_dinov3(library_of("transformers"), SIZE))
+    theirs.set_attn_implementation("eager")
+    theirs.save_pretrained(tmp_path)
+    pixels = images((40, 64))
+    ours = keras_vit.from_checkpoint(tmp_path, (40, 64), normalisation="centred")
+    with torch.no_grad():
+        expected = theirs(as_torch(pixels), output_attentions=True).attentions
+    compare(keras_vit.attention_maps(ours, pixels), np.stack([x.numpy() for x in expected], axis=1))
 
 
 UNKNOWN = {

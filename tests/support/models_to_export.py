@@ -51,7 +51,9 @@ FOLDED = {
     "swiglu": lambda: keras_vit.ViT(SIZE, **VIT, swiglu=True, layer_scale=0.3),
     "quick": lambda: keras_vit.ViT(SIZE, **VIT, gelu="quick", head_bias=False),
     "rotary": lambda: keras_vit.ViT(SIZE, **VIT, **ROTARY),
-    "rotary, mean": lambda: keras_vit.ViT(SIZE, **VIT, **ROTARY, classifier="gap"),
+    "rotary, mean": lambda: keras_vit.ViT(  # with a bias of the keys, which counts there
+        SIZE, **VIT, position_embedding="rotary", classifier="gap"
+    ),
     "norm after pooling": lambda: keras_vit.ViT(
         SIZE, **VIT, classifier="gap", class_token=True, norm_after_pooling=True
     ),
