@@ -105,13 +105,14 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
                 masks.append(measurements.attention_masks(maps, grid, image_size, prefix)[0])
             progress.show(i + 1)
     uniform = np.full((1, 1, 1, *maps.shape[-2:]), 1 / maps.shape[-1])
-    return Inside(
-        filters=measurements.rgb_filters(kernel) if kernel.shape[2] == 3 else None,
-        similarity=measurements.position_similarity(
+    similarity = None
+    if isinstance(position, PositionEmbedding):
+        similarity = measurements.position_similarity(
             position.embedding, grid, position.num_prefix_tokens
         )
-        if isinstance(position, PositionEmbedding)
-        else None,
+    return Inside(
+        filters=measurements.rgb_filters(kernel) if kernel.shape[2] == 3 else None,
+        similarity=similarity,
         distances=np.mean(distances, axis=0),
         uniform=float(
             measurements.mean_attention_distance(uniform, grid, patch_size, prefix)[0, 0]

@@ -13,6 +13,7 @@ from keras_vit.layers.pixels import normalisation_of
 from keras_vit.layers.rotary_embedding import ROTARY_BASE
 from keras_vit.utils.files import read_json
 
+SILU = "silu"
 _GELUS = {
     "gelu": "exact", "gelu_python": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh", "gelu_tanh": "tanh", "quick_gelu": "quick",
@@ -85,16 +86,14 @@ def _hugging_face(said: dict[str, Any], config: Path) -> dict[str, Any]:
     if said.get("rope_theta", ROTARY_BASE) != ROTARY_BASE:
         raise _refused(config, "rope_theta", said["rope_theta"], f"{ROTARY_BASE:g}")
     act = said.get("hidden_act")
-    if said.get("use_gated_mlp"):
-        if act != "silu":
-            raise _refused(config, "hidden_act", act, "'silu', as use_gated_mlp is true")
-        act = None
     size = said.get("image_size")
     return {
         "width": said.get("hidden_size"),
         "depth": said.get("num_hidden_layers"),
         "num_heads": said.get("num_attention_heads"),
         "norm_epsilon": None if epsilon is None else float(epsilon),
+        # The SwiGLUs of DINOv2 do not ask for it.
+        "activation": None if said.get("use_swiglu_ffn") else act,
         "gelu": _gelu(act, "hidden_act", config),
         "image_size": [size, size] if isinstance(size, int) else size,
     }
@@ -117,8 +116,8 @@ def _timm(said: dict[str, Any], config: Path) -> dict[str, Any]:
     size = pretrained.get("input_size")
     act = arguments.get("act_layer")
     if act is None and name.startswith(_SWIGLU_OF_TIMM):
-        act = "silu"
-    gelu = None if act == "silu" else _gelu(act, "act_layer", config)
+        act = SILU
+    gelu = _gelu(act, "act_layer", config)
     return {
         "num_heads": arguments.get("num_heads"),
         "activation": act,
@@ -175,9 +174,10 @@ def _normalisation(said: dict[str, Any], mean: str, std: str, config: Path) -> A
 
 
 def _gelu(name: Any, field: str, config: Path) -> str | None:
-    if name is None:
+    """A GELU; none where nothing is said, or SiLU, which only goes with a gate."""
+    if name in (None, SILU):
         return None
-    if name not in _GELUS:
+    if not isinstance(name, str) or name not in _GELUS:
         raise _refused(config, field, name, f"one of {list(_GELUS)}")
     return _GELUS[name]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.files.config_json import SILU
 from keras_vit.checkpoints.info.families import (
     Info,
     block_sizes,
@@ -254,13 +255,13 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
 
 
 def _check_activation(checkpoint: Checkpoint, swiglu: bool) -> None:
-    """A gate of timm has the activation of `act_layer`, and the arrays do not show which."""
+    """A gate goes with SiLU and all else with a GELU; the arrays do not show which it is."""
     said = checkpoint.metadata.get("activation")
-    if said is not None and swiglu != (said == "silu"):
+    if said is not None and swiglu != (said == SILU):
         raise ValueError(
-            f"The `config.json` beside {str(checkpoint.path)!r} says act_layer={said!r}, and the "
-            f"MLPs in the file have {'a gate' if swiglu else 'no gate'}. keras_vit has SwiGLUs "
-            "(a gate with SiLU), and MLPs with a GELU."
+            f"The `config.json` beside {str(checkpoint.path)!r} says that the activation is "
+            f"{said!r}, and the MLPs in the file have {'a gate' if swiglu else 'no gate'}. "
+            "keras_vit has SwiGLUs (a gate with SiLU), and MLPs with a GELU."
         )
 
 
