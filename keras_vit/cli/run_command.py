@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from keras_vit.training.run_checkpoints import EXIT_PREEMPTED, PreemptedError
+from keras_vit.utils.preemption import EXIT_PREEMPTED, PreemptedError
 from keras_vit.utils.text import say
 
 

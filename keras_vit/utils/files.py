@@ -161,10 +161,26 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(text + "\n", "utf-8", "backslashreplace")
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table, its heads in the first row, in place of a file that is there."""
+def write_new_json(path: Path, content: Any) -> None:
+    """As `write_json`, but a file that is there stays, also one that another process writes now."""
+    with _temporary(path, None) as temporary:
+        write_json(temporary, content)
+        _sync(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # some file systems give a file one name only
+            if not is_there(path):
+                temporary.replace(path)
+
+
+def write_csv(
+    path: Path, rows: Iterable[Sequence[Any]], place: Path | None = None, sync: bool = False
+) -> None:
+    """Writes a table, its heads in the first row; `place` and `sync` as in `replacing`."""
     with (
-        replacing(path) as temporary,
+        replacing(path, place, sync) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         csv.writer(file).writerows(rows)

@@ -30,7 +30,8 @@ from keras_vit.cli.run_command import run_command
 from keras_vit.data import from_folder, from_records, write_records
 from keras_vit.recipes import fine_tune_recipe
 from keras_vit.training import run_checkpoints
-from keras_vit.training.run_checkpoints import Checkpoints, DivergedError, PreemptedError
+from keras_vit.training.run_checkpoints import Checkpoints, DivergedError
+from keras_vit.utils.preemption import PreemptedError
 
 
 @pytest.fixture
