@@ -81,6 +81,8 @@ def forward_pass(model: Any, jit_compile: bool = False) -> Callable[[Any], Any]:
     import tensorflow as tf
 
     options: dict[str, Any] = {"jit_compile": jit_compile or None, "autograph": False}
+    # The second size of a batch is traced for all sizes; XLA compiles each.
+    options["reduce_retracing"] = not jit_compile
     return tf.function(lambda images: model(images, training=False), **options)
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from keras_vit.checkpoints import from_checkpoint
 from keras_vit.checkpoints.files.hdf5 import KerasReader
 from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
+from keras_vit.distribution import default_jit
+from keras_vit.distribution.evaluation import forward_pass
 from keras_vit.models import VARIANTS, variants
 from keras_vit.models.input_and_head import check_channels, check_takes_pixels
 from keras_vit.utils import files
@@ -39,6 +43,11 @@ class Classifier:
     image_size: tuple[int, int]
     resize: str = "squash"
     interpolation: str = "bilinear"
+
+    @functools.cached_property
+    def compiled(self) -> Callable[[Any], Any]:
+        """The model as a function of a batch, which is traced once."""
+        return forward_pass(self.model, default_jit(dtype=self.model.dtype_policy.name))
 
 
 def load_classifier(source: str | Path, weights: str | None = None) -> Classifier:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,6 @@ import numpy as np
 
 from keras_vit.data.image_files import photo_reader
 from keras_vit.distribution import default_jit
-from keras_vit.distribution.evaluation import forward_pass
 from keras_vit.models import feature_model
 from keras_vit.models.graph import functional
 from keras_vit.models.input_and_head import ends_in_probabilities
@@ -62,11 +62,13 @@ class Predictor:
         self.top = min(top, len(found.class_names))
         self._read = photo_reader(found.image_size, found.resize, found.interpolation)
         self._logits = not ends_in_probabilities(found.model)
-        self._size = 0  # of a batch: a smaller one would be compiled again
-        whole: Any = found.model
+        # XLA compiles a batch of another size again, so all get the same.
+        self._fills_up = default_jit(dtype=found.model.dtype_policy.name)
+        self._size = 0
         if features:
-            whole, self.width = _with_features(whole)
-        self._forward = forward_pass(whole, default_jit(dtype=found.model.dtype_policy.name))
+            whole, self.width = _with_features(found.model)
+            found = dataclasses.replace(found, model=whole)
+        self._forward = found.compiled
 
     def predict(self, photos: Iterable[str | Path]) -> Generator[Prediction]:
         """A prediction for each photo, in the order given.
@@ -117,7 +119,7 @@ class Predictor:
 
     def _answers(self, images: Sequence[np.ndarray], size: int) -> Iterator[tuple[Any, ...]]:
         """The likeliest classes of each image, and its features."""
-        self._size = max(self._size, size)
+        self._size = max(self._size, size) if self._fills_up else len(images)
         batch = np.zeros((self._size, *images[0].shape), "float32")
         batch[: len(images)] = images
         outputs = [

@@ -11,6 +11,7 @@ from PIL import Image
 from support.families import FAMILIES, build
 
 import keras_vit
+from keras_vit.distribution import default_jit
 from keras_vit.predict import Classifier, Predictor, classify, load_classifier
 
 pytestmark = pytest.mark.any_backend
@@ -42,7 +43,8 @@ def test_it_gives_what_the_model_gives(family, activation, photos, noise):
     sizes, forward = [], predictor._forward
     predictor._forward = lambda batch: (sizes.append(len(batch)), forward(batch))[1]
     columns = predictor({"photo": np.array([os.fsencode(path) for path in photos], object)})
-    assert sizes == [3, 3]  # each with one that fills up
+    # Where each size is compiled, bad photos leave places that are filled up.
+    assert sizes == ([3, 3] if default_jit() else [2, 3])
     good = [0, 1, 3, 4, 5]
     scores = model(noise.astype("float32"))
     scores = scores if activation else keras.ops.softmax(scores)
@@ -86,7 +88,7 @@ def test_few_photos_are_not_filled_up(photos, tmp_path):
     predictor._forward = lambda batch: (sizes.append(len(batch)), forward(batch))[1]
     one, two = predictor.predict(photos[:2])
     again, bad = predictor.predict(photos[1:3])
-    assert sizes == [2, 2] and one.top != two.top
+    assert sizes == [2, 1] and one.top != two.top
     assert dict(two.top) == pytest.approx(dict(again.top), abs=1e-5)
     assert (bad.top, bad.features) == ((), None) and bad.error
     assert classify(predictor.classifier, photos[2:3])[0].error == bad.error
