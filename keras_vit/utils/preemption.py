@@ -16,6 +16,10 @@ class PreemptedError(Exception):
     """The process was asked to end (SIGTERM) and has saved its state; exit with 75."""
 
 
+class WorkerLostError(PreemptedError):
+    """Another process of the same training is gone, so this one ends too; exit with 75."""
+
+
 @contextlib.contextmanager
 def sigterm_sets(asked: threading.Event) -> Iterator[None]:
     """While inside, SIGTERM does not end the process but sets an event.
