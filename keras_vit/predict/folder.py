@@ -97,9 +97,10 @@ def predict_folder(
 
     Raises:
         ValueError: If `out` holds something else, another process writes the same shard there,
-            there are no photos, an option is out of its range, or the model gives NaN.
+            there are no photos, an option is out of its range, the model gives NaN, or a part
+            cannot be written, on a full disk for example; the parts before it are kept.
         ImportError: If pyarrow is missing, for `"parquet"`.
-        OSError: If a folder cannot be read, or the disk is full; the parts written are kept.
+        OSError: If a folder cannot be read.
         keras_vit.training.PreemptedError: After a SIGTERM. The part that was begun is left out.
     """
     folder, out = Path(folder), Path(out)
@@ -115,9 +116,10 @@ def predict_folder(
         contextlib.closing(Listing(_photos(folder), part_size)) as listing,
     ):
         facts = {"photos": listing.fingerprint, "format": format, "part_size": part_size}
-        _check_same(out, facts | _facts(predictor))
         for unfinished in out.glob(f".{name}.*"):  # of a process that was killed
             unfinished.unlink(missing_ok=True)
+        place = out / f".{name}.{uuid.uuid4().hex}"
+        _check_same(out, facts | _facts(predictor), place)
         paths = [out / f"part-{i:05d}.{format}" for i in range(listing.parts)]
         mine = range(number - 1, listing.parts, shards)
         todo = [i for i in mine if not is_there(paths[i])]
@@ -138,7 +140,6 @@ def predict_folder(
                             )
                         rows.append(dataclasses.replace(row, path=row.path.relative_to(folder)))
                         progress.show(done + len(rows))
-                place = out / f".{name}.{uuid.uuid4().hex}"
                 write_table(paths[i], rows, predictor.top, predictor.width, place, sync=True)
                 done += len(rows)
                 unreadable += sum(bool(row.error) for row in rows)
@@ -195,7 +196,7 @@ def _facts(predictor: Predictor) -> dict[str, Any]:
     }
 
 
-def _check_same(out: Path, facts: dict[str, Any]) -> None:
+def _check_same(out: Path, facts: dict[str, Any], place: Path) -> None:
     """Writes what the parts depend on, or refuses a folder that has parts of something else."""
     manifest = out / MANIFEST_FILE
     # It is there before the first part, so look for it after them.
@@ -206,7 +207,7 @@ def _check_same(out: Path, facts: dict[str, Any]) -> None:
                 f"{out} must be a new or empty folder, or one that this command has written. "
                 f"Received: a folder with {printable(other)!r} and without {MANIFEST_FILE}"
             )
-        write_new_json(manifest, facts)
+        write_new_json(manifest, facts, place)
     differing = differences(facts, read_json(manifest, {}))
     if differing:
         raise ValueError(

@@ -155,16 +155,23 @@ def _free_name(path: Path, ending: str) -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes what JSON can hold, indented, in place of a file that is there."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
     with replacing(path) as temporary:
-        # A name that is no UTF-8 has surrogates; their codes are what JSON writes for them.
-        temporary.write_text(text + "\n", "utf-8", "backslashreplace")
+        _write_json(temporary, content)
 
 
-def write_new_json(path: Path, content: Any) -> None:
-    """As `write_json`, but a file that is there stays, also one that another process writes now."""
-    with _temporary(path, None) as temporary:
-        write_json(temporary, content)
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # A name that is no UTF-8 has surrogates; their codes are what JSON writes for them.
+    path.write_text(text + "\n", "utf-8", "backslashreplace")
+
+
+def write_new_json(path: Path, content: Any, place: Path | None = None) -> None:
+    """As `write_json`, but a file that is there stays, also one that another process writes now.
+
+    `place` is as in `replacing`.
+    """
+    with _temporary(path, place) as temporary:
+        _write_json(temporary, content)
         _sync(temporary)
         try:
             os.link(temporary, path)

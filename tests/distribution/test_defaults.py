@@ -127,7 +127,6 @@ def test_no_tpu():
     ],
 )
 def test_defaults(device, capability, precision, jit, monkeypatch):
-
     import tensorflow as tf
 
     fake = types.SimpleNamespace(extended=types.SimpleNamespace(worker_devices=(device,)))
@@ -165,7 +164,6 @@ def test_defaults_on_jax(monkeypatch):
 
 
 def test_chiefs():
-
     def of(kind, index, cluster):
         spec = types.SimpleNamespace(as_dict=lambda: cluster)
         resolver = types.SimpleNamespace(task_type=kind, task_id=index, cluster_spec=lambda: spec)
