@@ -241,6 +241,8 @@ def load_checkpoint(
         _load(model, checkpoint, info, pair, new_head, channel_weights, checkpoint.verify)
         _say(left_out_line(checkpoint))
         usual = {key: getattr(info, key, None) for key in UNSAID if key not in checkpoint.metadata}
+    if getattr(info.config, "swiglu", False):
+        usual["gelu"] = None  # there is none
     here = settings_of(model)
     return {key: value for key, value in usual.items() if value not in (None, here.get(key))}
 
