@@ -53,7 +53,7 @@ def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):
 @pytest.mark.parametrize("kind", ["token", slow("gap"), "own head"])
 def test_a_block_is_thirty_operations(kind, tmp_path):
     counts = []
-    for depth in (1, 2):
+    for depth in (2, 3):
         options = {**VIT, "depth": depth}
         if kind == "own head":
             backbone = keras_vit.ViT(SIZE, **options, include_top=False, pooling="token")
