@@ -18,7 +18,9 @@ from support.paths import GOLDEN, ROOT, SHARED
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Most of the time of these small models is XLA's compilation, here and in the programs started.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 # Tracing makes so many objects that by Python's own thresholds a twentieth of all time would go
 # into looking for garbage.
 gc.set_threshold(20_000, 20, 20)

@@ -18,7 +18,7 @@ def _write_released(folder, variant, weights, *, zero_head=False, seed=0, **opti
     released = keras_vit.applications.weights.find(variant, weights)
     random = np.random.default_rng(seed)
     shapes = manifest(keras_vit.VARIANTS[variant], released.image_size, released.classes, **options)
-    arrays = {k: random.normal(0, 0.02, s).astype("float32") for k, s in shapes.items()}
+    arrays = {k: random.random(s, "float32") / 32 for k, s in shapes.items()}
     if zero_head:
         arrays |= {k: np.zeros_like(v) for k, v in arrays.items() if k.startswith("head/")}
     path = folder / released.path  # where the cache keeps it

@@ -53,7 +53,7 @@ def test_the_same_numbers_in_one_partition(kind, uint8_input, tmp_path):
 @pytest.mark.parametrize("kind", ["token", slow("gap"), "own head"])
 def test_a_block_is_thirty_operations(kind, tmp_path):
     counts = []
-    for depth in (2, 4):
+    for depth in (2, 3):
         options = {**VIT, "depth": depth}
         if kind == "own head":
             backbone = keras_vit.ViT(SIZE, **options, include_top=False, pooling="token")
@@ -62,7 +62,7 @@ def test_a_block_is_thirty_operations(kind, tmp_path):
             model = keras_vit.ViT(SIZE, **options, classifier=kind)
         path = export_tflite(model, tmp_path / f"{depth}.tflite", batch_sizes=(1,))
         counts.append(sum(tflite_run.delegation(path).operators.values()))
-    assert counts[1] - counts[0] <= 2 * 30
+    assert counts[1] - counts[0] <= 30
 
 
 def test_a_batch_of_four_is_one_partition_too(tmp_path):

@@ -61,11 +61,11 @@ def _steps(optimizer, gradients, start=1.0):
 # --- the rule -------------------------------------------------------------------------------
 
 
-def _trained_on_the_trace(golden, optimizer, rates=None):
+def _trained_on_the_trace(golden, optimizer, rates=None, run_eagerly=False):
     """Losses, and final parameters by their released names."""
     fixture = golden("train_token")
     model = keras_vit.from_checkpoint(golden("vit_token").checkpoint)
-    model.compile(optimizer, LOSS)
+    model.compile(optimizer, LOSS, run_eagerly=run_eagerly)
     losses = []
     for step, batch in enumerate(
         zip(fixture.arrays["images"], fixture.arrays["labels"], strict=True)
@@ -104,7 +104,7 @@ def test_the_trace_that_counts_from_one(golden):
     fixture = golden("train_token")
     optimizer = MomentumSGD(0.1, global_clipnorm=1.0)
     rates = fixture.arrays["f32_lr_from_step1/lr"]
-    losses, _ = _trained_on_the_trace(golden, optimizer, rates)
+    losses, _ = _trained_on_the_trace(golden, optimizer, rates, run_eagerly=True)
     np.testing.assert_allclose(losses, fixture.arrays["f32_lr_from_step1/loss"], rtol=2e-6)
 
 
@@ -112,7 +112,7 @@ def test_keras_sgd_drifts_from_the_trace(golden):
     """Why there is `MomentumSGD`: the same settings with Keras's rule."""
     fixture = golden("train_token")
     optimizer = keras.optimizers.SGD(WarmupCosine(0.1, 8, 2), 0.9, global_clipnorm=1.0)
-    losses, parameters = _trained_on_the_trace(golden, optimizer)
+    losses, parameters = _trained_on_the_trace(golden, optimizer, run_eagerly=True)
     differences = np.abs(np.array(losses) - fixture.arrays["f32/loss"])
     assert differences[:2].max() < 1e-5 and differences[2:].min() > 1e-3
     furthest = max(
@@ -166,7 +166,8 @@ def test_loss_scale_and_decoupled_decay():
 def test_accumulated_gradients_are_one_large_batch():
     images, labels = _batches(4)
     large, small = tiny(), tiny()
-    large.compile(MomentumSGD(WarmupCosine(0.1, 4, 1), global_clipnorm=1.0), LOSS)
+    rule = MomentumSGD(WarmupCosine(0.1, 4, 1), global_clipnorm=1.0)
+    large.compile(rule, LOSS, run_eagerly=True)
     _train(large, images.reshape(2, 8, 16, 16, 3), labels.reshape(2, 8))
     schedule = WarmupCosine(0.1, 4, 1, batches_per_step=2)
     small.compile(MomentumSGD(schedule, global_clipnorm=1.0, gradient_accumulation_steps=2), LOSS)
@@ -178,7 +179,7 @@ def test_accumulated_gradients_are_one_large_batch():
 def test_average_of_the_weights():
     images, labels = _batches(3)
     model = tiny()
-    model.compile(MomentumSGD(0.1, use_ema=True, ema_momentum=0.5), LOSS)
+    model.compile(MomentumSGD(0.1, use_ema=True, ema_momentum=0.5), LOSS, run_eagerly=True)
     average = None
     for x, y in zip(images, labels, strict=True):
         model.train_on_batch(x, y)
@@ -203,7 +204,7 @@ def test_average_of_the_weights():
 def test_saved_with_the_model_it_goes_on_as_if_nothing_had_been(make, tmp_path):
     images, labels = _batches(4)
     model = tiny()
-    model.compile(make(), LOSS)
+    model.compile(make(), LOSS, run_eagerly=True)  # which is saved too
     _train(model, images[:2], labels[:2])
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
@@ -304,7 +305,7 @@ def test_only_what_should_is_decayed(kind, no_decay):
 
 def test_what_is_not_decayed_is_saved(tmp_path):
     model = tiny()
-    model.compile(AdamW(0.1, 0.5, no_decay=("bias", "kernel")), LOSS)
+    model.compile(AdamW(0.1, 0.5, no_decay=("bias", "kernel")), LOSS, run_eagerly=True)
     _train(model, *_batches(1))
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")

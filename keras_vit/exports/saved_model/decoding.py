@@ -61,11 +61,7 @@ def decode_batch(
         kind = image_headers.kind_of(data)
         status = tf.where(kind == image_headers.UNKNOWN, _UNKNOWN, _OK)
         status = tf.where(tf.strings.length(data) == 0, _EMPTY, status)
-        pixels = tf.cond(
-            status == _OK,
-            lambda: image_headers.pixels_of(data, kind),
-            lambda: tf.constant(0, tf.int64),
-        )
+        pixels = image_headers.pixels_of(data, kind)
         status = tf.where(pixels > max_pixels, _TOO_LARGE, status)
         image = tf.cond(
             status == _OK,

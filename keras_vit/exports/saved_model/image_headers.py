@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-# Rows of the switches below; `UNKNOWN` comes first.
-UNKNOWN, JPEG, PNG, GIF, BMP, WEBP = range(6)
+# Rows of the tables below; `UNKNOWN` comes first. The kinds of WebP come last.
+UNKNOWN, JPEG, PNG, GIF, BMP, WEBP, WEBP_EXTENDED, WEBP_LOSSLESS = range(8)
 
 # What each kind begins with: where and what.
 _MAGIC = (
@@ -21,7 +22,23 @@ _MAGIC = (
     (GIF, 0, b"GIF8"),
     (BMP, 0, b"BM"),
     (WEBP, 8, b"WEBP"),
+    (WEBP_EXTENDED, 8, b"WEBPVP8X"),
+    (WEBP_LOSSLESS, 8, b"WEBPVP8L"),
 )
+
+# Where each kind has its two sides. A side is `number // divisor % modulus + added`, and the
+# number is the 4 bytes at a place. A JPEG is read otherwise.
+_SIDES = {
+    UNKNOWN: ((0, 1, 1, 0), (0, 1, 1, 0)),  # (place, divisor, modulus, added)
+    JPEG: ((0, 1, 1, 0), (0, 1, 1, 0)),
+    PNG: ((16, 1, 2**32, 0), (20, 1, 2**32, 0)),
+    GIF: ((6, 1, 2**16, 0), (8, 1, 2**16, 0)),
+    BMP: ((18, 1, 2**32, 0), (22, 1, 2**32, 0)),
+    WEBP: ((26, 1, 2**14, 0), (28, 1, 2**14, 0)),
+    WEBP_EXTENDED: ((24, 1, 2**24, 1), (27, 1, 2**24, 1)),
+    WEBP_LOSSLESS: ((21, 1, 2**14, 1), (21, 2**14, 2**14, 1)),
+}
+_SIDES_BEFORE = 32
 
 # Metadata stands near the beginning of a file. A file of thousands of tiny chunks would
 # otherwise keep the server busy.
@@ -45,21 +62,21 @@ class Numbers:
     """The bytes of a file as unsigned integers.
 
     Args:
-        data: Scalar string, not empty.
+        data: Scalar string.
     """
 
     def __init__(self, data: Any):
-        self._bytes = tf.io.decode_raw(data, tf.uint8)
-        self.size = tf.size(self._bytes, out_type=tf.int64)
+        self.size = tf.cast(tf.strings.length(data), tf.int64)
+        # Places behind the end are read as the one that follows it.
+        self._bytes = tf.io.decode_raw(tf.strings.join([data, bytes(1)]), tf.uint8)
 
     def read(self, start: Any, width: int, little: Any = False) -> Any:
-        """Integers of `width` bytes at `start`, an int64 of any shape, in either byte order."""
-        places = tf.cast(start, tf.int64)[..., None] + tf.range(width, dtype=tf.int64)
-        inside = (places >= 0) & (places < self.size)
-        values = tf.gather(self._bytes, tf.clip_by_value(places, 0, self.size - 1))
-        values = tf.where(inside, tf.cast(values, tf.int64), 0)
-        shifts = tf.constant([256**i for i in range(width)], tf.int64)
-        return tf.reduce_sum(values * tf.where(little, shifts, shifts[::-1]), axis=-1)
+        """Integers of `width` bytes at `start`, int64 of any shape from 0, in either byte order."""
+        places = tf.expand_dims(tf.cast(start, tf.int64), -1) + np.arange(width)
+        places = tf.minimum(places, self.size)
+        values = tf.cast(tf.gather(self._bytes, places), tf.int64)
+        worth = 256 ** np.arange(width)
+        return tf.reduce_sum(values * tf.where(little, worth, worth[::-1]), axis=-1)
 
 
 def pixels_of(data: Any, kind: Any) -> Any:
@@ -67,34 +84,17 @@ def pixels_of(data: Any, kind: Any) -> Any:
 
     Raises (in the graph): `InvalidArgumentError` for a JPEG without a size.
     """
-    numbers = Numbers(data)
-
-    def at(rows: int, columns: int, width: int, little: bool) -> Any:
-        return lambda: numbers.read(rows, width, little) * numbers.read(columns, width, little)
-
-    def bmp() -> Any:
-        sides = tf.stack([numbers.read(18, 4, True), numbers.read(22, 4, True)])
-        # Signed: a BMP that is stored from the top has a negative height.
-        return tf.reduce_prod(tf.where(sides >= 2**31, 2**32 - sides, sides))
-
-    def webp() -> Any:
-        extended = (numbers.read(24, 3, True) + 1) * (numbers.read(27, 3, True) + 1)
-        lossy = (numbers.read(26, 2, True) % 2**14) * (numbers.read(28, 2, True) % 2**14)
-        bits = numbers.read(21, 4, True)
-        lossless = (bits % 2**14 + 1) * (bits // 2**14 % 2**14 + 1)
-        chunk = tf.strings.substr(data, 12, 4)
-        return tf.where(chunk == b"VP8X", extended, tf.where(chunk == b"VP8L", lossless, lossy))
-
-    return tf.switch_case(
-        kind,
-        {
-            UNKNOWN: lambda: tf.constant(0, tf.int64),
-            JPEG: lambda: tf.reduce_prod(tf.image.extract_jpeg_shape(data, tf.int64)[:2]),
-            PNG: at(16, 20, 4, False),
-            GIF: at(6, 8, 2, True),
-            BMP: bmp,
-            WEBP: webp,
-        },
+    sides = tf.gather(tf.constant(list(_SIDES.values()), tf.int64), kind)
+    place, divisor, modulus, added = tf.unstack(sides, axis=1)
+    head = Numbers(tf.strings.substr(data, 0, _SIDES_BEFORE))
+    number = head.read(place, 4, kind != PNG)
+    # A BMP that is stored from the top has a negative height.
+    number = tf.where((kind == BMP) & (number >= 2**31), 2**32 - number, number)
+    sides = number // divisor % modulus + added
+    return tf.cond(
+        kind == JPEG,
+        lambda: tf.reduce_prod(tf.image.extract_jpeg_shape(data, tf.int64)[:2]),
+        lambda: tf.reduce_prod(sides),
     )
 
 
@@ -105,59 +105,49 @@ def may_be_turned(data: Any, kind: Any) -> Any:
     """
     head = tf.strings.substr(data, 0, _EXIF_BEFORE)
     found = tf.strings.regex_full_match(head, r"(?s)\C*Exif\C*")  # \C is any byte
-    return tf.where(kind == JPEG, found, (kind == PNG) | (kind == WEBP))
+    return tf.where(kind == JPEG, found, (kind == PNG) | (kind >= WEBP))
 
 
 def orientation_of(data: Any, kind: Any) -> Any:
     """EXIF orientation of a JPEG, PNG or WebP: int64, 1 (upright) to 8; 1 where there is none."""
     numbers = Numbers(data)
-    nowhere = tf.constant(-1, tf.int64)
 
-    # Each of these: where the chunk at `start` has the EXIF data or -1, and the next chunk or -1.
-    def jpeg_segment(start: Any) -> Any:
-        marker = numbers.read(start, 2)
-        exif = (marker == 0xFFE1) & (numbers.read(start + 4, 4) == _ascii("Exif"))
-        # The picture itself begins with the marker FFDA.
-        on = (marker >= 0xFFC0) & (marker != 0xFFDA) & (numbers.read(start + 2, 2) >= 2)
-        next_start = start + 2 + numbers.read(start + 2, 2)
-        return tf.where(exif, start + 10, nowhere), tf.where(on, next_start, nowhere)
+    row = tf.where(kind == JPEG, 0, tf.where(kind == PNG, 1, 2))  # of the lists below
 
-    def png_chunk(start: Any) -> Any:
-        name = numbers.read(start + 4, 4)
-        next_start = tf.where(name == _ascii("IEND"), nowhere, start + 12 + numbers.read(start, 4))
-        return tf.where(name == _ascii("eXIf"), start + 8, nowhere), next_start
-
-    def webp_chunk(start: Any) -> Any:
-        size = numbers.read(start + 4, 4, True)
+    def chunk(start: Any) -> tuple[Any, Any]:
+        """Where the next chunk is, and the EXIF data of the one at `start`; -1 for nowhere."""
+        first, second, third = tf.unstack(numbers.read(start + np.array([0, 4, 8]), 4))
+        marker, jpeg_size = first // 2**16, first % 2**16
+        webp_size = numbers.read(start + 4, 4, True)
         # Some programs repeat what a JPEG has in front of the data.
-        prefix = tf.where(numbers.read(start + 8, 4) == _ascii("Exif"), 6, 0)
-        exif = numbers.read(start, 4) == _ascii("EXIF")
-        data_start = start + 8 + tf.cast(prefix, tf.int64)
-        return tf.where(exif, data_start, nowhere), start + 8 + size + size % 2
-
-    def search(chunk: Any, start: int) -> Any:
-        def body(start: Any, _: Any) -> Any:
-            found, next_start = chunk(start)
-            return next_start, found
-
-        _, found = tf.while_loop(
-            lambda start, found: (found < 0) & (start >= 0) & (start < numbers.size),
-            body,
-            (tf.constant(start, tf.int64), nowhere),
-            maximum_iterations=_MAX_CHUNKS,
+        prefix = tf.where(third == _ascii("Exif"), np.int64(6), np.int64(0))
+        is_exif = [
+            (marker == 0xFFE1) & (second == _ascii("Exif")),
+            second == _ascii("eXIf"),
+            first == _ascii("EXIF"),
+        ]
+        exif_start = [start + 10, start + 8, start + 8 + prefix]
+        goes_on = [
+            # The picture itself begins with the marker FFDA.
+            (marker >= 0xFFC0) & (marker != 0xFFDA) & (jpeg_size >= 2),
+            second != _ascii("IEND"),
+            True,
+        ]
+        next_start = [
+            start + 2 + jpeg_size,
+            start + 12 + first,
+            start + 8 + webp_size + webp_size % 2,
+        ]
+        on, exif = tf.unstack(
+            tf.where([goes_on, is_exif], [next_start, exif_start], np.int64(-1))[:, row]
         )
-        return found
+        return on, exif
 
-    found = tf.switch_case(
-        kind,
-        {
-            UNKNOWN: lambda: nowhere,
-            JPEG: lambda: search(jpeg_segment, 2),
-            PNG: lambda: search(png_chunk, 8),
-            GIF: lambda: nowhere,
-            BMP: lambda: nowhere,
-            WEBP: lambda: search(webp_chunk, 12),
-        },
+    _, found = tf.while_loop(
+        lambda start, found: (found < 0) & (start >= 0) & (start < numbers.size),
+        lambda start, _: chunk(start),
+        (tf.constant([2, 8, 12], tf.int64)[row], tf.constant(-1, tf.int64)),
+        maximum_iterations=_MAX_CHUNKS,
     )
     return tf.cond(
         found >= 0, lambda: _orientation_tag(numbers, found), lambda: tf.constant(1, tf.int64)
