@@ -19,6 +19,7 @@ import numpy as np
 from keras_vit.layers.base.composite import Composite
 from keras_vit.layers.base.dense import Dense
 from keras_vit.layers.base.initializers import random_start
+from keras_vit.layers.base.recomputed import product
 from keras_vit.layers.base.rematerialise import rematerialised
 from keras_vit.layers.functional import GELUS, attention, gelu, swiglu
 from keras_vit.layers.norm import LayerNorm
@@ -28,7 +29,9 @@ from keras_vit.utils.checks import check_choice
 
 
 def to_rows(tokens: Any) -> Any:
-    """[B, N, D] -> [B * N, D]."""
+    """[B, N, D] -> [B * N, D]; rows stay as they are."""
+    if len(tokens.shape) == 2:
+        return tokens
     return ops.reshape(tokens, (-1, tokens.shape[-1]))
 
 
@@ -49,7 +52,8 @@ class _Dense(Dense):
         self.gelu = gelu
 
     def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._activated(super().call(inputs), training)
+        x = product(inputs, self.kernel, training)
+        return self._activated(x if self.bias is None else ops.add(x, self.bias), training)
 
     def quantized_call(self, inputs: Any, training: bool | None = None) -> Any:
         return self._activated(super().quantized_call(inputs, training=training), training)
@@ -107,14 +111,14 @@ class MultiHeadSelfAttention(Composite):
         attention of a block is recorded, that of such a token is not.
         """
         queries, num_queries = (rows, num_tokens) if asking is None else (asking, 1)
-        query = self._split_heads(self.query(queries), num_queries)  # [B, H, N, d]
+        query = self._split_heads(self.query(queries, training=training), num_queries)
         key, value = (
-            self._split_heads(project(rows), num_tokens) for project in (self.key, self.value)
+            self._split_heads(project(rows, training=training), num_tokens)
+            for project in (self.key, self.value)
         )
         query = query * (1 / math.sqrt(query.shape[-1]))
         mask = self._dropout_mask(query, num_tokens, training)
-        mixed = attention(query, key, value, mask, recorded=asking is None)
-        mixed = ops.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, d]
+        mixed = attention(query, key, value, mask, recorded=asking is None)  # [B, N, H, d]
         return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
 
     def _dropout_mask(self, query: Any, num_tokens: Any, training: bool | None) -> Any:
