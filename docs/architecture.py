@@ -44,7 +44,7 @@ PLACES = {
     "models": (1, MODEL),
     "checkpoints": (1, MODEL),
     "applications": (1, MODEL),
-    "predict": (1, MODEL),
+    "predict": (3, MODEL),
     "plots": (2, MEASURING),
     "planner": (2, MEASURING),
     "analysis": (2, MEASURING),

@@ -140,7 +140,8 @@ def checkpoint_formats() -> str:
          "resampling of positions", "mean and deviation of pixels"],
         (
             [f"`{row.name}`", row.title, f"`{row.container}`", row.gelu, f"{row.norm_epsilon:g}",
-             row.interpolation, row.normalisation]
+             "rotary" if row.position_embedding == "rotary" else row.interpolation,
+             row.normalisation]
             for row in FORMATS
         ),
     )  # fmt: skip

@@ -66,6 +66,7 @@ from .models import ViTConfig as ViTConfig
 from .models import feature_model as feature_model
 from .models import freeze as freeze
 from .models import resize_model as resize_model
+from .predict import predict_folder as predict_folder
 from .recipes import optimizers as optimizers
 from .recipes import schedules as schedules
 

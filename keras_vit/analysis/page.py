@@ -18,6 +18,7 @@ from keras_vit.checkpoints.model_variables import layers_of
 from keras_vit.data import image_files
 from keras_vit.layers import PatchEmbed, PositionEmbedding
 from keras_vit.models.flatten import flat
+from keras_vit.models.parts import positions_of
 from keras_vit.plots import paper_figures
 from keras_vit.predict import Classifier, load_classifier
 from keras_vit.utils.files import new_folder
@@ -36,7 +37,8 @@ class Inside:
     Attributes:
         filters: `[28, rows, columns, 3]` in [0, 1], or `None` for a hybrid, whose patches are
             cut from features.
-        similarity: `[rows, columns, rows, columns]`, cosines of the position embeddings.
+        similarity: `[rows, columns, rows, columns]`, cosines of the position embeddings, or `None`
+            for a model that has learned none: rotary positions are computed.
         distances: `[depth, heads]` in pixels, the mean over all photos.
         uniform: The distance of a head that looks at all tokens alike, in pixels.
         photos: `[n, H, W, 3]` in [0, 255], the first photos.
@@ -44,7 +46,7 @@ class Inside:
     """
 
     filters: np.ndarray | None
-    similarity: np.ndarray
+    similarity: Any
     distances: np.ndarray
     uniform: float
     photos: np.ndarray
@@ -52,7 +54,7 @@ class Inside:
 
     @property
     def neighbours(self) -> float:
-        """Mean cosine of patches that touch along a side."""
+        """Mean cosine of patches that touch along a side, of a model with learned positions."""
         below = np.einsum("ijij->ij", self.similarity[:-1, :, 1:])
         beside = np.einsum("ijij->ij", self.similarity[:, :-1, :, 1:])
         return float(np.concatenate([below.ravel(), beside.ravel()]).mean())
@@ -77,15 +79,15 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
         ValueError: If `model` is another kind of model, or there are no photos.
     """
     model = flat(model)
-    embeds, positions = layers_of(model, PatchEmbed), layers_of(model, PositionEmbedding)
-    if not embeds or not positions:
+    embeds, position = layers_of(model, PatchEmbed), positions_of(model)
+    if not embeds or position is None:
         raise ValueError(
             "`model` must be a Vision Transformer or a hybrid: a BiT and a Mixer have neither "
             f"position embeddings nor attention. Received: model={model.name!r}"
         )
     if len(photos) == 0:
         raise ValueError("`photos` must hold at least one photo. Received: an empty array")
-    grid = positions[0].grid_size
+    grid = position.grid_size
     image_size = photos.shape[1:3]
     kernel = embeds[0].projection.kernel
     # A hybrid cuts its patches from the stem's output, where a step is several pixels wide.
@@ -103,11 +105,14 @@ def look_inside(model: Any, photos: np.ndarray, shown: int = SHOWN_PHOTOS) -> In
                 masks.append(measurements.attention_masks(maps, grid, image_size, prefix)[0])
             progress.show(i + 1)
     uniform = np.full((1, 1, 1, *maps.shape[-2:]), 1 / maps.shape[-1])
+    similarity = None
+    if isinstance(position, PositionEmbedding):
+        similarity = measurements.position_similarity(
+            position.embedding, grid, position.num_prefix_tokens
+        )
     return Inside(
         filters=measurements.rgb_filters(kernel) if kernel.shape[2] == 3 else None,
-        similarity=measurements.position_similarity(
-            positions[0].embedding, grid, positions[0].num_prefix_tokens
-        ),
+        similarity=similarity,
         distances=np.mean(distances, axis=0),
         uniform=float(
             measurements.mean_attention_distance(uniform, grid, patch_size, prefix)[0, 0]
@@ -190,10 +195,9 @@ def _pixels(photos: list[image_files.Photo], classifier: Classifier) -> np.ndarr
 
 
 def _figures(inside: Inside, name: str, names: list[str]) -> dict[str, Any]:
-    """File name -> figure; a hybrid has no figure of filters."""
+    """File name -> figure; for what a model may lack, see `_MISSING`."""
     distance = (inside.distances, inside.uniform)
     drawn = {
-        "positions.png": paper_figures.positions(inside.similarity),
         "attention_distance.png": paper_figures.attention_distance(*distance),
         "attention_maps.png": paper_figures.attention_over_photos(
             inside.photos, inside.masks, names
@@ -204,7 +208,16 @@ def _figures(inside: Inside, name: str, names: list[str]) -> dict[str, Any]:
     }
     if inside.filters is not None:
         drawn["filters.png"] = paper_figures.filters(inside.filters)
+    if inside.similarity is not None:
+        drawn["positions.png"] = paper_figures.positions(inside.similarity)
     return drawn
+
+
+# File -> why a model may have no such figure.
+_MISSING = {
+    "filters.png": "its patches are cut from features of a ResNet",
+    "positions.png": "its positions are rotary, which are computed and not learned",
+}
 
 
 # File, heading, the place in the paper, and what the paper says about it.
@@ -248,8 +261,6 @@ CAPTIONS = (
 def _page(inside: Inside, title: str, count: int, folder: Path) -> str:
     first, last = inside.thirds
     here = {
-        "positions.png": f"mean cosine of neighbours {inside.neighbours:.2f}, of all pairs "
-        f"{inside.similarity.mean():.2f}.",
         "attention_distance.png": f"{first.min():.0f} to {first.max():.0f} pixels in the first "
         f"third of the blocks (standard deviation {first.std():.0f}), {last.min():.0f} to "
         f"{last.max():.0f} in the last ({last.std():.0f}); a head that looks everywhere alike has "
@@ -257,11 +268,16 @@ def _page(inside: Inside, title: str, count: int, folder: Path) -> str:
         "attention_maps.png": "the photos of the folder, or some spread over it, with the names of "
         "their files.",
     }
+    if inside.similarity is not None:
+        here["positions.png"] = (
+            f"mean cosine of neighbours {inside.neighbours:.2f}, of all pairs "
+            f"{inside.similarity.mean():.2f}."
+        )
     sections = []
     for file, heading, place, says in CAPTIONS:
         picture = folder / file
         if not picture.exists():
-            figure = "<p>This model has none: its patches are cut from features of a ResNet.</p>"
+            figure = f"<p>This model has none: {_MISSING[file]}.</p>"
         else:
             data = base64.b64encode(picture.read_bytes()).decode("ascii")
             figure = f'<img alt="{heading}" src="data:image/png;base64,{data}">'

@@ -18,11 +18,13 @@ from keras_vit.checkpoints.names.others import what_has
 
 # Blocks that a scan over layers has stacked: `Transformer/encoderblock/...`, one array for all.
 _STACKED = "/encoderblock/"
-# (width, depth, MLP) -> heads, where a head does not have 64 channels or the width is unusual:
-# ViT-H, g, G, e, SoViT-400m, SigLIP's giantopt, DINOv2's giant, and timm's models for tests.
+# (width, depth, MLP, of a SwiGLU both halves) -> heads, where a head does not have 64 channels or
+# the width is unusual: ViT-H, g, G, e, SoViT-400m, SigLIP's giantopt, DINOv2's giant, DINOv3's H+
+# and 7B, and timm's models for tests.
 _HEADS = {
     (1280, 32, 5120): 16, (1408, 40, 6144): 16, (1664, 48, 8192): 16, (1792, 56, 15360): 16,
-    (1152, 27, 4304): 16, (1536, 40, 6144): 16, (1536, 40, 4096): 24,
+    (1152, 27, 4304): 16, (1536, 40, 6144): 16, (1536, 40, 8192): 24, (1280, 32, 10240): 20,
+    (4096, 40, 16384): 32,
     (64, 6, 192): 2, (64, 8, 192): 2, (96, 9, 192): 3, (96, 9, 288): 3,
 }  # fmt: skip
 # Above this width no size is usual.
@@ -141,7 +143,8 @@ class Checkpoint(Mapping[str, np.ndarray]):
         if said is not None:
             return said
         width = self.shapes.get("block_0/attention/query/kernel", (0,))[0]
-        mlp_dim = self.shapes.get("block_0/mlp/dense_1/kernel", (0, 0))[-1]
+        hidden = (self.shapes.get(f"block_0/mlp/{name}/kernel") for name in ("gate", "dense_1"))
+        mlp_dim = sum(shape[-1] for shape in hidden if shape)
         depth = sum(name.endswith("/attention_norm/gamma") for name in self.shapes)
         heads = _HEADS.get((width, depth, mlp_dim))
         if heads is None:

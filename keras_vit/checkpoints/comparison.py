@@ -9,7 +9,6 @@ from keras_vit.checkpoints.adapt import shape_needed
 from keras_vit.checkpoints.checkpoint import Checkpoint, is_float
 from keras_vit.checkpoints.model_arrays import SETTINGS
 from keras_vit.checkpoints.names.keys import MIXER
-from keras_vit.checkpoints.names.others import what_has
 
 
 def left_out_of(wanted: dict[str, Any], new_head: bool) -> tuple[str, ...]:
@@ -70,10 +69,11 @@ def check_fits(
     lines += [f"  unexpected in the file: {a}" for a in checkpoint.arrays if a not in known]
     if not lines:
         return
-    hint = what_has(checkpoint.unknown)
-    if hint is None and not building:
-        hint = "`keras_vit.from_checkpoint` builds the model that a file describes."
-    hint = hint or "Its arrays are not those of one whole model."
+    hint = (
+        "Its arrays are not those of one whole model."
+        if building
+        else "`keras_vit.from_checkpoint` builds the model that a file describes."
+    )
     if checkpoint.format.family is MIXER:
         hint += " A Mixer is made for one number of patches and cannot be resized."
     raise ValueError(

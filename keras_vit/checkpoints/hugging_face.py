@@ -7,6 +7,7 @@ from typing import Any
 
 from keras_vit.checkpoints.model_arrays import Arrays
 from keras_vit.layers.pixels import NORMALISATIONS
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 
 
 def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
@@ -16,7 +17,7 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         ValueError: If that class of Hugging Face has no such model.
     """
     width, channels, patch, _ = _shape(arrays, "patch_embed/projection/kernel")
-    rows, columns = (n * patch for n in arrays.settings["grid_size"])
+    rows, columns = _image_size(arrays)
     architecture, others = _MODELS[arrays.format.model_type]
     config: dict[str, Any] = {
         "architectures": [architecture],
@@ -36,6 +37,15 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         config["id2label"] = {str(i): f"LABEL_{i}" for i in range(classes)}
         config["label2id"] = {f"LABEL_{i}": i for i in range(classes)}
     return config
+
+
+def _image_size(arrays: Arrays) -> tuple[int, int]:
+    """(rows, columns) in pixels; the usual where rotary positions leave it open."""
+    patch = arrays.variables["patch_embed/projection/kernel"].shape[0]
+    if "grid_size" not in arrays.settings:
+        return DEFAULT_IMAGE_SIZE, DEFAULT_IMAGE_SIZE
+    rows, columns = (int(n * patch) for n in arrays.settings["grid_size"])
+    return rows, columns
 
 
 def _shape(arrays: Arrays, variable: str) -> tuple[int, ...]:
@@ -106,6 +116,19 @@ def _dinov2_registers(arrays: Arrays) -> dict[str, Any]:
     return {**_dinov2(arrays), "num_register_tokens": registers}
 
 
+def _dinov3(arrays: Arrays) -> dict[str, Any]:
+    registers = "registers/token" in arrays.variables
+    config: dict[str, Any] = {
+        "intermediate_size": _hidden(arrays),
+        "key_bias": "block_0/attention/key/bias" in arrays.variables,
+        "num_register_tokens": _shape(arrays, "registers/token")[1] if registers else 0,
+        "rope_theta": arrays.settings["rotary_base"],
+    }
+    if "block_0/mlp/gate/kernel" in arrays.variables:
+        config |= {"use_gated_mlp": True, "hidden_act": "silu"}
+    return config
+
+
 def _hidden(arrays: Arrays) -> int:
     """Hidden channels of an MLP."""
     return int(arrays.variables["block_0/mlp/dense_2/kernel"].shape[0])
@@ -118,6 +141,7 @@ _MODELS: dict[str, tuple[str, Callable[[Arrays], dict[str, Any]]]] = {
     "clip_vision_model": ("CLIPVisionModel", _clip),
     "siglip_vision_model": ("SiglipVisionModel", _siglip),
     "dinov2": ("Dinov2ForImageClassification", _dinov2),
+    "dinov3_vit": ("DINOv3ViTModel", _dinov3),
     "dinov2_with_registers": ("Dinov2WithRegistersForImageClassification", _dinov2_registers),
 }
 
@@ -126,8 +150,7 @@ def preprocessor_config(arrays: Arrays) -> dict[str, Any]:
     """The `preprocessor_config.json`: the pixels that the model takes in PyTorch."""
     wanted = arrays.settings["normalisation"]
     mean, std = NORMALISATIONS[wanted] if isinstance(wanted, str) else wanted
-    patch = arrays.variables["patch_embed/projection/kernel"].shape[0]
-    rows, columns = (int(n * patch) for n in arrays.settings["grid_size"])
+    rows, columns = _image_size(arrays)
     return {
         "image_processor_type": "ViTImageProcessor",
         "do_resize": True,

@@ -28,6 +28,7 @@ from keras_vit.checkpoints.info.doubts import check_no_doubt
 from keras_vit.checkpoints.keras_weights import load_keras_weights
 from keras_vit.checkpoints.kernels import kernel_fits, with_patch_size
 from keras_vit.checkpoints.messages import (
+    gate_line,
     left_out_line,
     pixels_line,
     warn_of_unlike_settings,
@@ -64,10 +65,10 @@ def from_checkpoint(
 
     It opens every format of `keras_vit.save_weights`, and Google's older and newer spellings; it
     knows the format by the names of the arrays. It finds layer scale, registers, a distillation
-    token, SwiGLUs, what the head reads, patch size, stem, depth and width in the file. The GELU,
-    the epsilon of the norms and the mean and deviation of the pixels are those of the format's
-    library, unless the file (or a `config.json` and its like beside it) says otherwise. Text towers
-    are left out.
+    token, SwiGLUs, rotary positions, what the head reads, patch size, stem, depth and width. The
+    GELU, the epsilon of the norms and the mean and deviation of the pixels are those of the
+    format's library, unless the file (or a `config.json` and its like beside it) says otherwise.
+    Text towers are left out.
 
     Args:
         path: An `.npz`, a `.safetensors`, a `.weights.h5` or a `.keras` file, a folder of Hugging
@@ -142,6 +143,7 @@ def from_checkpoint(
         _load(model, checkpoint, info, pair, new_head, channel_weights)
         _say(left_out_line(checkpoint))
         _say(pixels_line(checkpoint, info, options, settings))
+        _say(gate_line(checkpoint, info))
     if new_head and info.classes is not None:
         dropped = checkpoint.has("pre_logits/kernel") and "pre_logits" not in _layer_names(model)
         _say(

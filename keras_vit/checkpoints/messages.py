@@ -42,6 +42,22 @@ def pixels_line(
     return ""
 
 
+def gate_line(checkpoint: Checkpoint, info: Any) -> str:
+    """That nothing says the activation of timm's gated MLPs; empty where something does."""
+    if checkpoint.format.name != "timm" or not isinstance(info, ViTInfo) or not info.config.swiglu:
+        return ""
+    # DINOv3's are SwiGLUs, and so are those under Facebook's names of DINOv2, w12 and w3.
+    names = (name for source, _ in checkpoint.sources.values() for name in source)
+    known = info.position_embedding == "rotary" or any(".mlp.w12." in name for name in names)
+    if known or {"activation", "gelu"} & set(checkpoint.metadata):
+        return ""
+    return (
+        f"{checkpoint.path.name}: the file does not say the activation of its gated MLPs, so the "
+        "model takes SiLU (SwiGLU, as DINOv2's giant). If it is another, GEGLU for example, the "
+        "numbers are wrong. The config.json of timm beside a file says it."
+    )
+
+
 def warn_of_zero_head(checkpoint: Checkpoint) -> None:
     """Says that the class scores of a model mean nothing yet."""
     warnings.warn(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -23,11 +23,13 @@ from keras_vit.layers import (
     PatchEmbed,
     PixelNormalisation,
     PositionEmbedding,
+    RotaryEmbedding,
     TokenPooling,
     TransformerBlock,
 )
 from keras_vit.layers.pixels import normalisation_of
 from keras_vit.models.lora import merged
+from keras_vit.models.parts import positions_of
 from keras_vit.models.vit import classifier_of
 from keras_vit.utils.backend import ops
 
@@ -36,19 +38,26 @@ _CLASS_TOKEN = "class_token/token"
 
 
 def format_for(
-    name: str, family: Family, variables: Iterable[str], classifier: str | None = None
+    name: str,
+    family: Family,
+    variables: Iterable[str],
+    classifier: str | None = None,
+    positions: str = "learned",
 ) -> Format:
     """The row of `FORMATS` that writes such a model, if there is one with such a head.
 
     Raises:
-        ValueError: If the format does not know the family, or lacks a part of the model.
+        ValueError: If the format does not know the family or its kind of positions, lacks a part
+            of the model, or has parts that the model lacks.
     """
     variables = list(variables)
-    rows = [f for f in FORMATS if f.name == name and f.family is family]
+    rows = [f for f in FORMATS if f.family is family and f.position_embedding in (None, positions)]
+    known = sorted({f.name for f in rows})
+    rows = [f for f in rows if f.name == name]
     if not rows:
-        known = sorted({f.name for f in FORMATS if f.family is family})
+        kind = "" if positions == "learned" else f" with {positions} positions"
         raise ValueError(
-            f"The format {name!r} has no {family.name}. Formats that have one: {known}"
+            f"The format {name!r} has no {family.name}{kind}. Formats that have one: {known}"
         )
     complete = [row for row in rows if _writes_whole_files(row, variables)]
     row = min(
@@ -60,6 +69,13 @@ def format_for(
             f"The format {name!r} has no place for these parts of the model: "
             f"{', '.join(sorted(lacking)[:8])}{', ...' if len(lacking) > 8 else ''}. Save it in "
             "another format; format='keras' takes every model."
+        )
+    if not complete:
+        known = [array for v in variables if (r := row.array_of(v)) for array in members(r[0])]
+        raise ValueError(
+            f"Code that reads the format {name!r} expects arrays that the model has no part for: "
+            f"{', '.join(m for m in row.markers if m not in known)}. Save it in another format; "
+            "format='keras' takes every model."
         )
     return row
 
@@ -99,7 +115,10 @@ class Arrays:
         self.variables = model_variables(model)
         self.settings = settings_of(model)
         classifier = self.settings.get("classifier")
-        self.format = format_for(name, family, self.variables, classifier)
+        positions = "rotary" if "rotary_base" in self.settings else "learned"
+        if positions == "learned":
+            self.variables |= _zero_key_biases(self.variables)
+        self.format = format_for(name, family, self.variables, classifier, positions)
         self.num_heads = number_of_heads(model)
         if family is VIT and "head/kernel" in self.variables:
             _check_classifier(self.format, self.settings, _CLASS_TOKEN in self.variables)
@@ -163,6 +182,16 @@ class Arrays:
         return value + row if row.any() else value  # -0.0 + 0.0 is not -0.0
 
 
+def _zero_key_biases(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """The key biases that a model lacks, for readers that look for them: zeros change nothing."""
+    biases = (name.replace("key/kernel", "key/bias") for name in variables if "key/k" in name)
+    return {
+        bias: np.zeros(variables[bias.replace("key", "query")].shape, "float32")
+        for bias in biases
+        if bias not in variables
+    }
+
+
 def _numpy(variable: Any) -> np.ndarray:
     value = ops.convert_to_numpy(variable)
     return value if value.dtype.kind == "f" else value.astype("float32")  # bfloat16
@@ -175,6 +204,7 @@ SETTINGS = {
     "norm_epsilon": "epsilon of the norms",
     "classifier": "classifier",
     "normalisation": "normalisation of the pixels",
+    "rotary_base": "base of the rotary positions",
 }
 # Of these, what the code of each library has by default, and few files say.
 UNSAID = ("gelu", "norm_epsilon", "normalisation")
@@ -189,9 +219,14 @@ def settings_of(model: keras.Model) -> dict[str, Any]:
         }  # fmt: skip
     for cut in layers_of(model, PatchEmbed)[:1]:
         settings["width"] = cut.width
-    for positions in layers_of(model, PositionEmbedding)[:1]:
+        settings["interpolation"] = cut.interpolation
+    positions = positions_of(model)
+    if positions is not None and positions.grid_size is not None:
         settings["grid_size"] = list(positions.grid_size)
-        settings["interpolation"] = positions.interpolation
+    for learned in layers_of(model, PositionEmbedding)[:1]:
+        settings["interpolation"] = learned.interpolation
+    for rotary in layers_of(model, RotaryEmbedding)[:1]:
+        settings["rotary_base"] = rotary.base
     for pooling in layers_of(model, TokenPooling)[:1]:
         settings["classifier"] = classifier_of(pooling.pooling)
     if layers_of(model, AttentionPooling):

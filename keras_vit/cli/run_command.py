@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
-from keras_vit.training.run_checkpoints import EXIT_PREEMPTED, PreemptedError
+from keras_vit.utils.preemption import EXIT_PREEMPTED, PreemptedError
 from keras_vit.utils.text import say
 
 
@@ -19,8 +19,8 @@ def run_command(main: Callable[[], int]) -> int:
 
     Returns:
         The exit code of `main`; 2 after an error of the user, which is printed as `error: ...`
-        without a traceback; 130 after Ctrl-C; 75 after a SIGTERM during a training, which is saved
-        so that the same command continues it. Errors of the program itself pass through.
+        without a traceback; 130 after Ctrl-C; 75 after a SIGTERM or the loss of
+        another worker, where the same command goes on. Errors of the program itself pass through.
     """
     with warnings.catch_warnings():
         warnings.showwarning = _print_warning

@@ -15,7 +15,7 @@ import math
 import os
 import sys
 import warnings
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,25 +59,40 @@ class Photo:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files in `folder` and below, sorted; hidden files and folders are left out.
+    """The image files of `walk_images`, sorted."""
+    return sorted(Path(entry.path) for entry in walk_images(folder))
 
-    It warns of pictures of a kind that cannot be read, which would be missing silently.
+
+def walk_images(folder: Path) -> Iterator[os.DirEntry[str]]:
+    """The image files in `folder` and below, one by one, in no order.
+
+    Hidden files and folders are left out; links to folders are not followed. At the end it warns
+    of pictures of a kind that cannot be read, which would be missing silently.
+
+    Raises:
+        OSError: If a folder cannot be read.
     """
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    )
-    left_out = [path for path in files if path.suffix.lower() in UNSUPPORTED_ENDINGS]
+    folders, endings, left_out, first = [os.fspath(folder)], set(), 0, ""
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                ending = os.path.splitext(entry.name)[1].lower()
+                if entry.name.startswith("."):
+                    continue
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif ending in ENDINGS and entry.is_file():
+                    yield entry
+                elif ending in UNSUPPORTED_ENDINGS and entry.is_file():
+                    endings.add(ending)
+                    first = min(first or entry.name, entry.name)
+                    left_out += 1
     if left_out:
-        endings = ", ".join(sorted({path.suffix.lower() for path in left_out}))
         warnings.warn(
-            f"{len(left_out)} files in {folder} are left out, as {endings} files are not read. "
-            f"Convert them to JPEG. The first: {printable(left_out[0].name)}",
+            f"{left_out} files in {folder} are left out, as {', '.join(sorted(endings))} files are "
+            f"not read. Convert them to JPEG. The first: {printable(first)}",
             stacklevel=2,
         )
-    return [path for path in files if path.suffix.lower() in ENDINGS]
 
 
 def check_images(
@@ -142,18 +157,22 @@ def _checks(paths: Sequence[Path]) -> Generator[Photo | str]:
 
 def _check(path: Path) -> Photo | str:
     """A photo, or the reason why the file cannot be read."""
+    found = _open(path)
+    return found if isinstance(found, str) else found[0]
+
+
+def _open(path: Path) -> tuple[Photo, Any] | str:
+    """A photo and its pixels as they lie in the file, uint8 `[H, W, 3]`; or why there are none."""
     import tensorflow as tf
 
     orientation, palette_bmp = _look_at_header(path)
     if not palette_bmp:
         try:
-            decode(path.read_bytes())
-            return Photo(path, orientation)
+            return Photo(path, orientation), decode(path.read_bytes())
         except (tf.errors.OpError, OSError):
             pass
     try:
-        decode_by_pillow(str(path))
-        return Photo(path, orientation, by_pillow=True)
+        return Photo(path, orientation, by_pillow=True), decode_by_pillow(str(path))
     except Exception as error:  # Pillow's decoders raise all sorts
         if path.is_file() and path.stat().st_size == 0:
             return "the file is empty"
@@ -228,6 +247,37 @@ def photo_dataset(photos: Sequence[Photo], labels: Sequence[int] | None = None) 
     import tensorflow as tf
 
     return tf.data.Dataset.from_tensor_slices(photo_arrays(photos, labels))
+
+
+def photo_reader(
+    image_size: tuple[int, int], resize: str = "squash", interpolation: str = "bilinear"
+) -> Callable[[Path], np.ndarray | str]:
+    """A function that reads one photo for a model; several threads may call it at once.
+
+    It returns float32 `[rows, columns, 3]` as in `fitted_photos`, or a text: the reason why the
+    file cannot be read.
+    """
+    import tensorflow as tf
+
+    check_choice("resize", resize, RESIZES)
+    check_choice("interpolation", interpolation, INTERPOLATIONS)
+
+    def fit(pixels: Any, orientation: Any) -> Any:
+        with tf.device("CPU:0"):  # the GPUs, where there are, are for the model
+            upright = turn_upright(pixels, orientation)
+            return fit_to_size(upright, image_size, resize, interpolation=interpolation)
+
+    shapes = (tf.TensorSpec((None, None, 3), "uint8"), tf.TensorSpec((), "int32"))
+    graph = tf.function(fit, input_signature=shapes, autograph=False)
+
+    def read(path: Path) -> np.ndarray | str:
+        found = _open(path)
+        if isinstance(found, str):
+            return found
+        photo, pixels = found
+        return graph(pixels, photo.orientation).numpy()
+
+    return read
 
 
 def fitted_photos(

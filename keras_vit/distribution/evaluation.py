@@ -28,11 +28,7 @@ class Evaluation:
         self.model: Any = model
         self.strategy = strategy
         options: dict[str, Any] = {"autograph": False}
-        self._forward = tf.function(
-            lambda images: self.model(images, training=False),
-            jit_compile=jit_compile or None,
-            **options,
-        )
+        self._forward = forward_pass(model, jit_compile)
         self._step = tf.function(
             lambda batch: self.strategy.run(self._replica, args=(batch,)), **options
         )
@@ -71,6 +67,23 @@ class Evaluation:
             mean, sample_weight=count
         )
         self.model.compute_metrics(images, labels, outputs, weights)
+
+
+def forward_pass(model: Any, jit_compile: bool = False) -> Callable[[Any], Any]:
+    """What a model computes for a batch of images, compiled.
+
+    Args:
+        model: Any that takes images.
+        jit_compile: Whether XLA compiles on TensorFlow; on JAX it always does.
+    """
+    if keras.backend.backend() != "tensorflow":
+        return model.predict_on_batch
+    import tensorflow as tf
+
+    options: dict[str, Any] = {"jit_compile": jit_compile or None, "autograph": False}
+    # The second size of a batch is traced for all sizes; XLA compiles each.
+    options["reduce_retracing"] = not jit_compile
+    return tf.function(lambda images: model(images, training=False), **options)
 
 
 def filled_up(dataset: Any, size: int) -> Any:

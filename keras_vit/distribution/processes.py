@@ -1,9 +1,16 @@
-"""What the processes of one training agree on: who is chief, and who has stopped."""
+"""What the processes of one training agree on: who is chief, who has stopped, and who is gone."""
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import re
+from collections.abc import Iterator
 from typing import Any
+
+from keras_vit.utils.preemption import WorkerLostError
+
+_TASK = re.compile(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)")
 
 
 def several_processes(strategy: Any) -> bool:
@@ -29,7 +36,43 @@ def any_process(strategy: Any, flag: bool) -> bool:
         return flag
     import tensorflow as tf
 
-    return float(_sum_over_replicas(strategy)(tf.constant(float(flag)))) > 0
+    with losses_are_told(strategy):
+        return float(_sum_over_replicas(strategy)(tf.constant(float(flag)))) > 0
+
+
+@contextlib.contextmanager
+def losses_are_told(strategy: Any) -> Iterator[None]:
+    """What the processes compute together; when one is gone, the others say which and end.
+
+    Raises:
+        WorkerLostError: In place of TensorFlow's error, which comes some seconds after the end of
+            the other process.
+    """
+    if not several_processes(strategy):
+        yield
+        return
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if "Collective ops is aborted" not in error.message:
+            raise
+        raise WorkerLostError(
+            f"{_lost(error.message, strategy.cluster_resolver)} is gone, so this process ends too. "
+            "Start all of them again: the same command goes on from the newest checkpoint"
+        ) from error
+
+
+def _lost(message: str, resolver: Any) -> str:
+    """`worker 1 (host1:12345)`: whom TensorFlow's message names, but for this process."""
+    mine, cluster = (resolver.task_type, resolver.task_id), resolver.cluster_spec().as_dict()
+    found = [(kind, int(index)) for kind, index in _TASK.findall(message)]
+    # The last named: those before it may have passed the message on.
+    for kind, index in reversed([task for task in found if task != mine]):
+        if index < len(cluster.get(kind, ())):
+            return f"{kind} {index} ({cluster[kind][index]})"
+    return "another worker"
 
 
 @functools.cache  # traced once

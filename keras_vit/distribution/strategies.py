@@ -33,7 +33,7 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
             several GPUs mirrored; else TensorFlow's default strategy, which is one device.
         devices: For `"cpu"` and `"mirrored"` how many, or their names (`["GPU:0", "GPU:1"]`);
             default: all. For `"tpu"` the address of the TPU, as a list of one; default: what the
-            environment says. Other strategies take none.
+            environment says. For the others how many there must be, on all machines together.
 
     Returns:
         The strategy. Models and optimisers are made inside its `scope()`.
@@ -52,12 +52,16 @@ def strategy(name: str = "auto", devices: int | Sequence[str] | None = None) -> 
         )
     if name == "auto":
         name = automatic()
+    made = _MAKERS[name](devices)
     if devices is not None and name in ("one", "multiworker"):
-        raise ValueError(
-            "`devices` is for 'cpu', 'mirrored' and 'tpu'. With several machines each uses all of "
-            f"its own; leave `devices` out. Received: devices={devices!r}"
-        )
-    return _MAKERS[name](devices)
+        there = made.num_replicas_in_sync
+        if devices != there:
+            raise ValueError(
+                "`devices` is for 'cpu', 'mirrored' and 'tpu'. With several machines each uses all "
+                f"of its own, and without a strategy there is one. Leave `devices` out, or pass "
+                f"{there}. Received: devices={devices!r}"
+            )
+    return made
 
 
 def automatic() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.distribution.evaluation import filled_up
+from keras_vit.distribution.evaluation import filled_up, forward_pass
 
 
 def outputs(
@@ -40,20 +40,11 @@ def outputs(
     replicas = 1 if strategy is None else strategy.num_replicas_in_sync
     size = -(-batch_size // replicas) * replicas
     batches = filled_up(dataset.batch(size), size).prefetch(tf.data.AUTOTUNE)
-    forward = _forward(model, jit_compile)
+    forward = forward_pass(model, jit_compile)
     made = _on_one(batches, forward) if strategy is None else _on_all(batches, forward, strategy)
     for result, *rest, weights in made:
         there = weights > 0
         yield tuple(part[there] for part in (result, *rest))
-
-
-def _forward(model: Any, jit_compile: bool) -> Callable[[Any], Any]:
-    if keras.backend.backend() != "tensorflow":
-        return model.predict_on_batch
-    import tensorflow as tf
-
-    options: dict[str, Any] = {"jit_compile": jit_compile or None, "autograph": False}
-    return tf.function(lambda images: model(images, training=False), **options)
 
 
 def _on_one(batches: Any, forward: Callable[[Any], Any]) -> Iterator[tuple[np.ndarray, ...]]:

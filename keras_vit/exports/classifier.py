@@ -12,13 +12,13 @@ from keras_vit.checkpoints.model_variables import model_family
 from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
 from keras_vit.exports.float32 import as_float32
-from keras_vit.layers import PositionEmbedding
 from keras_vit.models import resize_model
 from keras_vit.models.features import last_node
 from keras_vit.models.flatten import flat
 from keras_vit.models.input_and_head import last_activation
 from keras_vit.models.input_range import input_range as range_of
 from keras_vit.models.lora import merged
+from keras_vit.models.parts import positions_of
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_choice, check_counts
 from keras_vit.utils.text import printable
@@ -171,7 +171,7 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
         return model
     if wanted == (rows, columns):
         return model
-    if any(isinstance(layer, PositionEmbedding) for layer in model.layers):
+    if positions_of(model) is not None:
         return resize_model(model, wanted)
     if any(side not in (None, given) for side, given in zip((rows, columns), wanted, strict=True)):
         raise ValueError(

@@ -7,6 +7,7 @@ from keras_vit.layers.patch_embed import PatchEmbed
 from keras_vit.layers.pixels import PixelNormalisation
 from keras_vit.layers.position_embedding import PositionEmbedding
 from keras_vit.layers.residual import LayerScale, StochasticDepth
+from keras_vit.layers.rotary_embedding import RotaryEmbedding
 from keras_vit.layers.tokens import AttentionPooling, ClassToken, FeatureMap, TokenPooling
 from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, TransformerBlock
 
@@ -22,6 +23,7 @@ __all__ = [
     "PatchEmbed",
     "PixelNormalisation",
     "PositionEmbedding",
+    "RotaryEmbedding",
     "SimpleFeaturePyramid",
     "StochasticDepth",
     "TokenPooling",

@@ -24,6 +24,7 @@ from keras_vit.layers.base.rematerialise import rematerialised
 from keras_vit.layers.functional import GELUS, attention, gelu, swiglu
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.residual import LayerScale, StochasticDepth
+from keras_vit.layers.rotary_embedding import rotated
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 
@@ -71,17 +72,21 @@ class MultiHeadSelfAttention(Composite):
     Args:
         num_heads: Number of heads; divides the width.
         dropout_rate: Dropout of the attention weights, in [0, 1).
+        key_bias: Whether the keys have a bias.
 
-    Input: `[B, N, D]`. Output: `[B, N, D]`.
+    Input: `[B, N, D]`, and optionally what `RotaryEmbedding` gives. Output: `[B, N, D]`.
 
     Raises:
         ValueError: If the width is not a multiple of `num_heads`.
     """
 
-    def __init__(self, num_heads: int, dropout_rate: float = 0.0, **kwargs: Any):
+    def __init__(
+        self, num_heads: int, dropout_rate: float = 0.0, key_bias: bool = True, **kwargs: Any
+    ):
         super().__init__(**kwargs)
         self.num_heads = num_heads
         self.dropout_rate = dropout_rate
+        self.key_bias = key_bias
         self.dropout = self.part(keras.layers.Dropout, dropout_rate, name="dropout")
 
     def build(self, input_shape: Any) -> None:
@@ -92,18 +97,18 @@ class MultiHeadSelfAttention(Composite):
                 f"num_heads={self.num_heads}"
             )
         self.query = self.part(_Dense, width, name="query")
-        self.key = self.part(_Dense, width, name="key")
+        self.key = self.part(_Dense, width, use_bias=self.key_bias, name="key")
         self.value = self.part(_Dense, width, name="value")
         self.out = self.part(_Dense, width, name="out")
         for dense in (self.query, self.key, self.value, self.out):
             dense.build((None, width))
 
-    def call(self, tokens: Any, training: bool | None = None) -> Any:
+    def call(self, tokens: Any, rotation: Any = None, training: bool | None = None) -> Any:
         num_tokens = ops.shape(tokens)[1]
-        return to_tokens(self.attend(to_rows(tokens), num_tokens, training), num_tokens)
+        return to_tokens(self.attend(to_rows(tokens), num_tokens, training, rotation), num_tokens)
 
     def attend(
-        self, rows: Any, num_tokens: Any, training: bool | None = None, asking: Any = None
+        self, rows: Any, num_tokens: Any, training: Any, rotation: Any = None, asking: Any = None
     ) -> Any:
         """`call` on rows: `[B * N, D]` -> `[B * N, D]`.
 
@@ -116,6 +121,8 @@ class MultiHeadSelfAttention(Composite):
             self._split_heads(project(rows, training=training), num_tokens)
             for project in (self.key, self.value)
         )
+        if rotation is not None:
+            query, key = rotated(query, rotation), rotated(key, rotation)
         query = query * (1 / math.sqrt(query.shape[-1]))
         mask = self._dropout_mask(query, num_tokens, training)
         mixed = attention(query, key, value, mask, recorded=asking is None)  # [B, N, H, d]
@@ -135,14 +142,15 @@ class MultiHeadSelfAttention(Composite):
         heads = ops.reshape(rows, (-1, num_tokens, self.num_heads, head_dim))
         return ops.transpose(heads, (0, 2, 1, 3))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
+    def compute_output_shape(self, tokens_shape: Any, rotation_shape: Any = None) -> Any:
+        return tokens_shape
 
     def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_heads": self.num_heads,
             "dropout_rate": self.dropout_rate,
+            "key_bias": self.key_bias,
         }
 
 
@@ -226,10 +234,11 @@ class TransformerBlock(Composite):
         epsilon: Of the layer norms; 1e-6 in the original.
         layer_scale: Initial value of a `LayerScale` after each branch; `None` for none.
         swiglu: Whether the MLP is a SwiGLU; see `MLPBlock`.
+        key_bias: Whether the keys of the attention have a bias.
         rematerialise: Whether training keeps only the block's input and computes the rest again
             in the backward pass. It may be set on a built model, before it is compiled.
 
-    Input: `[B, N, D]`. Output: `[B, N, D]`.
+    Input: `[B, N, D]`, and optionally what `RotaryEmbedding` gives. Output: `[B, N, D]`.
     """
 
     def __init__(
@@ -243,6 +252,7 @@ class TransformerBlock(Composite):
         epsilon: float = 1e-6,
         layer_scale: float | None = None,
         swiglu: bool = False,
+        key_bias: bool = True,
         rematerialise: bool = False,
         **kwargs: Any,
     ):
@@ -256,11 +266,12 @@ class TransformerBlock(Composite):
         self.epsilon = epsilon
         self.layer_scale = layer_scale
         self.swiglu = swiglu
+        self.key_bias = key_bias
         self.rematerialise = rematerialise
         part = self.part
         self.attention_norm = part(LayerNorm, epsilon, name="attention_norm")
         self.attention = part(
-            MultiHeadSelfAttention, num_heads, attention_dropout_rate, name="attention"
+            MultiHeadSelfAttention, num_heads, attention_dropout_rate, key_bias, name="attention"
         )
         self.dropout = part(keras.layers.Dropout, dropout_rate, name="dropout")
         self.mlp_norm = part(LayerNorm, epsilon, name="mlp_norm")
@@ -272,24 +283,24 @@ class TransformerBlock(Composite):
             self.attention_scale = part(LayerScale, layer_scale, name="attention_scale")
             self.mlp_scale = part(LayerScale, layer_scale, name="mlp_scale")
 
-    def build(self, input_shape: Any) -> None:
-        rows_shape = (None, input_shape[-1])
+    def build(self, tokens_shape: Any, rotation_shape: Any = None) -> None:
+        rows_shape = (None, tokens_shape[-1])
         for layer in (self.attention_norm, self.attention, self.mlp_norm, self.mlp):
             layer.build(rows_shape)
         if self.layer_scale is not None:
             self.attention_scale.build(rows_shape)
             self.mlp_scale.build(rows_shape)
 
-    def call(self, tokens: Any, training: bool | None = None) -> Any:
+    def call(self, tokens: Any, rotation: Any = None, training: bool | None = None) -> Any:
         if self.rematerialise and training:
-            return rematerialised(self, lambda x: self._encode(x, training), tokens)
-        return self._encode(tokens, training)
+            return rematerialised(self, lambda x: self._encode(x, rotation, training), tokens)
+        return self._encode(tokens, rotation, training)
 
-    def _encode(self, tokens: Any, training: bool | None) -> Any:
+    def _encode(self, tokens: Any, rotation: Any, training: bool | None) -> Any:
         num_tokens = ops.shape(tokens)[1]
         rows = to_rows(tokens)
 
-        branch = self.attention.attend(self.attention_norm(rows), num_tokens, training)
+        branch = self.attention.attend(self.attention_norm(rows), num_tokens, training, rotation)
         branch = self.dropout(branch, training=training)
         if self.layer_scale is not None:
             branch = self.attention_scale(branch)
@@ -306,8 +317,8 @@ class TransformerBlock(Composite):
             return rows
         return to_rows(self.stochastic_depth(to_tokens(rows, num_tokens), training=True))
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
+    def compute_output_shape(self, tokens_shape: Any, rotation_shape: Any = None) -> Any:
+        return tokens_shape
 
     def save_own_variables(self, store: Any) -> None:
         # The shapes of the weights do not show these: a file could open as another model unnoticed.
@@ -335,5 +346,6 @@ class TransformerBlock(Composite):
             "epsilon": self.epsilon,
             "layer_scale": self.layer_scale,
             "swiglu": self.swiglu,
+            "key_bias": self.key_bias,
             "rematerialise": self.rematerialise,
         }

@@ -9,7 +9,13 @@ from typing import Any, NamedTuple
 
 import keras
 
-from keras_vit.layers import MixerBlock, PatchEmbed, TransformerBlock
+from keras_vit.layers import (
+    MixerBlock,
+    PatchEmbed,
+    PositionEmbedding,
+    RotaryEmbedding,
+    TransformerBlock,
+)
 from keras_vit.models.graph import functional, nodes
 
 # The first layer of a hybrid, a ViT, a Mixer and a BiT. A hybrid has the layer of a ViT too.
@@ -110,6 +116,17 @@ def _up_to(first: str, block: Any) -> list[Any]:
             if operation.name != first:
                 waiting.append(node)
     return list(found.values())[::-1]
+
+
+def positions_of(model: Any) -> Any:
+    """The layer of a Vision Transformer that knows positions, and has a `grid_size`.
+
+    Returns:
+        A `PositionEmbedding`, a `RotaryEmbedding`, or `None` for a model without.
+    """
+    kinds = (PositionEmbedding, RotaryEmbedding)
+    layers = getattr(model, "layers", ())
+    return next((x for kind in kinds for x in layers if isinstance(x, kind)), None)
 
 
 def model_of_ours(model: Any) -> tuple[Any, Parts]:

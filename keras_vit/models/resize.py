@@ -12,6 +12,7 @@ from keras_vit.layers.patch_embed import patches_along
 from keras_vit.layers.patch_resampling import resample_patch_kernel
 from keras_vit.layers.position_embedding import resample_position_embedding
 from keras_vit.models.lora import merged
+from keras_vit.models.parts import positions_of
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import as_pair, check_counts
 
@@ -21,13 +22,13 @@ def resize_model(
 ) -> keras.Model:
     """Rebuilds a model for another image size, with its weights.
 
-    The position embedding is resampled as for a checkpoint. All other weights are copied, also
-    those of your own layers after the Vision Transformer. Frozen layers stay frozen, and updates
-    of LoRA are added to their kernels. The result is not compiled.
+    Learned positions are resampled as for a checkpoint; rotary ones are computed. All other
+    weights are copied, also those of your own layers after the Vision Transformer. Frozen layers
+    stay frozen, and updates of LoRA are added to their kernels. The result is not compiled.
 
     Args:
-        model: A functional model with one image input whose layers include `PatchEmbed` and
-            `PositionEmbedding`; trained or not.
+        model: A functional model with one image input whose layers include `PatchEmbed`, and
+            `PositionEmbedding` or `RotaryEmbedding`; trained or not.
         image_size: Pixels, one number or (rows, columns).
         patch_size: Side of a patch in pixels. Default: the model's. For another, the kernel is
             resampled as by FlexiViT (arXiv 2212.08013), by the `interpolation` of the positions.
@@ -42,11 +43,11 @@ def resize_model(
     if patch_size is not None:
         check_counts(1, patch_size=patch_size)
     kinds = {type(layer) for layer in getattr(model, "layers", [])}
-    if not {PatchEmbed, PositionEmbedding} <= kinds or len(model.inputs) != 1:
+    if PatchEmbed not in kinds or positions_of(model) is None or len(model.inputs) != 1:
         raise ValueError(
             "`model` must be a functional model with one input whose own layers include "
-            "PatchEmbed and PositionEmbedding; resize a Vision Transformer before you wrap it "
-            f"into another model. Received: model={model!r}"
+            "PatchEmbed, and PositionEmbedding or RotaryEmbedding; resize a Vision Transformer "
+            f"before you wrap it into another model. Received: model={model!r}"
         )
     if any(layer.quantization_mode == "float8" for layer in model._flatten_layers()):
         raise ValueError(

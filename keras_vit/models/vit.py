@@ -14,6 +14,7 @@ from keras_vit.layers import (
     LayerNorm,
     PatchEmbed,
     PositionEmbedding,
+    RotaryEmbedding,
     TokenPooling,
     TransformerBlock,
 )
@@ -33,6 +34,8 @@ CLASSIFIERS = {
     "token+distillation": "token+distillation", "map": "map",
 }  # fmt: skip
 
+POSITION_EMBEDDINGS = ("learned", "rotary")
+
 
 def classifier_of(pooling: str) -> str:
     """The `classifier` whose head reads what that pooling gives; `"gap"` for a maximum."""
@@ -50,6 +53,8 @@ def ViT(
     stem: Callable[..., Any] | None = None,
     classifier: str = "token",
     class_token: bool | None = None,
+    position_embedding: str = "learned",
+    key_bias: bool = True,
     norm_after_pooling: bool = False,
     embedding_norm: bool = False,
     head_bias: bool = True,
@@ -82,7 +87,7 @@ def ViT(
 
     Args:
         image_size: Pixels, one number or (rows, columns). Where `input_shape` leaves the size
-            open, the position embedding is made for this size and resampled for what arrives.
+            open, learned positions are made for this size and resampled for what arrives.
         patch_size: Side of a patch in pixels (of the stem's output, where there is a stem).
         width: Channels of a token, `D`.
         depth: Number of Transformer blocks, `L`.
@@ -96,6 +101,10 @@ def ViT(
             query takes of the patch tokens (SigLIP).
         class_token: Whether there is a class token. Default: where `classifier` reads it. With
             `"gap"` it takes part in the attention and is left out of the mean (timm).
+        position_embedding: `"learned"` adds a learned vector for each position (the paper);
+            `"rotary"` has no such weights: every block turns its queries and keys by angles that
+            follow from the position (DINOv3). See `RotaryEmbedding`.
+        key_bias: Whether the keys of the attention have a bias; DINOv3's have none.
         norm_after_pooling: Put the last layer norm after the pooling, as timm does for
             `global_pool="avg"` (`fc_norm`). A feature map then has no norm.
         embedding_norm: Put a layer norm before the blocks, as CLIP does. The projection of the
@@ -159,6 +168,7 @@ def ViT(
         stochastic_depth_rate=stochastic_depth_rate,
     )
     check_choice("classifier", classifier, CLASSIFIERS)
+    check_choice("position_embedding", position_embedding, POSITION_EMBEDDINGS)
     if class_token is None:
         class_token = "token" in classifier
     if not class_token and any("token" in (name or "") for name in (classifier, pooling)):
@@ -209,14 +219,18 @@ def ViT(
         x = ClassToken(name="class_token", **common)(x)  # [B, 1 + N, D]
     if distillation_token:
         x = ClassToken(position=1, name="distillation_token", **common)(x)  # [B, 2 + N, D]
-    grid_size = _grid_size(grid, image_size, stem, patch_size)
-    x = PositionEmbedding(
-        grid_size,
-        num_class_tokens,
-        interpolation=interpolation,
-        name="position_embedding",
-        **common,
-    )(x, grid)
+    positions: list[Any] = []  # for the blocks
+    if position_embedding == "rotary":
+        rotary = RotaryEmbedding(num_heads, num_prefix_tokens, name="rotary_embedding", **common)
+        positions = [rotary(grid)]  # [1, P + N, d]
+    else:
+        x = PositionEmbedding(
+            _grid_size(grid, image_size, stem, patch_size),
+            num_class_tokens,
+            interpolation=interpolation,
+            name="position_embedding",
+            **common,
+        )(x, grid)
     if registers:
         x = ClassToken(
             registers,
@@ -241,10 +255,11 @@ def ViT(
             epsilon=norm_epsilon,
             layer_scale=layer_scale,
             swiglu=swiglu,
+            key_bias=key_bias,
             rematerialise=rematerialise,
             name=f"block_{i}",
             **common,
-        )(x)
+        )(x, *positions)
     if not norm_after_pooling:
         x = LayerNorm(epsilon=norm_epsilon, name="encoder_norm", **common)(x)
 

@@ -12,10 +12,10 @@ from keras_vit.layers import (
     AttentionPooling,
     MixerBlock,
     PatchEmbed,
-    PositionEmbedding,
     TransformerBlock,
 )
 from keras_vit.layers.standardized_conv import StandardizedConv2D
+from keras_vit.models.parts import positions_of
 
 # Numbers per parameter that an optimizer keeps.
 OPTIMIZERS = {"momentum": 1, "adamw": 2}
@@ -64,14 +64,14 @@ def forward_macs(model: keras.Model, trained: bool = False) -> int | None:
 
 def vit_sizes(model: keras.Model) -> tuple[int, int, int] | None:
     """(patches, tokens, width) of a Vision Transformer for images of one size, or `None`."""
-    position = next((x for x in model.layers if isinstance(x, PositionEmbedding)), None)
+    position = positions_of(model)
     block = next((x for x in model.layers if isinstance(x, TransformerBlock)), None)
     if position is None or block is None:
         return None
     _, tokens, width = block.output.shape  # pyright: ignore[reportAttributeAccessIssue]
-    rows, columns = position.grid_size
     if tokens is None:
         return None
+    rows, columns = position.grid_size
     return rows * columns, int(tokens), int(width)
 
 

@@ -75,7 +75,7 @@ def attention_distance(
 
 def figure_7(
     filters: np.ndarray | None,
-    similarity: np.ndarray,
+    similarity: np.ndarray | None,
     distances: np.ndarray,
     uniform: float | None = None,
     title: str = "",
@@ -84,7 +84,7 @@ def figure_7(
 
     Args:
         filters: As in `filters`, or `None` for a model without.
-        similarity: As in `positions`.
+        similarity: As in `positions`, or `None` for a model without.
         distances: As in `attention_distance`.
         uniform: As in `attention_distance`.
         title: Written above.
@@ -92,15 +92,15 @@ def figure_7(
     Returns:
         A matplotlib figure; save it with `plots.save`.
     """
-    panels = [(_draw_positions, (similarity,)), (_draw_distances, (distances, uniform))]
-    headings = ["Position embedding similarity", "Mean attention distance"]
-    if filters is not None:
-        panels.insert(0, (_draw_filters, (filters,)))
-        headings.insert(0, "RGB embedding filters")
+    panels = [
+        ("RGB embedding filters", _draw_filters, (filters,)),
+        ("Position embedding similarity", _draw_positions, (similarity,)),
+        ("Mean attention distance", _draw_distances, (distances, uniform)),
+    ]
+    panels = [panel for panel in panels if panel[2][0] is not None]
     figure = _titled(4.1 * len(panels), 3.7, title)
-    for axes, (draw, arguments), heading in zip(
-        figure.subplots(1, len(panels)), panels, headings, strict=True
-    ):
+    subplots = figure.subplots(1, len(panels), squeeze=False)[0]
+    for axes, (heading, draw, arguments) in zip(subplots, panels, strict=True):
         draw(axes, *arguments)
         axes.set_title(heading, fontsize=10)
     return figure

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 import uuid
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ _SUMMARY = {
 _KINDS = {"run": {"settings": dict}, "note": {"run": str, "replaces": bool}}
 # What may be another when a run is taken up: it changes nothing in the result.
 _FREE = ("save_every", "tensorboard")
+_DEVICES = ("strategy", "devices")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,13 +49,14 @@ class Begun:
     summary: dict[str, Any] | None = None
 
 
-def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
+def look(out: Path, settings: dict[str, Any], overwrite: bool, moves: bool = False) -> Begun:
     """What is there of a run.
 
     Args:
         out: The folder that it is to have.
         settings: Its settings, for JSON.
         overwrite: Whether to begin anew, whatever there is; checkpoints are set aside.
+        moves: Whether it may go on with other devices than those that it began with.
 
     Raises:
         ValueError: If there is another run of that name, complete or not, or what is there is
@@ -77,6 +80,8 @@ def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
             remove(folder)
         else:
             free = ("learning_rate",) if checkpoints.divergences() else ()
+            if moves:
+                compared |= _moved(compared, facts["run"]["settings"])
             check_same_run(compared, facts["run"]["settings"], folder, free)
             if is_there(out) and not note["replaces"]:
                 _refuse(out)
@@ -88,6 +93,20 @@ def look(out: Path, settings: dict[str, Any], overwrite: bool) -> Begun:
             _refuse(out)
         return Begun(folder, compared, found.get("run", ""), False, summary)
     return Begun(folder, compared, uuid.uuid4().hex, False)
+
+
+def _moved(here: dict[str, Any], there: dict[str, Any]) -> dict[str, Any]:
+    """The devices that a run began with, and a warning if it goes on with others."""
+    began = {name: there.get(name) for name in _DEVICES}
+    ours = {name: here.get(name) for name in _DEVICES}
+    if began != ours:
+        said = [", ".join(f"{key} {value}" for key, value in x.items()) for x in (ours, began)]
+        warnings.warn(
+            f"the run goes on with {said[0]}; it began with {said[1]}. The results agree within "
+            "rounding, but for the random numbers that each device draws",
+            stacklevel=2,
+        )
+    return began
 
 
 def _summary_of(out: Path) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ from keras_vit import plots
 from keras_vit.analysis import attention_maps, attention_masks
 from keras_vit.data import ImageData
 from keras_vit.data.damage import data_errors
-from keras_vit.layers import PositionEmbedding
+from keras_vit.models.parts import positions_of
 from keras_vit.predict import LABELS_FILE, MODEL_FILE, SUMMARY_FILE
 from keras_vit.training import TrainingResult
 from keras_vit.utils.files import write_json
@@ -151,7 +151,7 @@ def _attention_masks(
     model: keras.Model, images: np.ndarray, image_size: tuple[int, int]
 ) -> np.ndarray | None:
     """`[B, H, W]` in [0, 1], or `None` for a model without attention."""
-    position = next((x for x in model.layers if isinstance(x, PositionEmbedding)), None)
+    position = positions_of(model)
     if position is None:
         return None
     rows, columns = position.grid_size

@@ -69,10 +69,11 @@ def _run(
     settings: Settings, out: Path, machine: Hardware, overwrite: bool, verbose: str | int
 ) -> dict[str, Any]:
     facts = recorded(settings, machine)
+    given = out, facts, overwrite, settings.devices is not None
     # The first process looks first, as it may set something aside.
-    begun = resume.look(out, facts, overwrite) if machine.is_chief else None
+    begun = resume.look(*given) if machine.is_chief else None
     machine.wait()
-    begun = begun or resume.look(out, facts, overwrite)
+    begun = begun or resume.look(*given)
     if begun.summary is not None:
         return begun.summary
     plots.require_matplotlib()  # now, not after the training

@@ -9,6 +9,7 @@ import keras
 
 from keras_vit.distribution import Evaluation, TrainStep, any_process
 from keras_vit.distribution.hardware import Hardware
+from keras_vit.distribution.processes import losses_are_told
 from keras_vit.models.input_and_head import ends_in_probabilities
 from keras_vit.recipes import Recipe
 
@@ -98,13 +99,15 @@ class SeveralDevices(OneDevice):
 
     def train(self, batch: Any) -> dict[str, Any]:
         self.model.reset_metrics()
-        self.step(batch)
-        return dict(sorted(self.step.metrics().items()))  # in Keras's order
+        with losses_are_told(self.hardware.strategy):
+            self.step(batch)
+            return dict(sorted(self.step.metrics().items()))  # in Keras's order
 
     def evaluate(
         self, dataset: Any, batch_size: int, on_batch: Callable[[int], None] = lambda _: None
     ) -> dict[str, float]:
-        return dict(sorted(self.evaluation(dataset, batch_size, on_batch).items()))
+        with losses_are_told(self.hardware.strategy):
+            return dict(sorted(self.evaluation(dataset, batch_size, on_batch).items()))
 
     def any_process(self, flag: bool) -> bool:
         return any_process(self.hardware.strategy, flag)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
-import signal
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -26,9 +25,9 @@ from keras_vit.training.logs import write_log
 from keras_vit.training.run_checkpoints import (
     Checkpoints,
     DivergedError,
-    PreemptedError,
     check_same_run,
 )
+from keras_vit.utils.preemption import PreemptedError, sigterm_sets
 from keras_vit.utils.progress import Progress
 
 LOG_FILE = "log.csv"
@@ -139,7 +138,9 @@ class _Run:
         plan, model = self.plan, self.model
         self._resume()
         model.stop_training = False
-        with self._sigterm_asks(), self.progress, self._divergence_is_noted():
+        to_hear = self.checkpoints is not None  # without them SIGTERM ends the process
+        hearing = sigterm_sets(self.asked_to_end) if to_hear else contextlib.nullcontext()
+        with hearing, self.progress, self._divergence_is_noted():
             self.callbacks.on_train_begin()
             while self.step < plan.batches and not model.stop_training:
                 if self._evaluation_is_due():
@@ -276,18 +277,6 @@ class _Run:
             if self.checkpoints is not None and self.keep is not None and self.engine.writes:
                 self.checkpoints.note_divergence(self.step, self.keep.facts["learning_rate"])
             raise
-
-    @contextlib.contextmanager
-    def _sigterm_asks(self) -> Iterator[None]:
-        """While inside, SIGTERM does not end the process but asks for its end."""
-        if self.checkpoints is None or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before = signal.signal(signal.SIGTERM, lambda *_: self.asked_to_end.set())
-        try:
-            yield
-        finally:
-            signal.signal(signal.SIGTERM, before)
 
     def _data_errors(self) -> contextlib.AbstractContextManager[None]:
         """If a data file cannot be read, saves what was reached and names the file."""

@@ -26,7 +26,7 @@ import ml_dtypes
 import numpy as np
 
 from keras_vit.checkpoints.files.npz import NpzReader
-from keras_vit.utils.checks import check_counts, check_kinds
+from keras_vit.utils.checks import check_counts, check_kinds, differences
 from keras_vit.utils.files import (
     MOST_BYTES,
     is_there,
@@ -51,32 +51,15 @@ def check_same_run(
     Raises:
         ValueError: If others differ; it names them.
     """
-    here, there = _flat(wanted), _flat(found)
-    differing = [
-        f"{name}: {there.get(name)!r} there, {here.get(name)!r} here"
-        for name in sorted(here.keys() | there.keys())
-        if here.get(name) != there.get(name) and name.rpartition(".")[2] not in free
-    ]
+    differing = differences(wanted, found, free)
     if differing:
         raise ValueError(
             f"{folder} holds an unfinished run with other settings or data "
-            f"({'; '.join(differing)}). Repeat its command with the same data to resume it, choose "
+            f"({differing}). Repeat its command with the same data to resume it, choose "
             "another name, or start again with --overwrite (overwrite=True)"
         )
 
 
-def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Without dictionaries inside: `settings.batch_size`."""
-    flat = {}
-    for key, value in content.items():
-        inside = isinstance(value, dict) and value
-        flat |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
-    return flat
-
-
-# The exit code of a process that was asked to end (SIGTERM) and has saved its state: start it again
-# (EX_TEMPFAIL of sysexits.h). A process that the signal kills has another code, 143 in a shell.
-EXIT_PREEMPTED = 75
 _FACTS = "facts"
 _FORMAT = 1
 _PARTIAL = "writing.partial"
@@ -92,10 +75,6 @@ _KINDS = {
     "seconds": float,
 }
 _NAME = re.compile(r"step-(\d{8,})\.npz")
-
-
-class PreemptedError(Exception):
-    """The process was asked to end (SIGTERM) and has saved its state; exit with 75."""
 
 
 class DivergedError(ValueError):

@@ -6,7 +6,7 @@ import difflib
 import math
 import operator
 import reprlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -185,3 +185,28 @@ def check_kinds(where: str, content: Any, kinds: Any) -> None:
             raise ValueError(f"{where} must have {missing[0]!r}. Received: {reprlib.repr(content)}")
     for key, of_key in inside.items():
         check_kinds(f"{key!r} in {where}", content[key], of_key)
+
+
+def differences(wanted: dict[str, Any], found: dict[str, Any], free: Collection[str] = ()) -> str:
+    """In what the settings of two runs differ, to put into a message; empty if in nothing.
+
+    Args:
+        wanted: Those of this run.
+        found: Those of the run that was there before.
+        free: Names of settings that may differ.
+    """
+    here, there = _flat(wanted), _flat(found)
+    return "; ".join(
+        f"{name}: {there.get(name)!r} there, {here.get(name)!r} here"
+        for name in sorted(here.keys() | there.keys())
+        if here.get(name) != there.get(name) and name.rpartition(".")[2] not in free
+    )
+
+
+def _flat(content: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Without dictionaries inside: `settings.batch_size`."""
+    flat = {}
+    for key, value in content.items():
+        inside = isinstance(value, dict) and value
+        flat |= _flat(value, f"{prefix}{key}.") if inside else {f"{prefix}{key}": value}
+    return flat

@@ -155,16 +155,39 @@ def _free_name(path: Path, ending: str) -> Path:
 
 def write_json(path: Path, content: Any) -> None:
     """Writes what JSON can hold, indented, in place of a file that is there."""
-    text = json.dumps(content, indent=1, ensure_ascii=False)
     with replacing(path) as temporary:
-        # A name that is no UTF-8 has surrogates; their codes are what JSON writes for them.
-        temporary.write_text(text + "\n", "utf-8", "backslashreplace")
+        _write_json(temporary, content)
 
 
-def write_csv(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Writes a table, its heads in the first row, in place of a file that is there."""
+def _write_json(path: Path, content: Any) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    # A name that is no UTF-8 has surrogates; their codes are what JSON writes for them.
+    path.write_text(text + "\n", "utf-8", "backslashreplace")
+
+
+def write_new_json(path: Path, content: Any, place: Path | None = None) -> None:
+    """As `write_json`, but a file that is there stays, also one that another process writes now.
+
+    `place` is as in `replacing`.
+    """
+    with _temporary(path, place) as temporary:
+        _write_json(temporary, content)
+        _sync(temporary)
+        try:
+            os.link(temporary, path)
+        except FileExistsError:
+            pass
+        except OSError:  # some file systems give a file one name only
+            if not is_there(path):
+                temporary.replace(path)
+
+
+def write_csv(
+    path: Path, rows: Iterable[Sequence[Any]], place: Path | None = None, sync: bool = False
+) -> None:
+    """Writes a table, its heads in the first row; `place` and `sync` as in `replacing`."""
     with (
-        replacing(path) as temporary,
+        replacing(path, place, sync) as temporary,
         temporary.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file,
     ):
         csv.writer(file).writerows(rows)

@@ -51,7 +51,7 @@ class Progress:
     def resumed(self, step: int, how: str = "") -> None:
         """The run goes on from a step; `how` says what is other than before."""
         if self.verbose:
-            self._print(f"goes on from step {step} of {self.batches}{how}")
+            self._print(f"goes on from {self.unit} {step} of {self.batches}{how}")
 
     def show(self, step: int, logs: dict[str, Any] | None = None) -> None:
         """After a batch."""

@@ -203,8 +203,16 @@ HUGGING_FACE = {"model_type": "vit", "hidden_size": 64, "num_attention_heads": 1
         ("huggingface", {"pooler_act": "relu"}, "pooler_act='relu'"),
         ("huggingface", {"hidden_size": 32}, "another model: its width is 32.* is 64"),
         ("timm", {"architecture": "vit_base_patch16_rpn_224"}, "res-post-norm"),
+        ("timm", {"architecture": "vit_small_patch16_rope_ape_224"}, "rotary positions of another"),
+        ("timm", {"architecture": "vit_pe_core_base_patch16_224"}, "a Perception Encoder"),
         ("timm", {"architecture": "vit", "global_pool": "max"}, "global_pool='max'"),
-        ("timm", {"architecture": "vit", "model_args": {"act_layer": "silu"}}, "act_layer='silu'"),
+        (
+            "timm",
+            {"architecture": "vit", "model_args": {"act_layer": "silu"}},
+            "'silu', .* no gate",
+        ),
+        ("timm", {"architecture": "vit", "model_args": {"act_layer": ["a"]}}, r"act_layer=\['a'\]"),
+        ("huggingface", {"hidden_act": "silu"}, "'silu', .* no gate"),
     ],
 )
 def test_what_config_json_says_is_refused_where_it_is_not_known(
@@ -337,7 +345,7 @@ def test_the_config_of_dinov2_is_read_whole(tmp_path):
     assert model.get_layer("pooling").pooling == "token+avg"
     config["hidden_act"] = "silu"
     path.with_name("config.json").write_text(json.dumps(config))
-    with pytest.raises(ValueError, match="hidden_act='silu'"):
+    with pytest.raises(ValueError, match="activation is 'silu'"):
         keras_vit.from_checkpoint(path)
     for odd, message in (
         ({"mlp_dim": 65}, "one of these sizes as `mlp_dim`: 64, 128,"),

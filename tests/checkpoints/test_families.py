@@ -16,8 +16,9 @@ import keras
 import numpy as np
 import pytest
 from keras import ops
+from support.dinov3 import hugging_face_dinov3, timm_eva02
 from support.families_of_the_field import PEERS
-from support.peers import SIZE, TOKENS, Peer
+from support.peers import HEADS, PATCH, SIZE, TOKENS, WIDTH, Peer
 
 import keras_vit
 from benchmarks.contestants.import_timm import import_timm, import_transformers
@@ -78,7 +79,7 @@ class Opened:
     def ours(self, size: Any = None) -> Any:
         # Their models take pixels that are normalised, as ours do with this argument.
         options = {"normalisation": "centred", **self.peer.options}
-        return keras_vit.from_checkpoint(self.path, size, **options)
+        return keras_vit.from_checkpoint(self.path, size or self.peer.opened_at, **options)
 
 
 def as_torch(pixels: np.ndarray) -> Any:
@@ -136,7 +137,7 @@ def test_our_file_opens_there(opened: Opened, tmp_path):
         from safetensors.torch import load_file
 
         keras_vit.save_weights(ours, tmp_path / "ours.safetensors", format="timm")
-        again = randomised(peer.build(library, SIZE), seed=1)
+        again = randomised((peer.build_back or peer.build)(library, SIZE), seed=1)
         again.load_state_dict(load_file(tmp_path / "ours.safetensors"), strict=True)
     else:
         keras_vit.save_weights(ours, tmp_path / "ours", format="huggingface")
@@ -150,3 +151,40 @@ def test_our_file_opens_there(opened: Opened, tmp_path):
     compare(opened.tokens(pixels, again), opened.tokens(pixels))
     if peer.has_head:
         compare(opened.logits(pixels, again), opened.logits(pixels))
+
+
+def test_the_attention_maps_of_dinov3_are_those_of_transformers(tmp_path):
+    theirs = randomised(hugging_face_dinov3(library_of("transformers"), SIZE))
+    theirs.set_attn_implementation("eager")
+    theirs.save_pretrained(tmp_path)
+    pixels = images((40, 64))
+    ours = keras_vit.from_checkpoint(tmp_path, (40, 64), normalisation="centred")
+    with torch.no_grad():
+        expected = theirs(as_torch(pixels), output_attentions=True).attentions
+    compare(keras_vit.attention_maps(ours, pixels), np.stack([x.numpy() for x in expected], axis=1))
+
+
+UNKNOWN = {
+    "EVA-02 small": (timm_eva02, "EVA or EVA-02, with rotary positions of their own"),
+    "EVA-02 large": (
+        lambda timm: timm_eva02(timm, qkv_fused=False, scale_mlp=True),
+        "EVA-02 or BEiT-3, with norms inside attention and MLP",
+    ),
+    "BEiT": (
+        lambda timm: timm.models.beit.Beit(
+            SIZE, PATCH, embed_dim=WIDTH, depth=1, num_heads=HEADS, use_abs_pos_emb=False,
+            use_rel_pos_bias=True,
+        ),
+        "a model with relative positions, as BEiT and Swin have",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_a_family_that_is_not_known_is_named(name, tmp_path):
+    from safetensors.torch import save_file
+
+    build, what = UNKNOWN[name]
+    save_file(build(library_of("timm")).state_dict(), tmp_path / "a.safetensors")
+    with pytest.raises(ValueError, match=f"It looks like {what}.*, and keras_vit has no such"):
+        keras_vit.from_checkpoint(tmp_path / "a.safetensors", num_heads=HEADS)

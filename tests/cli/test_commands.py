@@ -19,7 +19,7 @@ import keras_vit
 from keras_vit.cli.arguments import GROUPS, OPTIONS
 from keras_vit.cli.main import COMMANDS, main
 from keras_vit.cli.run_command import run_command
-from keras_vit.training.run_checkpoints import PreemptedError
+from keras_vit.utils.preemption import PreemptedError
 
 SCRIPTS = sorted((ROOT / "tools").glob("*.py"))
 

@@ -41,11 +41,10 @@ def test_predictions_are_exported(tool, colour_run, colour_photos, tmp_path):
     code, _, _ = tool("predict", *paths, "--model", colour_run, "--top", 2, "--csv", target)
     assert code == 0
     rows = list(csv.DictReader(target.read_text("utf-8").splitlines()))
-    assert [row["photo"] for row in rows] == [str(path) for path in paths for _ in range(2)]
-    assert [row["rank"] for row in rows] == ["1", "2"] * 2
-    assert all(row["class"] in COLOURS for row in rows)
-    first, second = (float(row["probability"]) for row in rows[:2])
-    assert first >= second > 0
+    assert [row["photo"] for row in rows] == [str(path) for path in paths]
+    for row in rows:
+        assert row["error"] == "" and {row["class_1"], row["class_2"]} < {*COLOURS}
+        assert float(row["probability_1"]) >= float(row["probability_2"]) > 0
     assert [path.name for path in tmp_path.iterdir()] == ["out.csv"]
     nowhere = tmp_path / "missing" / "out.csv"
     code, _, err = tool("predict", *paths, "--model", colour_run, "--csv", nowhere)
@@ -209,14 +208,14 @@ def test_photos_are_resampled_as_asked(tool, colour_run, colour_photos, tmp_path
     for resize in ("squash", "crop"):
         for interpolation in ("bilinear", "bicubic"):
             how = dataclasses.replace(found, resize=resize, interpolation=interpolation)
-            (answer,), _ = predict.classify(how, [tmp_path / "noise.png"], 3)
+            (answer,) = predict.classify(how, [tmp_path / "noise.png"], 3)
             code, _, err = tool(
                 "predict", tmp_path / "noise.png", "--model", colour_run, "--resize", resize,
                 "--interpolation", interpolation, "--top", 3, "--csv", tmp_path / "a.csv",
             )  # fmt: skip
             assert code == 0, err
-            rows = [line.split(",") for line in (tmp_path / "a.csv").read_text().splitlines()[1:]]
-            assert [(row[2], float(row[3])) for row in rows] == [
+            (row,) = csv.DictReader((tmp_path / "a.csv").read_text().splitlines())
+            assert [(row[f"class_{i}"], float(row[f"probability_{i}"])) for i in (1, 2, 3)] == [
                 (name, pytest.approx(share, abs=1e-6)) for name, share in answer.top
             ]
             shares.add(answer.top)

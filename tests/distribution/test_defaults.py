@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from pathlib import Path
 
 import keras
@@ -23,7 +24,6 @@ from keras_vit.distribution import strategies, strategy
         (("mirrored",), "'cpu' to try it out.*no GPU"),
         (("mirrored", 2), "devices=2.*no GPU"),
         (("multiworker",), 'os.environ\\["TF_CONFIG"\\].*TF_CONFIG=None'),
-        (("multiworker", 2), "all of its own; leave `devices` out. Received: devices=2"),
         (("auto", 2), "`devices` is for 'cpu', 'mirrored' and 'tpu'"),
     ],
 )
@@ -34,6 +34,16 @@ def test_strategies_that_are_not_there(arguments, message, monkeypatch):
     monkeypatch.delenv("TF_CONFIG", raising=False)
     with pytest.raises(ValueError, match=message):
         strategy(*arguments)
+
+
+def test_devices_of_all_machines_may_be_said(monkeypatch):
+    """To go on with fewer: what there is must be what was said."""
+    there = types.SimpleNamespace(num_replicas_in_sync=3)
+    monkeypatch.setitem(strategies._MAKERS, "multiworker", lambda devices: there)
+    assert strategy("multiworker", 3) is strategy("multiworker") is there
+    with pytest.raises(ValueError, match=r"`devices` out, or pass 3. Received: devices=2"):
+        strategy("multiworker", 2)
+    assert strategy("auto", 1).num_replicas_in_sync == 1
 
 
 @pytest.mark.parametrize("config", ["{", "[]", "3"])
@@ -117,8 +127,6 @@ def test_no_tpu():
     ],
 )
 def test_defaults(device, capability, precision, jit, monkeypatch):
-    import types
-
     import tensorflow as tf
 
     fake = types.SimpleNamespace(extended=types.SimpleNamespace(worker_devices=(device,)))
@@ -156,8 +164,6 @@ def test_defaults_on_jax(monkeypatch):
 
 
 def test_chiefs():
-    import types
-
     def of(kind, index, cluster):
         spec = types.SimpleNamespace(as_dict=lambda: cluster)
         resolver = types.SimpleNamespace(task_type=kind, task_id=index, cluster_spec=lambda: spec)

@@ -7,10 +7,8 @@ import json
 import math
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import keras
@@ -21,6 +19,7 @@ from programs.strategy_run import SMALL
 from support.colour_photos import write_photos
 from support.interruptions import At, Killed, assert_same_weights, kill
 from support.paths import ROOT, TESTS
+from support.workers import ends_of, two_processes
 
 from keras_vit import distribution, recipes, runs, training
 from keras_vit.data import write_records
@@ -98,8 +97,16 @@ def test_a_run_on_two_devices_is_that_on_one(photos, tmp_path):
     two = {**settings, "strategy": "cpu", "devices": 2, "accumulate": 2, "save_every": 1}
     two["tensorboard"] = True
     job = {"out": "two", "settings": two}
-    on_two_devices(tmp_path, {**job, "kill_after": 3}, job)
+    fewer = {"out": "fewer", "settings": two, "kill_after": 3}
+    on_two_devices(tmp_path, {**job, "kill_after": 3}, job, fewer)
     one = runs.run(runs.settings_for(**settings), tmp_path / "one", verbose=0)
+    # A device is lost: the run does not go on with another by itself, but when it is told to.
+    rest = {**two, "devices": None, "strategy": "cpu", "tensorboard": False}
+    with pytest.raises(ValueError, match="devices: 2 there, 1 here"):
+        runs.run(runs.settings_for(**rest), tmp_path / "fewer", verbose=0)
+    with pytest.warns(UserWarning, match="goes on with strategy cpu, devices 1; it began with .*2"):
+        told = runs.run(runs.settings_for(**rest | {"devices": 1}), tmp_path / "fewer", verbose=0)
+    assert_near(told, one, 1e-5)
     two = summary_of(tmp_path / "two")
     # The losses move, or this compares nothing.
     assert np.ptp(one["history"]["val_loss"]) > 1e-3
@@ -177,51 +184,12 @@ def test_an_evaluation_counts_every_image_once():
 def test_two_processes_of_the_tool(photos, tmp_path, monkeypatch):
     """Asked to end (one of them is), both end; the same commands go on; the first one writes."""
     settings = {**TINY, "steps": 10}
-    arguments = ["--data", photos, "--out", tmp_path / "run", "--save-every", "1"]
-    for name, value in settings.items():
-        arguments += [f"--{name.replace('_', '-')}", value]
-
-    def start():
-        ports = []
-        for _ in range(2):
-            with socket.socket() as free:
-                free.bind(("127.0.0.1", 0))
-                ports.append(free.getsockname()[1])
-        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
-        return [
-            subprocess.Popen(
-                [sys.executable, ROOT / "tools" / "train.py", *map(str, arguments)],
-                env={
-                    **os.environ,
-                    "PYTHONPATH": str(ROOT),
-                    "TF_CONFIG": json.dumps(
-                        {"cluster": cluster, "task": {"type": "worker", "index": index}}
-                    ),
-                },
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for index in range(2)
-        ]
-
-    def ends_of(processes):
-        try:
-            outputs = [process.communicate(timeout=500) for process in processes]
-        finally:
-            for process in processes:
-                process.kill()
-        return [process.returncode for process in processes], outputs
-
-    processes = start()
-    checkpoints = Checkpoints(tmp_path / "run.training")
-    while not checkpoints.paths() and processes[0].poll() is None:
-        time.sleep(0.1)
+    processes = two_processes(photos, tmp_path / "run", settings)
     processes[1].send_signal(signal.SIGTERM)
     codes, outputs = ends_of(processes)
     assert codes == [75, 75], outputs
     assert not (tmp_path / "run").exists()
-    codes, outputs = ends_of(start())
+    codes, outputs = ends_of(two_processes(photos, tmp_path / "run", settings))
     assert codes == [0, 0], outputs
     assert "goes on from step" in outputs[0][0]
     assert outputs[1][0] == ""

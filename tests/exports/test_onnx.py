@@ -47,6 +47,8 @@ MODELS = {
             "distilled",
             "swiglu",
             "quick",
+            "rotary",
+            "rotary, mean",
             "norm after pooling",
             "padded",
             "pixels to scores",

@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from support import models_to_export
+from support.models_to_export import AS_THEY_ARE, FOLDED
 from support.small_exports import (  # noqa: F401
     COLUMNS,
     NAMES,
@@ -29,6 +31,7 @@ from support.small_exports import (  # noqa: F401
 import keras_vit
 from keras_vit.exports.saved_model import export
 from keras_vit.exports.saved_model.export import export_saved_model
+from keras_vit.exports.saved_model.runtime import runner
 from keras_vit.exports.saved_model.session import SessionModel
 
 
@@ -48,6 +51,16 @@ def test_outputs_are_those_of_the_model(model, exported, session):
         np.testing.assert_array_equal(result["class_ids"], np.argsort(-probabilities))
     found = session.run({"pixels": x}, "features")["features"]
     np.testing.assert_allclose(found, features, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["rotary", "clip"])
+def test_the_families_of_other_libraries_too(kind, tmp_path):
+    """DINOv3's positions, and CLIP's norm, GELU and pixels."""
+    model = models_to_export.randomised({**FOLDED, **AS_THEY_ARE}[kind]())
+    path = export_saved_model(model, tmp_path / "model")
+    x = models_to_export.pixels_for(model, 2)
+    expected = models_to_export.expected_of(model, x)
+    np.testing.assert_allclose(runner(path)(x)["output"], expected, atol=1e-5 * np.ptp(expected))
 
 
 def test_signatures(session):

@@ -17,6 +17,10 @@ BACKEND = keras.backend.backend()
 MODELS = {
     "vit": (keras_vit.ViT, (16, 8, 6, 2, 2, 7)),
     "swiglu": (functools.partial(keras_vit.ViT, swiglu=True), (16, 8, 6, 2, 2, 7)),
+    "rotary": (
+        functools.partial(keras_vit.ViT, position_embedding="rotary", key_bias=False),
+        (16, 8, 8, 2, 2, 7),
+    ),
     "mixer": (keras_vit.Mixer, (16, 8, 6, 2, 5, 7)),
     "one block": (keras_vit.ViT, (16, 8, 6, 1, 2, 7)),
 }

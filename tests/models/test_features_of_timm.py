@@ -10,6 +10,7 @@ import functools
 import numpy as np
 import pytest
 from keras import ops
+from support.dinov3 import timm_dinov3
 from support.peers import timm_bit, timm_vit
 
 import keras_vit
@@ -62,6 +63,11 @@ KINDS = {
         (32, 32),
         HEADS,
     ),
+    "rotary": (
+        lambda timm: timm_dinov3(timm, 32, depth=3, num_classes=0, global_pool="token"),
+        (32, 32),
+        HEADS,
+    ),
     "no class token": (
         functools.partial(_vit, class_token=False, global_pool="avg", fc_norm=False),
         (32, 32),
@@ -94,7 +100,7 @@ def test_features_of_blocks_are_the_intermediates_of_timm(timm, kind, tmp_path):
         ours = keras_vit.from_checkpoint(tmp_path / "a.npz", size, include_top=False, **options)
     blocks = [0, 1, -1]
     images = np.random.default_rng(0).normal(size=(2, *size, 3)).astype("float32")
-    has_token = getattr(theirs, "has_class_token", False)
+    has_token = getattr(theirs, "has_class_token", kind == "rotary")
     for norm in (True, False):
         with torch.no_grad():
             found = theirs.forward_intermediates(

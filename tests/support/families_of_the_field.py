@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from support.clip_and_siglip import CLIP_AND_SIGLIP
+from support.dinov3 import DINOV3
 from support.peers import (
     CLASSES,
     DEPTH,
@@ -202,5 +203,6 @@ PEERS = (
         "deit-hugging-face", "DeiT with a distillation token and one head", "transformers",
         "`DeiTForImageClassification`, `DeiTModel`", deit("DeiTForImageClassification"),
     ),
+    *DINOV3,
     *CLIP_AND_SIGLIP,
 )  # fmt: skip

@@ -11,6 +11,8 @@ from keras_vit.models import ResNetStem
 SIZE = (32, 48)
 VIT = {"patch_size": 8, "width": 32, "depth": 2, "num_heads": 4, "mlp_dim": 64, "classes": 5}
 
+ROTARY = {"position_embedding": "rotary", "key_bias": False, "registers": 2, "layer_scale": 0.3}
+
 
 def randomised(model, spread=0.1):
     random = np.random.default_rng(0)
@@ -48,6 +50,10 @@ FOLDED = {
     "distilled": lambda: keras_vit.ViT(SIZE, **VIT, classifier="token+distillation"),
     "swiglu": lambda: keras_vit.ViT(SIZE, **VIT, swiglu=True, layer_scale=0.3),
     "quick": lambda: keras_vit.ViT(SIZE, **VIT, gelu="quick", head_bias=False),
+    "rotary": lambda: keras_vit.ViT(SIZE, **VIT, **ROTARY),
+    "rotary, mean": lambda: keras_vit.ViT(  # with a bias of the keys, which counts there
+        SIZE, **VIT, position_embedding="rotary", classifier="gap"
+    ),
     "norm after pooling": lambda: keras_vit.ViT(
         SIZE, **VIT, classifier="gap", class_token=True, norm_after_pooling=True
     ),

@@ -46,6 +46,8 @@ class Peer:
         saved: What is done to the names of its arrays before they are saved.
         back: Class of the library that opens what we write, where it is not that of `build`;
             `""` where none does.
+        build_back: The same as `build`, of that class, where the library is timm.
+        opened_at: Size of the image in pixels, for a file that does not say it.
         left_out: What of the file is no part of our model; the loader says it.
         other_sizes: Sizes of images, in pixels, that the file was not trained at.
     """
@@ -60,6 +62,8 @@ class Peer:
     tokens: Callable[[Any, Any], Any] | None = None
     saved: Callable[[dict[str, Any]], dict[str, Any]] = dict
     back: str | None = None
+    build_back: Callable[[Any, Any], Any] | None = None
+    opened_at: int | None = None
     left_out: str = ""
     other_sizes: tuple[Any, ...] = (48, (40, 64))
 

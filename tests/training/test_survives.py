@@ -31,7 +31,8 @@ from keras_vit.cli.run_command import run_command
 from keras_vit.data import from_folder, from_records, write_records
 from keras_vit.recipes import fine_tune_recipe
 from keras_vit.training import run_checkpoints
-from keras_vit.training.run_checkpoints import Checkpoints, DivergedError, PreemptedError
+from keras_vit.training.run_checkpoints import Checkpoints, DivergedError
+from keras_vit.utils.preemption import EXIT_PREEMPTED, PreemptedError
 
 
 @pytest.fixture
@@ -311,5 +312,5 @@ def test_exit_code_of_sigterm(capsys):
     def main():
         raise PreemptedError("saved")
 
-    assert run_command(main) == run_checkpoints.EXIT_PREEMPTED == 75
+    assert run_command(main) == EXIT_PREEMPTED == 75
     assert capsys.readouterr().err == "saved\n"

@@ -135,7 +135,7 @@ def visit(chromium, site, tmp_path):
 
 
 def _expected(classifier: Classifier, path: Path) -> list[tuple[str, float]]:
-    prediction = classify(classifier, [path])[0][0]
+    prediction = classify(classifier, [path])[0]
     return [(name.replace("_", " "), share) for name, share in prediction.top]
 
 

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from keras_vit.layers.pixels import normalisation_of
+from keras_vit.layers.rotary_embedding import ROTARY_BASE
 from keras_vit.utils.files import read_json
 
+SILU = "silu"
 _GELUS = {
     "gelu": "exact", "gelu_python": "exact", "gelu_new": "tanh", "gelu_pytorch_tanh": "tanh",
     "gelu_fast": "tanh", "gelu_tanh": "tanh", "quick_gelu": "quick",
@@ -19,9 +21,15 @@ _GELUS = {
 # The values of `global_pool` that a head here can take.
 _POOLS = {"token": "token", "avg": "gap", "map": "map"}
 # Part of timm's names of models -> what sets these apart. Their arrays look like any other's.
-_OTHER_TIMM = (("_rpn_", "a Transformer that normalises after each branch (res-post-norm)"),)
+_OTHER_TIMM = (
+    ("_rpn_", "a Transformer that normalises after each branch (res-post-norm)"),
+    ("_rope_", "a Transformer with rotary positions of another kind than DINOv3's"),
+    ("_pe_", "a Perception Encoder, with rotary positions of another kind than DINOv3's"),
+)
 # Part of timm's names of models -> the GELU of them all.
 _GELU_OF_TIMM = {"quickgelu": "quick", "_clip_": "exact"}
+# timm's models whose MLPs are SwiGLUs by their name.
+_SWIGLU_OF_TIMM = ("vit_giant_patch14_dinov2", "vit_giant_patch14_reg4_dinov2")
 # `quick_gelu` of open_clip.
 _GELU_OF_OPEN_CLIP = {True: "quick", False: "exact"}
 
@@ -58,9 +66,11 @@ def _config(said: dict[str, Any], config: Path) -> dict[str, Any]:
 # file is silent.
 _CLIP = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
 _SIGLIP = {"hidden_act": "gelu_pytorch_tanh", "layer_norm_eps": 1e-6}
+_DINOV3 = {"hidden_act": "gelu", "layer_norm_eps": 1e-5}
 _HUGGING_FACE: dict[str, dict[str, Any]] = {
     "vit": {}, "vit_mae": {}, "deit": {}, "dinov2": {}, "dinov2_with_registers": {},
     "clip": _CLIP, "clip_vision_model": _CLIP, "siglip": _SIGLIP, "siglip_vision_model": _SIGLIP,
+    "dinov3_vit": _DINOV3,
 }  # fmt: skip
 # Those with the arrays of another model, which is trained on pixels that are normalised otherwise.
 _NORMALISATION = {"vit_mae": "imagenet"}
@@ -73,13 +83,18 @@ def _hugging_face(said: dict[str, Any], config: Path) -> dict[str, Any]:
     pooler = said.get("pooler_act", "tanh")
     if pooler not in (None, "tanh"):
         raise _refused(config, "pooler_act", pooler, "'tanh'")
+    if said.get("rope_theta", ROTARY_BASE) != ROTARY_BASE:
+        raise _refused(config, "rope_theta", said["rope_theta"], f"{ROTARY_BASE:g}")
+    act = said.get("hidden_act")
     size = said.get("image_size")
     return {
         "width": said.get("hidden_size"),
         "depth": said.get("num_hidden_layers"),
         "num_heads": said.get("num_attention_heads"),
         "norm_epsilon": None if epsilon is None else float(epsilon),
-        "gelu": _gelu(said.get("hidden_act"), "hidden_act", config),
+        # The SwiGLUs of DINOv2 do not ask for it.
+        "activation": None if said.get("use_swiglu_ffn") else act,
+        "gelu": _gelu(act, "hidden_act", config),
         "image_size": [size, size] if isinstance(size, int) else size,
     }
 
@@ -99,9 +114,13 @@ def _timm(said: dict[str, Any], config: Path) -> dict[str, Any]:
     if pool not in (None, "", *_POOLS):
         raise _refused(config, "global_pool", pool, f"one of {list(_POOLS)}")
     size = pretrained.get("input_size")
-    gelu = _gelu(arguments.get("act_layer"), "act_layer", config)
+    act = arguments.get("act_layer")
+    if act is None and name.startswith(_SWIGLU_OF_TIMM):
+        act = SILU
+    gelu = _gelu(act, "act_layer", config)
     return {
         "num_heads": arguments.get("num_heads"),
+        "activation": act,
         "gelu": gelu or next((g for part, g in _GELU_OF_TIMM.items() if part in name), None),
         "classifier": _POOLS.get(pool or ""),
         "image_size": size[1:] if isinstance(size, list) and len(size) == 3 else None,
@@ -155,9 +174,10 @@ def _normalisation(said: dict[str, Any], mean: str, std: str, config: Path) -> A
 
 
 def _gelu(name: Any, field: str, config: Path) -> str | None:
-    if name is None:
+    """A GELU; none where nothing is said, or SiLU, which only goes with a gate."""
+    if name in (None, SILU):
         return None
-    if name not in _GELUS:
+    if not isinstance(name, str) or name not in _GELUS:
         raise _refused(config, field, name, f"one of {list(_GELUS)}")
     return _GELUS[name]
 

@@ -129,6 +129,7 @@ SETTINGS: dict[str, Callable[[np.ndarray], tuple[str, Any]]] = {
     "norm_epsilon": lambda value: ("norm_epsilon", float(value)),
     "gelu": lambda value: ("gelu", GELUS[int(value)]),
     "normalisation": lambda value: ("normalisation", normalisation_of(value)),
+    "rotary_base": lambda value: ("rotary_base", float(value)),
     "pooling": lambda value: ("classifier", classifier_of(POOLINGS[int(value)])),
 }
 

@@ -49,6 +49,14 @@ DOUBTS = (
         "(classifier='gap', timm's global_pool='avg') or the class token (classifier='token')?",
     ),
     Doubt(
+        "classifier",
+        lambda file, info: (
+            _is_timm(file) and info.position_embedding == "rotary" and info.classes is not None
+        ),
+        "the head of a DINOv3 of timm reads the mean of the patches (classifier='gap', timm's "
+        "usual global_pool='avg') or the class token (classifier='token')?",
+    ),
+    Doubt(
         "gelu",
         lambda file, info: (
             _is_timm(file) and not info.class_token and not info.registers
@@ -61,7 +69,8 @@ DOUBTS = (
         "gelu",
         lambda file, info: info.embedding_norm and file.format.name in _CLIP_FORMATS,
         "CLIP models have either activation: gelu='quick' (OpenAI's weights, and names with "
-        "quickgelu) or gelu='exact' (open_clip's usual)?",
+        "quickgelu) or gelu='exact' (open_clip's usual)? A Perception Encoder (vit_pe_*) has the "
+        "same arrays and rotary positions: as CLIP its numbers would be wrong.",
     ),
     Doubt(
         "num_heads",

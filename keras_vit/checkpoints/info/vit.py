@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from keras_vit.checkpoints.checkpoint import Checkpoint
+from keras_vit.checkpoints.files.config_json import SILU
 from keras_vit.checkpoints.info.families import (
     Info,
     block_sizes,
@@ -20,6 +21,7 @@ from keras_vit.layers.functional import GELUS
 from keras_vit.layers.pixels import normalisation_of
 from keras_vit.layers.position_embedding import INTERPOLATIONS
 from keras_vit.models import ResNetStem, ViTConfig
+from keras_vit.models.variants import DEFAULT_IMAGE_SIZE
 from keras_vit.models.vit import CLASSIFIERS
 
 _POSITIONS = "position_embedding/embedding"
@@ -33,13 +35,14 @@ class ViTInfo(Info):
         classifier: `"map"` where the file pools by attention; `"gap"` where it has no class token
             or its last norm is that of a mean; where the head reads twice the width
             `"token+distillation"`, or `"token+avg"` if there is no such token; else `"token"`.
-        class_token, distillation_token, norm_after_pooling, embedding_norm, head_bias, gelu,
-            norm_epsilon, interpolation: As in `ViT`.
+        class_token, distillation_token, position_embedding, key_bias, norm_after_pooling,
+            embedding_norm, head_bias, gelu, norm_epsilon, interpolation: As in `ViT`.
         normalisation: As in `ViT`; `None` where the file does not say it.
         has_layer_scale: Whether the blocks have a `LayerScale`.
         registers: Number of register tokens.
         representation_size: Width of `pre_logits`, or `None` where there is none.
-        position_layout: Which rows the position embedding has: a layout of `names/layouts.py`.
+        position_layout: Which rows the position embedding has: a layout of `names/layouts.py`, or
+            `"rotary"` where there are none.
         num_positions: Rows of the position embedding.
         saved_grid: (rows, columns) in patches, where the file says it.
     """
@@ -48,6 +51,8 @@ class ViTInfo(Info):
     classifier: str
     class_token: bool
     distillation_token: bool
+    position_embedding: str
+    key_bias: bool
     norm_after_pooling: bool
     embedding_norm: bool
     head_bias: bool
@@ -73,6 +78,8 @@ class ViTInfo(Info):
             "classifier": self.classifier,
             "class_token": self.class_token,
             "distillation_token": self.distillation_token,
+            "position_embedding": self.position_embedding,
+            "key_bias": self.key_bias,
             "norm_after_pooling": self.norm_after_pooling,
             "embedding_norm": self.embedding_norm,
             "head_bias": new_head or self.head_bias,
@@ -112,6 +119,7 @@ class ViTInfo(Info):
             "position_rows": [self.num_class_tokens],
             "patch_positions": [0],
             "sincos2d": [0],
+            "rotary": [0],
             # timm: DeiT-III and DINOv2 with registers have none, the others have one.
             "any_positions": [self.num_class_tokens, 0] if self.class_token else [0],
         }[self.position_layout]
@@ -120,6 +128,9 @@ class ViTInfo(Info):
             patch_size = self.config.patch_size
             rows, columns = (-(-n // (self.config.stride // patch_size)) for n in image_size)
             wanted = rows // patch_size, columns // patch_size
+        if self.position_layout == "rotary":  # of any grid
+            usual = DEFAULT_IMAGE_SIZE // self.config.stride
+            return 0, wanted or self.saved_grid or (max(usual, 1), max(usual, 1))
         if self.position_layout == "sincos2d":
             if wanted is None:
                 raise ValueError(
@@ -168,8 +179,12 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
     """Reads the architecture of a Vision Transformer, a hybrid included."""
     patches, hidden = "patch_embed/projection/kernel", "block_0/mlp/dense_1/kernel"
     stem_conv = "stem_root_conv/kernel"
-    _, positions_key = checkpoint.array_of(_POSITIONS)  # type: ignore[misc]
-    computed = positions_key.layout == "sincos2d"
+    said = checkpoint.metadata
+    positions = checkpoint.array_of(_POSITIONS)
+    position_layout = positions[1].layout if positions else "rotary"
+    if _POSITIONS not in checkpoint and "rotary_base" in said:
+        position_layout = "rotary"
+    computed = position_layout in ("sincos2d", "rotary")
     needed = {patches: 4, "block_0/attention/query/kernel": 2, hidden: 2}
     check_ranks(
         checkpoint,
@@ -195,13 +210,13 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         stem=stem,
         swiglu="block_0/mlp/gate/kernel" in shapes,
     )
+    _check_activation(checkpoint, config.swiglu)
     if checkpoint.metadata.get("width", width) != width:
         raise ValueError(
             f"The `config.json` beside {str(checkpoint.path)!r} is of another model: its width "
             f"is {checkpoint.metadata['width']}, that of the file is {width}. Put the right one "
             "there, or remove it and pass what it should say as arguments."
         )
-    said = checkpoint.metadata
     class_token, norm_after_pooling = "class_token/token" in shapes, "pooled_norm/gamma" in shapes
     distillation_token = "distillation_token/token" in shapes
     classifier = "gap" if norm_after_pooling or not class_token else "token"
@@ -221,6 +236,8 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         classifier=classifier,
         class_token=class_token,
         distillation_token=distillation_token,
+        position_embedding="rotary" if position_layout == "rotary" else "learned",
+        key_bias=_has_key_bias(checkpoint, position_layout),
         norm_after_pooling=norm_after_pooling,
         embedding_norm="embedding_norm/gamma" in shapes,
         head_bias="head/kernel" not in shapes or checkpoint.has("head/bias"),
@@ -231,10 +248,27 @@ def describe_vit(checkpoint: Checkpoint, num_heads: int | None) -> ViTInfo:
         has_layer_scale="block_0/attention_scale/gamma" in shapes,
         registers=shapes["registers/token"][1] if "registers/token" in shapes else 0,
         representation_size=(shapes["pre_logits/bias"][0] if "pre_logits/bias" in shapes else None),
-        position_layout=positions_key.layout,
+        position_layout=position_layout,
         num_positions=0 if computed else shapes[_POSITIONS][1],
         saved_grid=_saved_grid(said, config.stride),
     )
+
+
+def _check_activation(checkpoint: Checkpoint, swiglu: bool) -> None:
+    """A gate goes with SiLU and all else with a GELU; the arrays do not show which it is."""
+    said = checkpoint.metadata.get("activation")
+    if said is not None and swiglu != (said == SILU):
+        raise ValueError(
+            f"The `config.json` beside {str(checkpoint.path)!r} says that the activation is "
+            f"{said!r}, and the MLPs in the file have {'a gate' if swiglu else 'no gate'}. "
+            "keras_vit has SwiGLUs (a gate with SiLU), and MLPs with a GELU."
+        )
+
+
+def _has_key_bias(checkpoint: Checkpoint, position_layout: str) -> bool:
+    """A file without any bias of queries, keys and values stands for zeros, but for DINOv3."""
+    key, value = (checkpoint.has(f"block_0/attention/{name}/bias") for name in ("key", "value"))
+    return key or not (value or position_layout == "rotary")
 
 
 def _normalisation(checkpoint: Checkpoint) -> Any:

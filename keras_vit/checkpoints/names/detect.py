@@ -17,11 +17,11 @@ _PREFIX = re.compile(
 )
 
 # Arrays beside those of a model, after the prefix: the state of a training, counters, the token of
-# masked patches, the heads and the decoders that only a pretraining uses.
+# masked patches, what code computes, the heads and the decoders that only a pretraining uses.
 _LEFT_OUT = re.compile(
     r"opt/.*|chrono/.*|step|opt_state/.*|optimizer[./].*|lr_scheduler[./].*|scaler[./].*|"
     r"epoch|global_step|iteration|n_averaged|num_updates|decay|(\w+\.)*mask_token|"
-    r"(.*\.)?position_ids|decoder[._].*|"
+    r"(.*\.)?position_ids|decoder[._].*|rope_embed\.periods|.*\.bias_mask|local_cls_norm\..*|"
     r"(dino_head|ibot_head|dino_loss|ibot_patch_loss)\..*|head\.(mlp(?!\.fc)|last_layer)\..*"
 )
 

@@ -42,6 +42,12 @@ from keras_vit.checkpoints.names.pytorch import (
     TIMM_SWIGLU_KEYS,
     TIMM_VIT_KEYS,
 )
+from keras_vit.checkpoints.names.rotary import (
+    FACEBOOK_DINOV3_KEYS,
+    HUGGING_FACE_DINOV3_KEYS,
+    TIMM_DINOV3_KEYS,
+    TIMM_DINOV3_SWIGLU_KEYS,
+)
 from keras_vit.checkpoints.names.siglip import (
     BIG_VISION_POOLING_KEYS,
     HUGGING_FACE_SIGLIP_KEYS,
@@ -71,6 +77,7 @@ class Format:
         normalisation: How that code normalises pixels, as in `ViT`; `None` where every model of
             the library has its own.
         lacks: Arrays that no such file has.
+        position_embedding: As in `ViT`; `None` where such a file may be of any.
     """
 
     name: str
@@ -88,6 +95,7 @@ class Format:
     packed: tuple[str, str] | None = None
     normalisation: str | None = "centred"
     lacks: tuple[str, ...] = ()
+    position_embedding: str | None = "learned"
 
     def spelling(self, name: str) -> str:
         """The name of an array as `keys` has it."""
@@ -129,7 +137,7 @@ def _keras(family: Family, keys: tuple[Key, ...], marker: str) -> Format:
     )
     return Format(
         "keras", f"Keras, {family.name}", family, rows, (marker,), container=".keras",
-        heads=("token", "gap", "token+avg", "token+distillation", "map"),
+        heads=("token", "gap", "token+avg", "token+distillation", "map"), position_embedding=None,
     )  # fmt: skip
 
 
@@ -137,6 +145,10 @@ _TIMM_MARKERS = ("patch_embed.proj.weight", "blocks.0.attn.qkv.weight")
 _TIMM: dict[str, Any] = {
     "gelu": "exact", "interpolation": "bicubic_antialias", "container": ".safetensors",
     "heads": ("token", "gap", "map"), "normalisation": None,
+}  # fmt: skip
+_DINOV3: dict[str, Any] = {
+    **_TIMM, "norm_epsilon": 1e-5, "heads": ("gap", "token"), "lacks": ("pos_embed",),
+    "position_embedding": "rotary",
 }  # fmt: skip
 _HUGGING_FACE: dict[str, Any] = {
     "gelu": "exact", "norm_epsilon": 1e-12, "interpolation": "bicubic",
@@ -171,6 +183,18 @@ FORMATS = (
         ("patch_embed.backbone.conv.weight",), TIMM_RENAMES, **_TIMM,
     ),
     Format(
+        "timm", "timm, DINOv3", VIT, TIMM_DINOV3_KEYS,
+        ("cls_token", "reg_token", "blocks.0.gamma_1", "blocks.0.mlp.fc1.weight"), **_DINOV3,
+    ),
+    Format(
+        "timm", "timm, DINOv3 with SwiGLU", VIT, TIMM_DINOV3_SWIGLU_KEYS,
+        ("cls_token", "reg_token", "blocks.0.gamma_1", "blocks.0.mlp.fc1_g.weight"), **_DINOV3,
+    ),
+    Format(
+        "timm", "Facebook, DINOv3", VIT, FACEBOOK_DINOV3_KEYS,
+        ("storage_tokens", "blocks.0.ls1.gamma"), **{**_DINOV3, "normalisation": "imagenet"},
+    ),
+    Format(
         "timm", "timm, with SwiGLU", VIT, TIMM_SWIGLU_KEYS, _TIMM_MARKERS, TIMM_RENAMES, **_TIMM,
         packed=("blocks.0.mlp.fc1.weight", "blocks.0.mlp.fc2.weight"),
     ),
@@ -200,6 +224,12 @@ FORMATS = (
             model_type=base, normalisation="imagenet",
         )
         for kind, base, keys, markers, renames, interpolation in DINOV2_FORMATS
+    ),
+    Format(
+        "huggingface", "Hugging Face, DINOv3", VIT, HUGGING_FACE_DINOV3_KEYS,
+        ("embeddings.patch_embeddings.weight", "layer.0.layer_scale1.lambda1"), gelu="exact",
+        norm_epsilon=1e-5, interpolation="bicubic", container=".safetensors",
+        model_type="dinov3_vit", normalisation="imagenet", position_embedding="rotary",
     ),
     Format(
         "huggingface", "Hugging Face, distilled DeiT", VIT, DEIT_TEACHER_KEYS,

@@ -11,10 +11,17 @@ _OTHERS = (
     (r"(^|\.)attnpool\.", "CLIP with a ResNet for the images"),
     (r"relative_position|rel_pos", "a model with relative positions, as BEiT and Swin have"),
     (r"[qk]_norm\.|(query|key)_norm/", "a Transformer that normalises queries and keys"),
-    (r"rope|freqs", "a Transformer with rotary positions"),
+    (r"rope|freqs", "a Transformer with rotary positions of another kind than DINOv3's"),
     (r"^(txt|text|text_model|transformer\.resblocks)[./]", "a model of text and images"),
     (r"lora_[AB]", "adapters (LoRA) without their model: merge them first"),
-    (r"attn\.norm\.|mlp\.norm\.", "BEiT-3, with norms inside attention and MLP"),
+    (
+        r"attn\.norm\.|mlp\.norm\.",
+        "EVA-02 or BEiT-3, with norms inside attention and MLP and rotary positions of their own",
+    ),
+    (
+        r"attn\.[qv]_bias$",
+        "EVA or EVA-02, with rotary positions of their own or norms after the branches",
+    ),
     (r"^layers\.\d+\.blocks\.", "a Swin Transformer"),
     (r"(^|\.)bn1\.|running_mean", "a network with batch norms"),
 )

@@ -81,6 +81,16 @@ class Graph:
         self.nodes.append(onnx.helper.make_node(kind, inputs, [output], output, **attributes))
         return output
 
+    def halves(self, x: str) -> list[str]:
+        """Both halves of a tensor along its last axis, whose length is even."""
+        import onnx
+
+        outputs = [self.name("Split"), self.name("Split")]
+        # Since opset 18 the number of outputs must be said; halves are what it was before.
+        attributes: dict[str, Any] = {"num_outputs": 2} if self.opset >= 18 else {}
+        self.nodes.append(onnx.helper.make_node("Split", [x], outputs, axis=-1, **attributes))
+        return outputs
+
     def rename(self, x: str, name: str) -> None:
         """Gives a tensor another name, that of an output."""
         import onnx

@@ -6,6 +6,7 @@ each is one, so that every runtime has its own fast kernel for it.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -99,10 +100,16 @@ def position_embedding(
     return Value(graph.op("Add", tokens.name, graph.weight("embedding", as_array(layer.embedding))))
 
 
+def rotary_embedding(graph: Graph, layer: Any, shapes: Any, grid: Value) -> Value:
+    return Value(graph.weight("rotation", layer.table()[:, None]))  # [N, 1, d]
+
+
 # The encoder.
 
 
-def transformer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
+def transformer_block(
+    graph: Graph, layer: Any, shapes: Any, tokens: Value, rotation: Value | None = None
+) -> Value:
     """The whole block; of the last one only the class token, where nothing else is wanted."""
     scales = (None, None)
     if layer.layer_scale is not None:
@@ -112,12 +119,15 @@ def transformer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> V
     asking = h
     if layer.name == graph.last_block:  # the class token asks all, and nobody asks the others
         x, asking = _tokens(graph, x, 0, 1), _tokens(graph, h, 0, 1)
-    x = graph.op("Add", x, _attention(graph, asking, h, layer.attention, scales[0]))
+    turned = None if rotation is None else rotation.name
+    x = graph.op("Add", x, _attention(graph, asking, h, layer.attention, scales[0], turned))
     h = _layer_norm(graph, x, layer.mlp_norm, "mlp_norm")
     return Value(graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp", scales[1])))
 
 
-def _attention(graph: Graph, asking: str, asked: str, layer: Any, scale: Any) -> str:
+def _attention(
+    graph: Graph, asking: str, asked: str, layer: Any, scale: Any, rotation: str | None = None
+) -> str:
     width = int(layer.out.kernel.shape[0])
     head_dim = width // layer.num_heads
     heads = []
@@ -126,12 +136,26 @@ def _attention(graph: Graph, asking: str, asked: str, layer: Any, scale: Any) ->
         x = asking if name == "query" else asked
         rows = dense_product(graph, x, getattr(layer, name), f"attention/{name}", factor)
         split = graph.op("Reshape", rows, graph.ints(0, 0, layer.num_heads, head_dim))
+        # Of the last block the class token alone may ask: it is not turned.
+        if rotation is not None and (name == "key" or (name == "query" and asking == asked)):
+            split = _rotated(graph, split, rotation)
         heads.append(graph.op("Transpose", split, perm=order))
     query, key, value = heads  # [B, H, N, d], [B, H, d, N], [B, H, N, d]
     weights = graph.op("Softmax", graph.op("MatMul", query, key), axis=-1)
     mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
     mixed = graph.op("Reshape", mixed, graph.ints(0, 0, width))
     return dense_product(graph, mixed, layer.out, "attention/out", scale)
+
+
+def _rotated(graph: Graph, heads: str, rotation: str) -> str:
+    """`layers.rotary_embedding.rotated` for `[B, N, H, d]`."""
+    (first, second), (cos, sin) = (graph.halves(x) for x in (heads, rotation))
+    mul = functools.partial(graph.op, "Mul")
+    turned = (
+        graph.op("Sub", mul(first, cos), mul(second, sin)),
+        graph.op("Add", mul(second, cos), mul(first, sin)),
+    )
+    return graph.op("Concat", *turned, axis=-1)
 
 
 def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
@@ -291,6 +315,7 @@ OURS: dict[type, Callable[..., Any]] = {
     ours.PatchEmbed: patch_embed,
     ours.ClassToken: class_token,
     ours.PositionEmbedding: position_embedding,
+    ours.RotaryEmbedding: rotary_embedding,
     ours.TransformerBlock: transformer_block,
     ours.MixerBlock: mixer_block,
     ours.TokenPooling: token_pooling,

@@ -8,11 +8,13 @@ the arrays of a plain ViT, so that they can be assigned to the model they came f
 |---|---|
 | a layer scale into the layer before it | a product of linear maps |
 | a norm's gamma and beta into the layers after it | the same |
-| the key bias is dropped | it adds one number to all scores of a query: softmax ignores it |
+| the key bias is dropped | it adds one number to all scores of a query: softmax ignores it [1] |
 | the value bias into the output bias | the attention weights of a query sum to 1 |
 | what is written to the residual stream is centred | only layer norms read it, and they centre |
 | 1/sqrt(d) into the query | a product of linear maps |
 | the scaling of the pixels into the patch projection | the same |
+
+[1] Not where positions are rotary: there it is turned by the position of the key.
 
 Where the stream is centred, a layer norm is a division by the root of the mean square.
 """
@@ -82,8 +84,8 @@ def _fold_norm(folded: Arrays, norm: str, readers: list[str]) -> None:
     folded[f"{norm}/beta"] = np.zeros_like(beta)
 
 
-def fold_attention_biases(arrays: Arrays) -> Arrays:
-    """Drops the key bias and moves the value bias through the output projection."""
+def fold_attention_biases(arrays: Arrays, rotary: bool = False) -> Arrays:
+    """Drops the key bias, if it may, and moves the value bias through the output projection."""
     folded = dict(arrays)
     for block in blocks_of(arrays):
         attention = f"{block}/attention"
@@ -91,7 +93,7 @@ def fold_attention_biases(arrays: Arrays) -> Arrays:
         folded[f"{attention}/out/bias"] = (
             arrays[f"{attention}/out/bias"] + value @ arrays[f"{attention}/out/kernel"]
         )
-        for name in ("key", "value"):
+        for name in ("value",) if rotary else ("key", "value"):
             folded[f"{attention}/{name}/bias"] = np.zeros_like(value)
     return folded
 
@@ -142,27 +144,31 @@ def fold_scaling(arrays: Arrays, taken: InputRange) -> Arrays:
     }
 
 
-def fold(arrays: Arrays, num_heads: int, taken: InputRange = CENTRED) -> Arrays:
+def fold(
+    arrays: Arrays, num_heads: int, taken: InputRange = CENTRED, rotary: bool = False
+) -> Arrays:
     """All steps, in float64, so that what is rounded is rounded once.
 
     Args:
         arrays: Of a ViT, by the names of `keras_vit.checkpoints.model_variables.model_variables`.
         num_heads: Of its attention.
         taken: What the images are to be in.
+        rotary: Whether positions are rotary.
 
     Returns:
         float32 arrays of the same names. Left out, as they are the identity or zero now: the
-        norms (but the last of a model without a head), the layer scales, and the biases of key
-        and value.
+        norms (but the last of a model without a head), the layer scales, and the biases of value
+        and, unless positions are rotary, key.
     """
     folded = {name: array.astype("float64") for name, array in arrays.items()}
     folded = fold_layer_scales(folded)
     folded = fold_norms(folded)
-    folded = fold_attention_biases(folded)
+    folded = fold_attention_biases(folded, rotary)
     folded = centre_residual_writes(folded)
     folded = scale_queries(folded, num_heads)
     folded = fold_scaling(folded, taken)
-    gone = re.compile(r"block_\d+/(.*_norm/.*|.*_scale/gamma|attention/(key|value)/bias)$")
+    biases = "value" if rotary else "(key|value)"
+    gone = re.compile(rf"block_\d+/(.*_norm/.*|.*_scale/gamma|attention/{biases}/bias)$")
     with_head = "head/kernel" in folded
     return {
         name: array.astype("float32")
@@ -175,20 +181,21 @@ def merge_tokens(arrays: Arrays) -> Arrays:
     """Adds up all that is constant before the first block.
 
     Returns:
-        The arrays with `"patches"` `[1, N, D]` (the positions and the bias of the projection) and,
-        where there are prefix tokens, `"prefix"` `[1, P, D]`, in place of what they are made of.
+        The arrays with `"patches"` `[1, N, D]` (the positions and the bias of the projection; with
+        rotary positions the bias alone, `[1, 1, D]`) and, where there are prefix tokens, `"prefix"`
+        `[1, P, D]`, in place of what they are made of.
         The kernel of the patch projection is `[p * p * C, D]`, as a dense layer has it.
     """
     merged = dict(arrays)
-    positions = merged.pop("position_embedding/embedding")  # [1, (1 or 2 +) N, D]
-    prefix = []
-    for token in ("class_token/token", "distillation_token/token"):
-        if token in merged:
-            prefix.append(merged.pop(token) + positions[:, :1])
-            positions = positions[:, 1:]
-    if "registers/token" in merged:
-        prefix.append(merged.pop("registers/token"))
-    merged["patches"] = positions + merged.pop("patch_embed/projection/bias")
+    names = ("class_token/token", "distillation_token/token", "registers/token")
+    prefix = [merged.pop(name) for name in names if name in merged]
+    merged["patches"] = merged.pop("patch_embed/projection/bias")[None, None]
+    if "position_embedding/embedding" in merged:
+        positions = merged.pop("position_embedding/embedding")  # [1, (1 or 2 +) N, D]
+        num_class_tokens = sum(name in arrays for name in names[:2])
+        for i in range(num_class_tokens):
+            prefix[i] = prefix[i] + positions[:, i : i + 1]
+        merged["patches"] = positions[:, num_class_tokens:] + merged["patches"]
     kernel = merged["patch_embed/projection/kernel"]  # [p, p, C, D]
     merged["patch_embed/projection/kernel"] = kernel.reshape(-1, kernel.shape[-1])
     if prefix:

@@ -100,9 +100,11 @@ class FoldedViT(tf.Module):
         rows = tf.reshape(tokens, (-1, width))  # [B * N, D]
         for block in self._blocks:
             queries = normed = _normalise(rows, config.epsilon)
+            asking = 0  # the first token that asks
             if block == self._blocks[-1]:
                 queries, rows = (_cut(x, batch, first, count) for x in (queries, rows))
-            rows = rows + self._attention(f"{block}/attention", queries, normed, batch)
+                asking = first
+            rows = rows + self._attention(f"{block}/attention", queries, normed, batch, asking)
             rows = rows + self._mlp(f"{block}/mlp", _normalise(rows, config.epsilon))
         if not self._blocks:
             rows = _cut(rows, batch, first, count)
@@ -145,20 +147,33 @@ class FoldedViT(tf.Module):
             images = tf.nn.space_to_depth(images, patch)
         return tf.reshape(images, (-1, images.shape[-1]))
 
-    def _attention(self, name: str, queries: Any, rows: Any, batch: int) -> Any:
-        """Rows `[B * M, D]` ask rows `[B * N, D]`; the queries come scaled from their weights."""
+    def _attention(self, name: str, queries: Any, rows: Any, batch: int, first: int) -> Any:
+        """Rows `[B * M, D]` ask rows `[B * N, D]`; the queries come scaled from their weights.
+
+        Those that ask are the tokens from `first` on.
+        """
         heads = self.config.num_heads
         width = rows.shape[-1]
 
         def split_heads(x: Any) -> Any:  # [B * N, D] -> [B, H, N, d]
             return tf.transpose(tf.reshape(x, (batch, -1, heads, width // heads)), (0, 2, 1, 3))
 
-        query = split_heads(self.dense(f"{name}/query", queries))
-        key = split_heads(self.dense(f"{name}/key", rows))
+        query = self._rotated(split_heads(self.dense(f"{name}/query", queries)), first)
+        key = self._rotated(split_heads(self.dense(f"{name}/key", rows)), 0)
         value = split_heads(self.dense(f"{name}/value", rows))
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # [B, H, M, N]
         mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))  # [B, M, H, d]
         return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
+
+    def _rotated(self, heads: Any, first: int) -> Any:
+        """Rotary positions, where the model has them; `heads` are of the tokens from `first` on."""
+        if "rotation" not in self._weights:
+            return heads
+        count, half = heads.shape[2], heads.shape[3] // 2
+        rotation = self._weights["rotation"][first : first + count]
+        cos, sin = rotation[:, :half], rotation[:, half:]  # [N, d / 2]
+        a, b = heads[:, :, :, :half], heads[:, :, :, half:]
+        return tf.concat([a * cos - b * sin, b * cos + a * sin], axis=-1)
 
     def _mlp(self, name: str, rows: Any) -> Any:
         """`[R, D]` to `[R, D]`."""

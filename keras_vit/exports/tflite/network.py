@@ -18,15 +18,16 @@ from keras_vit.checkpoints.model_variables import layers_of, model_variables
 from keras_vit.exports.classifier import PixelClassifier
 from keras_vit.exports.tflite.fold import Arrays, fold, merge_tokens
 from keras_vit.exports.tflite.folded_vit import ACTIVATIONS, FoldedConfig, FoldedViT
-from keras_vit.layers import PatchEmbed, TokenPooling, TransformerBlock
-from keras_vit.models.input_range import InputRange, before_first
+from keras_vit.layers import PatchEmbed, RotaryEmbedding, TokenPooling, TransformerBlock
+from keras_vit.models.input_range import CENTRED, InputRange, before_first
 from keras_vit.utils.backend import ops
 
 # The layers that `ViT` builds, in order; the optional ones in brackets. What is before them is a
 # stem, what is after them a tail.
 _LAYERS = (
-    "patch_embed", "[class_token]", "[distillation_token]", "position_embedding", "[registers]",
-    "embedding_dropout", "blocks", "[encoder_norm]", "pooling", "[pooled_norm]",
+    "patch_embed", "[class_token]", "[distillation_token]", "[position_embedding]", "[registers]",
+    "embedding_dropout", "[rotary_embedding]", "blocks", "[encoder_norm]", "pooling",
+    "[pooled_norm]",
 )  # fmt: skip
 
 
@@ -77,8 +78,11 @@ def network(
         }
         # The zeros that pad an image are of the scaled one.
         folds = not as_keras and config.padding == "VALID"
-        arrays = fold(arrays, config.num_heads, *([taken] if folds else []))
+        rotary = layers_of(model, RotaryEmbedding)
+        arrays = fold(arrays, config.num_heads, taken if folds else CENTRED, bool(rotary))
         arrays = merge_tokens(arrays)
+        if rotary:
+            arrays["rotation"] = rotary[0].table()
         if change is not None:
             arrays = change(arrays, config)
         run = FoldedViT(arrays, config)

@@ -1,30 +1,27 @@
-"""Names what is on a photo, with any classifier."""
+"""Loads any model to name photos with, and what is known of it."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from keras_vit.applications import constructors
 from keras_vit.checkpoints import from_checkpoint
 from keras_vit.checkpoints.files.hdf5 import KerasReader
-from keras_vit.data import image_files
 from keras_vit.data.image_ops import INTERPOLATIONS, RESIZES
 from keras_vit.data.preprocessing import LABELLED_CLASSES, labels
+from keras_vit.distribution import default_jit
+from keras_vit.distribution.evaluation import forward_pass
 from keras_vit.models import VARIANTS, variants
-from keras_vit.models.input_and_head import (
-    check_channels,
-    check_takes_pixels,
-    ends_in_probabilities,
-)
+from keras_vit.models.input_and_head import check_channels, check_takes_pixels
 from keras_vit.utils import files
-from keras_vit.utils.checks import check_choice, check_counts, did_you_mean
+from keras_vit.utils.checks import check_choice, did_you_mean
 from keras_vit.utils.text import printable, read_labels
 
 
@@ -47,18 +44,10 @@ class Classifier:
     resize: str = "squash"
     interpolation: str = "bilinear"
 
-
-@dataclasses.dataclass(frozen=True)
-class Prediction:
-    """What is on a photo.
-
-    Attributes:
-        path: The photo.
-        top: (name, probability in [0, 1]) of the likeliest classes, the likeliest first.
-    """
-
-    path: Path
-    top: tuple[tuple[str, float], ...]
+    @functools.cached_property
+    def compiled(self) -> Callable[[Any], Any]:
+        """The model as a function of a batch, which is traced once."""
+        return forward_pass(self.model, default_jit(dtype=self.model.dtype_policy.name))
 
 
 def load_classifier(source: str | Path, weights: str | None = None) -> Classifier:
@@ -169,71 +158,6 @@ def _facts(model: Any, folder: Path | None) -> tuple[tuple[str, ...], tuple[int,
     else:
         names = tuple(f"class {i}" for i in range(classes))
     return names, *how
-
-
-def classify(
-    classifier: Classifier, photos: Sequence[str | Path], top: int = 5, batch_size: int = 32
-) -> tuple[list[Prediction], dict[Path, str]]:
-    """Classifies photos.
-
-    Args:
-        classifier: Of `load_classifier`.
-        photos: Image files.
-        top: How many classes to name per photo, at least 1.
-        batch_size: Photos per step.
-
-    Returns:
-        A prediction for each photo that can be read, in the order given, and for each other
-        one the reason.
-
-    Raises:
-        ValueError: If `top` is below 1, or the model gives NaN.
-    """
-    check_counts(1, top=top)
-    readable, unreadable = image_files.check_images(
-        [Path(photo) for photo in photos], progress=False
-    )
-    if not readable:
-        return [], unreadable
-    dataset = image_files.fitted_photos(
-        readable, classifier.image_size, classifier.resize, classifier.interpolation
-    )
-    scores: Any = classifier.model.predict(dataset.batch(batch_size), verbose=0)  # pyright: ignore[reportArgumentType]
-    if not ends_in_probabilities(classifier.model):
-        scores = keras.ops.convert_to_numpy(keras.ops.softmax(scores))
-    if not np.isfinite(scores).all():
-        raise ValueError(
-            f"The model {classifier.model.name!r} gives NaN or infinity: its weights are damaged, "
-            "or its training diverged. Take an earlier one"
-        )
-    predictions = []
-    for photo, row in zip(readable, scores, strict=True):
-        best = np.argsort(-row, kind="stable")[:top]
-        predictions.append(
-            Prediction(photo.path, tuple((classifier.class_names[i], float(row[i])) for i in best))
-        )
-    return predictions, unreadable
-
-
-def write_csv(path: str | Path, predictions: Sequence[Prediction]) -> None:
-    """Writes predictions as a table: photo, rank (1 is the likeliest), class, probability.
-
-    Args:
-        path: The file; one that is there is replaced once the new one is complete.
-        predictions: From `classify`.
-
-    Raises:
-        ValueError: If the file cannot be written.
-    """
-    path = Path(path)
-    rows: list[tuple[Any, ...]] = [("photo", "rank", "class", "probability")]
-    for prediction in predictions:
-        for rank, (name, probability) in enumerate(prediction.top, start=1):
-            rows.append((prediction.path, rank, name, f"{probability:.6f}"))
-    try:
-        files.write_csv(path, rows)
-    except OSError as error:
-        raise ValueError(f"Cannot write {str(path)!r}: {error}") from error
 
 
 MODEL_FILE, LABELS_FILE, SUMMARY_FILE = "model.keras", "labels.txt", "summary.json"

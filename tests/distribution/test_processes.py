@@ -1,0 +1,61 @@
+"""What becomes of a training when one of its processes is gone."""
+
+from __future__ import annotations
+
+import re
+import signal
+import types
+
+import pytest
+from support.workers import ends_of, two_processes
+
+from keras_vit.distribution.processes import losses_are_told
+from keras_vit.utils.preemption import WorkerLostError
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_worker_that_is_killed_ends_the_other(lost, colour_photos, tmp_path):
+    settings = {"model": "small", "image_size": 16, "steps": 10_000, "batch_size": 4}
+    processes = two_processes(colour_photos, tmp_path / "run", settings)
+    processes[lost].kill()
+    codes, outputs = ends_of(processes)
+    assert (codes[lost], codes[1 - lost]) == (-signal.SIGKILL, 75), outputs
+    last = outputs[1 - lost][1].splitlines()[-1]
+    assert re.match(rf"worker {lost} \(127.0.0.1:\d+\) is gone, .* the same command goes on", last)
+
+
+# What TensorFlow 2.21 says in worker 0 and in worker 1 when the other is killed.
+SAID = (
+    "{{function_node x_device_/job:worker/replica:0/task:0/device:CPU:0}} Collective ops is "
+    "aborted by: Error reported from /job:worker/task:1: The following tasks are unhealthy "
+    "(stopped sending heartbeats):\n/job:worker/replica:0/task:1\nThe tasks have crashed.",
+    "{{function_node x_device_/job:worker/replica:0/task:1/device:CPU:0}} Collective ops is "
+    "aborted by: Socket closed\nAdditional GRPC error information from remote target "
+    "/job:worker/replica:0/task:0 while calling /tensorflow.WorkerService/RecvBuf:",
+)
+
+
+def test_who_is_gone_is_told():
+    import tensorflow as tf
+
+    def strategy_of(index, workers=("a:1", "b:2")):
+        spec = types.SimpleNamespace(as_dict=lambda: {"worker": workers})
+        resolver = types.SimpleNamespace(
+            task_type="worker", task_id=index, cluster_spec=lambda: spec
+        )
+        return types.SimpleNamespace(cluster_resolver=resolver)
+
+    def told(index, message, **others):
+        with losses_are_told(strategy_of(index, **others)):
+            raise tf.errors.UnavailableError(None, None, message)
+
+    for index, gone in ((0, r"worker 1 \(b:2\)"), (1, r"worker 0 \(a:1\)")):
+        with pytest.raises(WorkerLostError, match=f"^{gone} is gone, so this process ends too"):
+            told(index, SAID[index])
+    with pytest.raises(WorkerLostError, match=r"^another worker is gone"):
+        told(0, "Collective ops is aborted by: no one knows")
+    with pytest.raises(tf.errors.UnavailableError):
+        told(0, "the disk is away")
+    with pytest.raises(tf.errors.UnavailableError):  # of one process
+        told(0, SAID[0], workers=("a:1",))
