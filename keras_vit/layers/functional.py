@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
-from keras_vit.layers.base.recomputed import after, recomputed, with_gradient
+from keras_vit.layers.base.recomputed import after, is_worth_again, recomputed, with_gradient
 from keras_vit.utils.backend import ops
 
 GELUS = ("tanh", "exact", "quick")
@@ -62,13 +62,7 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
         if kind == "quick":
             return x * ops.sigmoid(_QUICK * x)
         return 0.5 * x * (1 + _erf_of_phi(x))
-    return _by_width(x)(lambda x: _gelu_and_gradient(x, kind), x)
-
-
-def _by_width(x: Any) -> Callable[..., Any]:
-    """In 16 bits, where all is cast to float32 and back, twice takes longer than it saves."""
-    narrow = keras.backend.standardize_dtype(x.dtype) in ("bfloat16", "float16")
-    return with_gradient if narrow else recomputed
+    return recomputed(lambda x: _gelu_and_gradient(x, kind), x)
 
 
 _SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
@@ -126,7 +120,7 @@ def swiglu(gate: Any, value: Any, training: bool | None = None) -> Any:
         product = ops.cast(silu * factor, value.dtype)
         return product, lambda upstream: (upstream * of_gate, upstream * of_value)
 
-    return _by_width(gate)(gated, gate, value)
+    return recomputed(gated, gate, value)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
@@ -152,12 +146,11 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         centre = mean(wide)
         centred = wide - centre
         scale = ops.rsqrt(mean(ops.square(centred)) + epsilon)
-        normed = ops.cast(centred * scale, x.dtype)
+        normed = centred * scale
 
         def gradient(upstream: Any) -> Any:
             # What changes the mean or the variance has no effect.
-            of_normed, kept = ops.cast(upstream, dtype), ops.cast(normed, dtype)
-            of_x = of_normed - mean(of_normed) - kept * mean(of_normed * kept)
+            of_x = upstream - mean(upstream) - normed * mean(upstream * normed)
             return ops.cast(scale * of_x, x.dtype)
 
         return normed, gradient
@@ -165,10 +158,9 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     def scaled(normed: Any, gamma: Any, beta: Any) -> Any:
         def gradient(upstream: Any) -> Any:
             wide = ops.cast(upstream, dtype)
-            of_gamma = ops.sum(wide * ops.cast(normed, dtype), axis=sums)
-            return ops.cast(wide * gamma, x.dtype), of_gamma, ops.sum(wide, axis=sums)
+            return wide * gamma, ops.sum(wide * normed, axis=sums), ops.sum(wide, axis=sums)
 
-        return ops.cast(ops.cast(normed, dtype) * gamma + beta, x.dtype), gradient
+        return ops.cast(normed * gamma + beta, x.dtype), gradient
 
     normed = with_gradient(norm, x)
     return recomputed(scaled, normed, ops.cast(gamma, dtype), ops.cast(beta, dtype))
@@ -203,12 +195,14 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
         weights = weigh(query, key)
         for recording in recordings:
             recording.append(weights)
-        mixed = ops.matmul(_masked(ops.cast(weights, value.dtype), mask), value)
-        mixed = ops.transpose(mixed, _SWAPPED)
+        weights = ops.cast(weights, value.dtype)
+        mixed = ops.transpose(ops.matmul(_masked(weights, mask), value), _SWAPPED)
+        kept = None if is_worth_again(query) else weights
 
         def gradient(upstream: Any) -> Any:
-            with after(upstream):
-                weights = ops.cast(weigh(query, key), value.dtype)
+            weights = kept
+            if weights is None:
+                weights = ops.cast(weigh(*after(upstream, query, key)), value.dtype)
             # The softmax subtracts the mean of its gradient, weighted by `weights`, for every
             # query; that is the product of the output and its gradient, over d channels and
             # not N keys (FlashAttention, Dao et al. 2022, appendix B).
