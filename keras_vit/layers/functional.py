@@ -2,9 +2,10 @@
 
 TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
 writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
-backward pass has fewer operations and keeps less: two tensors of a layer norm instead of four,
-two of a GELU instead of five, the attention weights once. On JAX the plain functions run: its
-compiler fuses by itself, and a function with a custom gradient has no forward-mode derivative.
+backward pass has fewer operations and keeps less: one tensor of a layer norm instead of four, the
+input of a GELU instead of five, and of the attention neither scores nor weights. On JAX the plain
+functions run: its compiler fuses by itself, and a function with a custom gradient has no
+forward-mode derivative.
 """
 
 from __future__ import annotations
@@ -12,11 +13,12 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from keras_vit.layers.base.recomputed import after, is_worth_again, recomputed, with_gradient
 from keras_vit.utils.backend import ops
 
 GELUS = ("tanh", "exact", "quick")
@@ -43,13 +45,6 @@ def record_attention() -> Iterator[list[Any]]:
         _recordings.reset(token)
 
 
-def _with_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
-    """Calls a function that returns its result and the function of its gradient."""
-    if keras.backend.backend() == "tensorflow":
-        return ops.custom_gradient(function)(*inputs)
-    return function(*inputs)[0]
-
-
 def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
     """GELU, x Phi(x).
 
@@ -67,7 +62,7 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
         if kind == "quick":
             return x * ops.sigmoid(_QUICK * x)
         return 0.5 * x * (1 + _erf_of_phi(x))
-    return _with_gradient(lambda x: _gelu_and_gradient(x, kind), x)
+    return recomputed(lambda x: _gelu_and_gradient(x, kind), x)
 
 
 _SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
@@ -86,7 +81,6 @@ def _gelu_and_gradient(x: Any, kind: str) -> Any:
     else:
         phi = 0.5 * (1 + _erf_of_phi(wide))
         density = ops.exp(-0.5 * square) * (1 / math.sqrt(2 * math.pi))
-    # All that the backward pass needs is kept as one tensor, not those it is made of.
     slope = ops.cast(phi + wide * density, x.dtype)
     return ops.cast(wide * phi, x.dtype), lambda upstream: upstream * slope
 
@@ -126,7 +120,7 @@ def swiglu(gate: Any, value: Any, training: bool | None = None) -> Any:
         product = ops.cast(silu * factor, value.dtype)
         return product, lambda upstream: (upstream * of_gate, upstream * of_value)
 
-    return _with_gradient(gated, gate, value)
+    return recomputed(gated, gate, value)
 
 
 def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
@@ -147,7 +141,7 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     def mean(values: Any) -> Any:
         return ops.mean(values, axis=-1, keepdims=True)
 
-    def norm(x: Any, gamma: Any, beta: Any) -> Any:
+    def norm(x: Any) -> Any:
         wide = ops.cast(x, dtype)
         centre = mean(wide)
         centred = wide - centre
@@ -155,20 +149,25 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         normed = centred * scale
 
         def gradient(upstream: Any) -> Any:
-            upstream = ops.cast(upstream, dtype)
-            of_normed = upstream * gamma
             # What changes the mean or the variance has no effect.
-            of_x = of_normed - mean(of_normed) - normed * mean(of_normed * normed)
-            of_gamma = ops.sum(upstream * normed, axis=sums)
-            return ops.cast(scale * of_x, x.dtype), of_gamma, ops.sum(upstream, axis=sums)
+            of_x = upstream - mean(upstream) - normed * mean(upstream * normed)
+            return ops.cast(scale * of_x, x.dtype)
+
+        return normed, gradient
+
+    def scaled(normed: Any, gamma: Any, beta: Any) -> Any:
+        def gradient(upstream: Any) -> Any:
+            wide = ops.cast(upstream, dtype)
+            return wide * gamma, ops.sum(wide * normed, axis=sums), ops.sum(wide, axis=sums)
 
         return ops.cast(normed * gamma + beta, x.dtype), gradient
 
-    return _with_gradient(norm, x, ops.cast(gamma, dtype), ops.cast(beta, dtype))
+    normed = with_gradient(norm, x)
+    return recomputed(scaled, normed, ops.cast(gamma, dtype), ops.cast(beta, dtype))
 
 
 def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool = True) -> Any:
-    """softmax(Q K^T) V, the softmax in float32 (paper, appendix A).
+    """softmax(Q K^T) V, the softmax in float32 at least (paper, appendix A).
 
     Args:
         query: `[B, H, N, d]`, scaled.
@@ -178,37 +177,56 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
         recorded: Whether `record_attention` collects the weights.
 
     Returns:
-        `[B, H, N, d]`.
+        `[B, N, H, d]`.
     """
+    recordings = _recordings.get() if recorded else ()
+    if keras.backend.backend() != "tensorflow" and mask is None and not recordings:
+        # A kernel of the GPU, where there is one, makes no [B, H, N, N].
+        heads_inside = (ops.transpose(x, _SWAPPED) for x in (query, key, value))
+        return ops.dot_product_attention(*heads_inside, scale=1.0)
+
+    dtype = keras.backend.result_type(query.dtype, "float32")
+
+    def weigh(query: Any, key: Any) -> Any:
+        scores = ops.matmul(query, _transposed(key))  # [B, H, N, N]
+        return ops.softmax(ops.cast(scores, dtype))
 
     def attend(query: Any, key: Any, value: Any) -> Any:
-        scores = ops.matmul(query, _transposed(key))  # [B, H, N, N]
-        weights = ops.softmax(ops.cast(scores, "float32"))
-        for recording in _recordings.get() if recorded else ():
+        weights = weigh(query, key)
+        for recording in recordings:
             recording.append(weights)
         weights = ops.cast(weights, value.dtype)
-        kept = weights if mask is None else weights * mask
-        mixed = ops.matmul(kept, value)
+        mixed = ops.transpose(ops.matmul(_masked(weights, mask), value), _SWAPPED)
+        kept = None if is_worth_again(query) else weights
 
         def gradient(upstream: Any) -> Any:
+            weights = kept
+            if weights is None:
+                weights = ops.cast(weigh(*after(upstream, query, key)), value.dtype)
             # The softmax subtracts the mean of its gradient, weighted by `weights`, for every
             # query; that is the product of the output and its gradient, over d channels and
             # not N keys (FlashAttention, Dao et al. 2022, appendix B).
-            product = ops.cast(upstream, "float32") * ops.cast(mixed, "float32")
+            product = ops.cast(upstream, dtype) * ops.cast(mixed, dtype)
             mean = ops.cast(ops.sum(product, axis=-1, keepdims=True), value.dtype)
-            of_weights = ops.matmul(upstream, _transposed(value))
-            if mask is not None:
-                of_weights = of_weights * mask
+            mean, upstream = (ops.transpose(x, _SWAPPED) for x in (mean, upstream))
+            of_weights = _masked(ops.matmul(upstream, _transposed(value)), mask)
             of_scores = weights * (of_weights - mean)
             return (
                 ops.matmul(of_scores, key),
                 ops.matmul(_transposed(of_scores), query),
-                ops.matmul(_transposed(kept), upstream),
+                ops.matmul(_transposed(_masked(weights, mask)), upstream),
             )
 
         return mixed, gradient
 
-    return _with_gradient(attend, query, key, value)
+    return with_gradient(attend, query, key, value)
+
+
+_SWAPPED = (0, 2, 1, 3)  # [B, H, N, d] -> [B, N, H, d], and back
+
+
+def _masked(weights: Any, mask: Any) -> Any:
+    return weights if mask is None else weights * mask
 
 
 def _transposed(x: Any) -> Any:

@@ -8,9 +8,9 @@ import keras
 
 from keras_vit.layers.base.composite import Composite
 from keras_vit.layers.base.rematerialise import rematerialised
+from keras_vit.layers.mlp import MLPBlock
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.residual import StochasticDepth
-from keras_vit.layers.transformer import MLPBlock
 from keras_vit.utils.backend import ops
 
 

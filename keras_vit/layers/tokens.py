@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_vit.layers.base.composite import Composite
 from keras_vit.layers.base.initializers import random_start
+from keras_vit.layers.mlp import MLPBlock, to_rows
 from keras_vit.layers.norm import LayerNorm
-from keras_vit.layers.transformer import MLPBlock, MultiHeadSelfAttention, to_rows
+from keras_vit.layers.transformer import MultiHeadSelfAttention
 from keras_vit.utils.backend import ops
 from keras_vit.utils.checks import check_choice
 

@@ -17,46 +17,13 @@ import keras
 import numpy as np
 
 from keras_vit.layers.base.composite import Composite
-from keras_vit.layers.base.dense import Dense
-from keras_vit.layers.base.initializers import random_start
 from keras_vit.layers.base.rematerialise import rematerialised
-from keras_vit.layers.functional import GELUS, attention, gelu, swiglu
+from keras_vit.layers.functional import GELUS, attention
+from keras_vit.layers.mlp import MLPBlock, RowsDense, to_rows, to_tokens
 from keras_vit.layers.norm import LayerNorm
 from keras_vit.layers.residual import LayerScale, StochasticDepth
 from keras_vit.layers.rotary_embedding import rotated
 from keras_vit.utils.backend import ops
-from keras_vit.utils.checks import check_choice
-
-
-def to_rows(tokens: Any) -> Any:
-    """[B, N, D] -> [B * N, D]."""
-    return ops.reshape(tokens, (-1, tokens.shape[-1]))
-
-
-def to_tokens(rows: Any, num_tokens: Any) -> Any:
-    """[B * N, D] -> [B, N, D]."""
-    return ops.reshape(rows, (-1, num_tokens, rows.shape[-1]))
-
-
-class _Dense(Dense):
-    """A dense layer with or without a GELU.
-
-    The GELU is inside the layer, as TensorFlow fuses it with the product only if both are in one
-    name scope. `training` tells it whether a backward pass follows.
-    """
-
-    def __init__(self, units: int, gelu: str | None = None, **kwargs: Any):
-        super().__init__(units, kernel_initializer=random_start("glorot_uniform"), **kwargs)
-        self.gelu = gelu
-
-    def call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._activated(super().call(inputs), training)
-
-    def quantized_call(self, inputs: Any, training: bool | None = None) -> Any:
-        return self._activated(super().quantized_call(inputs, training=training), training)
-
-    def _activated(self, x: Any, training: bool | None) -> Any:
-        return x if self.gelu is None else gelu(x, self.gelu, training)
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -92,10 +59,10 @@ class MultiHeadSelfAttention(Composite):
                 f"The width must be a multiple of `num_heads`. Received: width={width}, "
                 f"num_heads={self.num_heads}"
             )
-        self.query = self.part(_Dense, width, name="query")
-        self.key = self.part(_Dense, width, use_bias=self.key_bias, name="key")
-        self.value = self.part(_Dense, width, name="value")
-        self.out = self.part(_Dense, width, name="out")
+        self.query = self.part(RowsDense, width, name="query")
+        self.key = self.part(RowsDense, width, use_bias=self.key_bias, name="key")
+        self.value = self.part(RowsDense, width, name="value")
+        self.out = self.part(RowsDense, width, name="out")
         for dense in (self.query, self.key, self.value, self.out):
             dense.build((None, width))
 
@@ -112,16 +79,16 @@ class MultiHeadSelfAttention(Composite):
         attention of a block is recorded, that of such a token is not.
         """
         queries, num_queries = (rows, num_tokens) if asking is None else (asking, 1)
-        query = self._split_heads(self.query(queries), num_queries)  # [B, H, N, d]
+        query = self._split_heads(self.query(queries, training=training), num_queries)
         key, value = (
-            self._split_heads(project(rows), num_tokens) for project in (self.key, self.value)
+            self._split_heads(project(rows, training=training), num_tokens)
+            for project in (self.key, self.value)
         )
         if rotation is not None:
             query, key = rotated(query, rotation), rotated(key, rotation)
         query = query * (1 / math.sqrt(query.shape[-1]))
         mask = self._dropout_mask(query, num_tokens, training)
-        mixed = attention(query, key, value, mask, recorded=asking is None)
-        mixed = ops.transpose(mixed, (0, 2, 1, 3))  # [B, N, H, d]
+        mixed = attention(query, key, value, mask, recorded=asking is None)  # [B, N, H, d]
         return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
 
     def _dropout_mask(self, query: Any, num_tokens: Any, training: bool | None) -> Any:
@@ -147,71 +114,6 @@ class MultiHeadSelfAttention(Composite):
             "num_heads": self.num_heads,
             "dropout_rate": self.dropout_rate,
             "key_bias": self.key_bias,
-        }
-
-
-@keras.saving.register_keras_serializable(package="keras_vit")
-class MLPBlock(Composite):
-    """The MLP of a block: D -> mlp_dim, GELU, -> D, with dropout after each.
-
-    Args:
-        mlp_dim: Hidden channels.
-        dropout_rate: In [0, 1).
-        gelu: `"tanh"` (the original), `"exact"` or `"quick"` (CLIP).
-        swiglu: Whether a second product, `gate`, takes the place of the GELU: silu(gate) times
-            the hidden channels (arXiv 2002.05202; DINOv2's giant).
-
-    Input: `[..., D]`: tokens `[B, N, D]` or their rows. Output: the same shape.
-    """
-
-    def __init__(
-        self,
-        mlp_dim: int,
-        dropout_rate: float = 0.0,
-        gelu: str = "tanh",
-        swiglu: bool = False,
-        **kwargs: Any,
-    ):
-        super().__init__(**kwargs)
-        self.mlp_dim = mlp_dim
-        self.dropout_rate = dropout_rate
-        self.gelu = check_choice("gelu", gelu, GELUS)
-        self.swiglu = swiglu
-        self.dropout = self.part(keras.layers.Dropout, dropout_rate, name="dropout")
-
-    def build(self, input_shape: Any) -> None:
-        width = input_shape[-1]
-        bias = random_start(keras.initializers.RandomNormal(stddev=1e-6))
-        activation = None if self.swiglu else self.gelu
-        self.dense_1 = self.part(
-            _Dense, self.mlp_dim, activation, bias_initializer=bias, name="dense_1"
-        )
-        if self.swiglu:
-            self.gate = self.part(_Dense, self.mlp_dim, bias_initializer=bias, name="gate")
-            self.gate.build((None, width))
-        self.dense_2 = self.part(_Dense, width, bias_initializer=bias, name="dense_2")
-        self.dense_1.build((None, width))
-        self.dense_2.build((None, self.mlp_dim))
-
-    def call(self, x: Any, training: bool | None = None) -> Any:
-        rows = to_rows(x)
-        hidden = self.dense_1(rows, training=training)
-        if self.swiglu:
-            hidden = swiglu(self.gate(rows), hidden, training)
-        hidden = self.dropout(hidden, training=training)
-        rows = self.dropout(self.dense_2(hidden), training=training)
-        return rows if len(x.shape) == 2 else to_tokens(rows, ops.shape(x)[1])
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return {
-            **super().get_config(),
-            "mlp_dim": self.mlp_dim,
-            "dropout_rate": self.dropout_rate,
-            "gelu": self.gelu,
-            "swiglu": self.swiglu,
         }
 
 

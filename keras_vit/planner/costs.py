@@ -82,17 +82,17 @@ def _products(layer: Any) -> int:
 
 # Numbers that TensorFlow keeps of a block from the forward to the backward pass, without dropout:
 # for each token and channel (norms, heads), each entry of the attention maps, and each hidden
-# number of an MLP. They come from the graph of a training step of a ViT: tensors of the forward
-# pass that the backward pass takes. `layers/functional.py` says which.
+# number of an MLP. In float32 the backward pass computes more of them again; `layers/functional.py`
+# says which. They come from the graph of a training step of a ViT: tensors of the forward pass that
+# the backward pass takes. Of the GELU the graph keeps one (its input) and two (slope and output),
+# and a measured process grew by two and by four.
 _KEPT = (
-    # of, numbers, dtype
-    ("norms", 2, "float32"),  # the normalised input of each, before gamma and beta
-    ("norms", 2, "compute"),  # the output of each
-    ("heads", 5, "compute"),  # queries, keys, values, output of the heads, and that as rows
-    ("maps", 1, "compute"),  # attention
-    # GELU keeps two, its slope and its output. A measured process grew by about three.
-    ("hidden", 3, "compute"),
-    ("gated", 1, "compute"),  # SwiGLU keeps one more: silu, its slope times the other half, output
+    # of, numbers in float32, numbers in 16 bits, their dtype
+    ("norms", 2, 2, "float32"),  # the normalised input of each, before gamma and beta
+    ("heads", 4, 4, "compute"),  # queries, keys, values, output of the heads
+    ("maps", 0, 1, "compute"),  # attention
+    ("hidden", 2, 4, "compute"),  # GELU
+    ("gated", 1, 1, "compute"),  # a SwiGLU has one input or slope more
 )
 
 # Bytes for each block on top of all tensors: the graphs of the training step, Python's and
@@ -158,7 +158,10 @@ def mixer_block_memory(
 def _kept(sizes: dict[str, int], compute_dtype: str) -> int:
     compute = bytes_of(compute_dtype)
     each = {"float32": 4, "compute": compute}
-    return sum(sizes.get(of, 0) * numbers * each[dtype] for of, numbers, dtype in _KEPT)
+    return sum(
+        sizes.get(of, 0) * (wide if compute == 4 else narrow) * each[dtype]
+        for of, wide, narrow, dtype in _KEPT
+    )
 
 
 def bytes_of(dtype: str) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import warnings
 
 import keras
 import numpy as np
@@ -289,9 +288,8 @@ DINOV2 = {"layer_scale": 1e-5, "classifier": "token+avg", "norm_epsilon": 1e-6}
 
 @pytest.mark.parametrize(
     ("file_format", "options", "usual"),
-    [
-        ("google", {"gelu": "exact"}, "'gelu': 'tanh'"),
-        ("google", {"gelu": "tanh", "norm_epsilon": 1e-5}, "'norm_epsilon': 1e-06"),
+    [  # the models are of the exact GELU
+        ("google", {"norm_epsilon": 1e-5}, "'gelu': 'tanh', 'norm_epsilon': 1e-06"),
         ("huggingface", DINOV2, "'normalisation': 'imagenet'"),
         ("huggingface", {**DINOV2, "normalisation": "imagenet"}, None),
         ("timm", {"normalisation": "imagenet"}, None),  # each model of timm has its own
@@ -302,12 +300,10 @@ def test_a_file_that_says_nothing_and_a_model_unlike_those_of_its_library(
 ):
     model = _vit(**options)
     keras_vit.save_weights(model, tmp_path / "a.npz", format=file_format)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", UserWarning)
+    if usual is None:  # any other warning is an error
+        return keras_vit.load_weights(model, tmp_path / "a.npz")
+    with pytest.warns(UserWarning, match=f"usually of a model with {{{usual}}}, and this model"):
         keras_vit.load_weights(model, tmp_path / "a.npz")
-    found = [str(w.message) for w in caught if "are usually of a model with" in str(w.message)]
-    assert len(found) == (usual is not None)
-    assert usual is None or f"with {{{usual}}}, and this model" in found[0]
 
 
 def test_a_norm_of_the_class_token_is_none_of_the_mean(tmp_path):

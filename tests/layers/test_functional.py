@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_vit.layers import functional
+from keras_vit.layers.base.recomputed import product
 
 pytestmark = pytest.mark.any_backend
 
@@ -18,6 +19,10 @@ def random(*shape: int, seed: int = 0) -> np.ndarray:
 def masked_attention(query, key, value):
     mask = (random(2, 3, 60, 60, seed=6) > 0).astype("float32") * 2
     return functional.attention(query, key, value, keras.ops.cast(mask, query.dtype))
+
+
+def two_products(x, first, second):
+    return product(x, first, training=True) * product(x, second, training=True)
 
 
 HEADS = [
@@ -41,6 +46,16 @@ CASES = {
         lambda *inputs: functional.layer_norm(*inputs, 0.1),
         [random(2, 3, 8), random(8, seed=1), random(8, seed=2)],
     ),
+    "gelu and product": (
+        lambda x, kernel: product(functional.gelu(x, "tanh", training=True), kernel, training=True),
+        [3 * random(7, 9), random(9, 4, seed=1)],
+    ),
+    "layer norm and two products": (
+        lambda x, gamma, beta, *kernels: two_products(
+            functional.layer_norm(x, gamma, beta, 1e-6), *kernels
+        ),
+        [2 * random(6, 8) + 1, random(8, seed=1), random(8, seed=2), *random(2, 8, 8, seed=3)],
+    ),
     "attention": (functional.attention, HEADS),
     "attention, dropout": (masked_attention, HEADS),
 }
@@ -48,10 +63,14 @@ each_case = pytest.mark.parametrize("name", CASES)
 
 
 def plain(monkeypatch):
-    monkeypatch.setattr(functional, "_with_gradient", lambda function, *x: function(*x)[0])
+    def derive(function, *x):
+        return function(*x)[0]
+
+    monkeypatch.setattr(functional, "with_gradient", derive)
+    monkeypatch.setattr(functional, "recomputed", derive)
 
 
-def derived(function, inputs, dtype="float32", traced=False):
+def derived(function, inputs, dtype="float32", traced=False, wide="float32"):
     """The result, the gradients, and the gradients of the gradients' squares."""
     import tensorflow as tf
 
@@ -61,11 +80,11 @@ def derived(function, inputs, dtype="float32", traced=False):
             with tf.GradientTape() as inner:
                 inner.watch(inputs)
                 result = function(*inputs)
-                loss = tf.reduce_sum(tf.cast(result, "float32") * random(*result.shape, seed=4))
+                loss = tf.reduce_sum(tf.cast(result, wide) * random(*result.shape, seed=4))
             first = inner.gradient(loss, inputs)
-            squares = tf.add_n([tf.reduce_sum(tf.cast(g, "float32") ** 2) for g in first])
+            squares = tf.add_n([tf.reduce_sum(tf.cast(g, wide) ** 2) for g in first])
         second = outer.gradient(squares, inputs, unconnected_gradients="zero")
-        return [tf.cast(x, "float32") for x in (result, *first, *second)]
+        return [tf.cast(x, wide) for x in (result, *first, *second)]
 
     derive = tf.function(derive) if traced else derive
     return [x.numpy() for x in derive(*[tf.cast(x, dtype) for x in inputs])]
@@ -85,6 +104,15 @@ def test_as_tensorflow_derives_them(monkeypatch, name, traced):
     found = derived(function, inputs, traced=traced)
     plain(monkeypatch)
     assert difference(found, derived(function, inputs)) < 2e-5
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX derives them itself")
+@each_case
+def test_in_float64(monkeypatch, name):
+    function, inputs = CASES[name]
+    found = derived(function, inputs, "float64", wide="float64")
+    plain(monkeypatch)
+    assert difference(found, derived(function, inputs, "float64", wide="float64")) < 1e-6
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="JAX derives them itself")
@@ -114,6 +142,70 @@ def test_forward_mode(name):
         for sign in (1, -1)
     )
     np.testing.assert_allclose(found, (ahead - behind) / (2 * step), atol=2e-2)
+
+
+def test_recorded_attention_is_what_runs_else():
+    """Other backends have a kernel of their own, unless somebody asks for the weights."""
+    usual = functional.attention(*HEADS)
+    with functional.record_attention() as weights:
+        plain = functional.attention(*HEADS)
+    assert [tuple(w.shape) for w in weights] == [(2, 3, 60, 60)]
+    np.testing.assert_allclose(usual, plain, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX decides by itself what it keeps")
+def test_a_block_keeps_ten_tensors_for_its_backward_pass():
+    """Two normed inputs, queries, keys, values, what they mix, and the input of the GELU (4)."""
+    import tensorflow as tf
+
+    from keras_vit.layers import TransformerBlock
+
+    size = (2, 40, 24)
+    block = TransformerBlock(2, 4 * size[2])
+    block.build(size)
+
+    def step(tokens, upstream):
+        with tf.GradientTape() as tape:
+            tape.watch(tokens)
+            result = block(tokens, training=True)
+        kernels = [v.value for v in block.trainable_variables]
+        return result, tape.gradient(result, [tokens, *kernels], upstream)
+
+    spec = tf.TensorSpec(size)
+    graph = tf.function(step, autograph=False).get_concrete_function(spec, spec)
+    result = graph.structured_outputs[0]
+    forward, both = before([result]), before(tf.nest.flatten(graph.structured_outputs))
+    kept = {
+        origin(tensor).ref(): origin(tensor)
+        for operation in both - forward
+        if operation.type not in PASSED_ON
+        for tensor in operation.inputs
+        if origin(tensor).op in forward and origin(tensor).op.type != "Placeholder"
+    }
+    rows, unit = 2 * 40, 2 * 40 * 24
+    large = [t for t in kept.values() if rows in t.shape or 40 in t.shape]
+    assert sum(t.shape.num_elements() for t in large) / unit == pytest.approx(10, abs=0.2)
+
+
+PASSED_ON = ("Identity", "IdentityN", "Reshape")
+
+
+def before(tensors):
+    """The operations that tensors come from."""
+    found, waiting = set(), [tensor.op for tensor in tensors]
+    while waiting:
+        operation = waiting.pop()
+        if operation not in found:
+            found.add(operation)
+            waiting += [tensor.op for tensor in operation.inputs]
+    return found
+
+
+def origin(tensor):
+    """The tensor whose numbers are handed on."""
+    while tensor.op.type in PASSED_ON:
+        tensor = tensor.op.inputs[tensor.value_index if tensor.op.type == "IdentityN" else 0]
+    return tensor
 
 
 def test_layer_norm_that_is_another():

@@ -47,8 +47,8 @@ def test_memory():
     ("dtype", "bytes_of_a_block"),
     [
         # 5 tokens of width 6, MLP 7, 2 heads: width, hidden, entries of the attention maps.
-        ("float32", 5 * 4 * (9 * 6 + 3 * 7 + 2 * 5)),
-        ("mixed_bfloat16", 5 * (4 * 2 * 6 + 2 * (7 * 6 + 3 * 7 + 2 * 5))),
+        ("float32", 5 * 4 * (6 * 6 + 2 * 7)),
+        ("mixed_bfloat16", 5 * (4 * 2 * 6 + 2 * (4 * 6 + 4 * 7 + 2 * 5))),
     ],
 )
 def test_memory_by_hand(dtype, bytes_of_a_block):
@@ -103,8 +103,8 @@ def test_memory_of_a_mixer_by_hand(dtype):
         costs.training_memory(keras_vit.Mixer((16, 32), 8, 6, depth, 5, 7, dtype=dtype), 2)
         for depth in (2, 3)
     )
-    size = {"float32": 4, "mixed_bfloat16": 2}[dtype]
-    block = 8 * 6 * (2 * 4 + 2 * size) + 3 * (6 * 5 + 8 * 7) * size
+    hidden = {"float32": 2 * 4, "mixed_bfloat16": 4 * 2}[dtype]  # numbers and their bytes
+    block = 8 * 6 * 2 * 4 + (6 * 5 + 8 * 7) * hidden
     assert three["activations"] - two["activations"] == 2 * block
 
 

@@ -213,8 +213,8 @@ def test_model_parallelism_divides_what_the_layout_divides():
     assert total(parts, "divided_parameters") == divided
     one, two = (planner.memory(parts, 2, model_parallel=n) for n in (1, 2))
     assert one["weights"] - two["weights"] == 4 * divided // 2
-    # Queries, keys, values, heads; hidden channels; the maps. 3 blocks and the backward of one.
-    shared = 31 * (5 * 48 + 3 * 96) + 4 * 31**2
+    # Queries, keys, values, heads; hidden channels. 3 blocks and the backward of one.
+    shared = 31 * (4 * 48 + 2 * 96)
     assert one["activations"] - two["activations"] == 2 * 4 * (3 + 1) * shared // 2
 
 

@@ -49,6 +49,26 @@ def test_the_package_imports_nothing_heavy_beside_keras(imported, seen):
     assert extra - set(sys.stdlib_module_names) == {"keras_vit", "lazy_loader"}
 
 
+def test_jax_alone_trains_saves_and_opens_models(tmp_path):
+    """TensorFlow is a dependency for its data pipelines and exports; the models do without."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "programs" / "without_tensorflow.py", tmp_path],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == [
+        "trained True",
+        "opened a.npz True",
+        "opened b.safetensors True",
+        "opened c.weights.h5 True",
+        "resized (None, 3) (None, 2, 2, 8)",
+        "loaded True",
+    ]
+
+
 def test_importing_the_package_registers_all_that_a_saved_model_may_name(seen):
     classes = {
         f"keras_vit>{node.name}"
