@@ -59,8 +59,8 @@ class Photo:
 
 
 def find_images(folder: Path) -> list[Path]:
-    """The image files of `walk_images`, sorted."""
-    return sorted(Path(entry.path) for entry in walk_images(folder))
+    """The image files of `walk_images`, sorted; none where there is no such folder."""
+    return sorted(Path(entry.path) for entry in walk_images(folder)) if folder.is_dir() else []
 
 
 def walk_images(folder: Path) -> Iterator[os.DirEntry[str]]:
