@@ -180,8 +180,8 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
         `[B, N, H, d]`.
     """
     recordings = _recordings.get() if recorded else ()
-    if keras.backend.backend() != "tensorflow" and mask is None and not recordings:
-        # A kernel of the GPU, where there is one, makes no [B, H, N, N].
+    if _has_kernel(query) and mask is None and not recordings:
+        # The kernel of a GPU makes no [B, H, N, N].
         heads_inside = (ops.transpose(x, _SWAPPED) for x in (query, key, value))
         return ops.dot_product_attention(*heads_inside, scale=1.0)
 
@@ -220,6 +220,16 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
         return mixed, gradient
 
     return with_gradient(attend, query, key, value)
+
+
+def _has_kernel(query: Any) -> bool:
+    """Whether the backend has an attention of its own for the dtype.
+
+    JAX's sums products of float16 in float32, which fails on a CPU.
+    """
+    backend = keras.backend.backend()
+    dtype = keras.backend.standardize_dtype(query.dtype)
+    return backend != "tensorflow" and (backend, dtype) != ("jax", "float16")
 
 
 _SWAPPED = (0, 2, 1, 3)  # [B, H, N, d] -> [B, N, H, d], and back

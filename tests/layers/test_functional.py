@@ -144,13 +144,21 @@ def test_forward_mode(name):
     np.testing.assert_allclose(found, (ahead - behind) / (2 * step), atol=2e-2)
 
 
-def test_recorded_attention_is_what_runs_else():
+# In 16 bits a few steps of rounding.
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [("float32", 1e-6), ("bfloat16", 2**-6), ("float16", 2**-9)]
+)
+def test_recorded_attention_is_what_runs_else(dtype, tolerance):
     """Other backends have a kernel of their own, unless somebody asks for the weights."""
-    usual = functional.attention(*HEADS)
+    heads = [keras.ops.cast(x, dtype) for x in HEADS]
+    usual = functional.attention(*heads)
     with functional.record_attention() as weights:
-        plain = functional.attention(*HEADS)
+        plain = functional.attention(*heads)
     assert [tuple(w.shape) for w in weights] == [(2, 3, 60, 60)]
-    np.testing.assert_allclose(usual, plain, rtol=1e-6, atol=1e-6)
+    usual, plain = (
+        keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (usual, plain)
+    )
+    np.testing.assert_allclose(usual, plain, rtol=1e-6, atol=atol)
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="JAX decides by itself what it keeps")
