@@ -158,7 +158,7 @@ def test_recorded_attention_is_what_runs_else(dtype, tolerance):
     usual, plain = (
         keras.ops.convert_to_numpy(keras.ops.cast(x, "float32")) for x in (usual, plain)
     )
-    np.testing.assert_allclose(usual, plain, rtol=1e-6, atol=atol)
+    np.testing.assert_allclose(usual, plain, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="JAX decides by itself what it keeps")
