@@ -25,7 +25,7 @@ def hugging_face_config(arrays: Arrays) -> dict[str, Any]:
         "hidden_size": width,
         "num_hidden_layers": sum(name.endswith("/mlp_norm/gamma") for name in arrays.variables),
         "num_attention_heads": arrays.num_heads,
-        "hidden_act": _GELUS[arrays.settings["gelu"]],
+        "hidden_act": _GELUS[arrays.settings.get("gelu", "exact")],
         "layer_norm_eps": arrays.settings["norm_epsilon"],
         "image_size": rows if rows == columns else [rows, columns],
         "patch_size": patch,

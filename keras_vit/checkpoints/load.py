@@ -240,11 +240,10 @@ def load_checkpoint(
         checkpoint.allow_nonfinite = allow_nonfinite
         _load(model, checkpoint, info, pair, new_head, channel_weights, checkpoint.verify)
         _say(left_out_line(checkpoint))
-        usual = {key: getattr(info, key, None) for key in UNSAID if key not in checkpoint.metadata}
-    if getattr(info.config, "swiglu", False):
-        usual["gelu"] = None  # there is none
+        unsaid = (key for key in UNSAID if key not in checkpoint.metadata)
+        usual = {key: getattr(info, key, None) for key in unsaid}
     here = settings_of(model)
-    return {key: value for key, value in usual.items() if value not in (None, here.get(key))}
+    return {k: v for k, v in usual.items() if k in here and v not in (None, here[k])}
 
 
 def _load(

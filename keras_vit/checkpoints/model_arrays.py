@@ -9,6 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from keras_vit.checkpoints.files.config_json import SILU
 from keras_vit.checkpoints.model_variables import (
     layers_of,
     model_family,
@@ -214,9 +215,8 @@ def settings_of(model: keras.Model) -> dict[str, Any]:
     """What the arrays of a ViT do not say: heads, GELU, epsilon, grid, and so on."""
     settings: dict[str, Any] = {}
     for block in layers_of(model, TransformerBlock)[:1]:
-        settings |= {
-            "num_heads": block.num_heads, "gelu": block.gelu, "norm_epsilon": block.epsilon
-        }  # fmt: skip
+        settings |= {"num_heads": block.num_heads, "norm_epsilon": block.epsilon}
+        settings |= {"activation": SILU} if block.swiglu else {"gelu": block.gelu}
     for cut in layers_of(model, PatchEmbed)[:1]:
         settings["width"] = cut.width
         settings["interpolation"] = cut.interpolation

@@ -79,10 +79,9 @@ class MultiHeadSelfAttention(Composite):
         attention of a block is recorded, that of such a token is not.
         """
         queries, num_queries = (rows, num_tokens) if asking is None else (asking, 1)
-        query = self._split_heads(self.query(queries, training=training), num_queries)
+        query = self._split_heads(self.query(queries), num_queries)  # [B, H, N, d]
         key, value = (
-            self._split_heads(project(rows, training=training), num_tokens)
-            for project in (self.key, self.value)
+            self._split_heads(project(rows), num_tokens) for project in (self.key, self.value)
         )
         if rotation is not None:
             query, key = rotated(query, rotation), rotated(key, rotation)

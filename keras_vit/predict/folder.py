@@ -104,9 +104,8 @@ def predict_folder(
         keras_vit.training.PreemptedError: After a SIGTERM. The part that was begun is left out.
     """
     folder, out = Path(folder), Path(out)
-    check_counts(1, part_size=part_size)
-    number, shards = _checked(shard)
-    writer(format)  # now, not after the first part
+    check_asked(folder, shard=shard, format=format, part_size=part_size)
+    number, shards = shard
     predictor = Predictor(classifier, top=top, features=features, batch_size=batch_size)
     check_writable(out)
     name, asked = f"shard-{number}-of-{shards}", threading.Event()
@@ -147,8 +146,25 @@ def predict_folder(
     return FolderSummary(len(todo), left, unreadable, len(paths), missing)
 
 
-def _checked(shard: Any) -> tuple[int, int]:
-    """A shard and how many there are."""
+def check_asked(
+    folder: str | Path,
+    *,
+    shard: Any = (1, 1),
+    format: str = "csv",
+    part_size: int = 10_000,
+    **others: int,
+) -> None:
+    """Refuses what `predict_folder` cannot do, before a model is loaded for it.
+
+    Args:
+        folder: As there, like the rest.
+        shard, format, part_size: As there.
+        **others: Numbers that must be at least 1: `top`, `batch_size`.
+    """
+    if not os.path.isdir(folder):
+        raise ValueError(f"There is no folder {printable(folder)!r}")
+    check_counts(1, part_size=part_size, **others)
+    writer(format)  # now, not after the first part
     try:
         number, shards = shard
         check_counts(1, number=number, shards=shards)
@@ -158,13 +174,10 @@ def _checked(shard: Any) -> tuple[int, int]:
             "`shard` must be a pair: which one, from 1 on, and of how many: (3, 16), --shard 3/16. "
             f"Received: shard={shard!r}"
         ) from None
-    return number, shards
 
 
 def _photos(folder: Path) -> Iterator[tuple[str, int]]:
     """(name from the folder on, bytes) of each photo."""
-    if not os.path.isdir(folder):
-        raise ValueError(f"There is no folder {str(folder)!r}")
     start, there = len(os.path.join(folder, "")), False
     for entry in walk_images(folder):
         there = True

@@ -176,6 +176,12 @@ def test_a_setting_that_the_file_cannot_say_is_warned_of(tmp_path):
         keras_vit.save_weights(random_vit(), tmp_path / "a.npz", format="timm")
 
 
+def test_a_swiglu_has_no_gelu_to_warn_of(tmp_path):
+    model = random_vit(swiglu=True)  # a warning is an error
+    keras_vit.save_weights(model, tmp_path / "a.npz", format="timm")
+    keras_vit.load_weights(model, tmp_path / "a.npz")
+
+
 def test_paths_and_formats_that_do_not_fit(tmp_path):
     model = random_vit()
     for name, file_format, message in (

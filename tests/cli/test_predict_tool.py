@@ -18,6 +18,7 @@ from support.paths import ROOT
 
 import keras_vit
 from keras_vit import plots, predict
+from keras_vit.cli.commands import predict as predict_command
 
 
 def test_predict_with_a_run(tool, colour_run, colour_photos):
@@ -261,3 +262,23 @@ def test_top_out_of_range(tool, colour_run, colour_photos):
     code, _, err = tool("predict", colour_photos / "red/0.jpg", "--model", colour_run, "--top", 0)
     assert code == 2
     assert "`top` must be a positive integer" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("nowhere",), "There is no folder 'nowhere'"),
+        ((".", "."), "With --out give one folder"),
+        ((".", "--shard", "17/16"), "`shard` must be a pair"),
+        ((".", "--format", "json"), "`format` must be one of csv, parquet"),
+        ((".", "--top", 0), "`top` must be a positive integer"),
+    ],
+)
+def test_what_is_wrong_is_said_before_a_model_is_loaded(
+    tool, arguments, message, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict_command, "load_classifier", pytest.fail)
+    code, _, err = tool("predict", *arguments, "--out", "answers")
+    assert code == 2 and err.startswith(f"error: {message}")
+    assert not [*tmp_path.iterdir()]

@@ -26,6 +26,7 @@ from keras_vit.cli.arguments import AS_THE_RUN, Parser
 from keras_vit.cli.output import verbosity
 from keras_vit.data.image_files import thumbnail
 from keras_vit.predict import Prediction, classify, load_classifier, predict_folder, write_table
+from keras_vit.predict.folder import check_asked
 from keras_vit.utils.files import check_target
 from keras_vit.utils.text import printable, say
 
@@ -65,15 +66,13 @@ def run(given: dict[str, Any]) -> int:
         raise ValueError(f"--{name.replace('_', '-')} {goes} --out FOLDER")
     if "out" not in given:
         return _photos(given)
-    classifier = _classifier(given)
     folder, *others = given["photo"]
     if others:
         raise ValueError(f"With --out give one folder. Received: {1 + len(others)} names")
-    options = {name: given[name] for name in OF_A_FOLDER if name in given}
+    options = {name: given[name] for name in ("top", *OF_A_FOLDER) if name in given}
+    check_asked(folder, **{name: options[name] for name in options if name != "features"})
     out = Path(given["out"])
-    summary = predict_folder(
-        classifier, folder, out, top=given["top"], verbose=verbosity(), **options
-    )
+    summary = predict_folder(_classifier(given), folder, out, verbose=verbosity(), **options)
     say(f"wrote {summary.photos:,} photos in {summary.written:,} parts into {printable(out)}")
     if summary.unreadable:
         say(f"{summary.unreadable:,} photos cannot be read: the column `error` says why",
