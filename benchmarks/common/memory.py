@@ -1,4 +1,4 @@
-"""How much memory this process has and had. Linux only.
+"""How much memory this process has and had, on the host (Linux only) and on a graphics card.
 
 Not `getrusage`: its peak goes on from that of the parent process.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import re
+import sys
 from pathlib import Path
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -29,6 +30,17 @@ def new_peak() -> int:
     ctypes.CDLL("libc.so.6").malloc_trim(0)
     _CLEAR.write_text("5")
     return resident()
+
+
+def used() -> tuple[int, int]:
+    """Bytes now and at most so far, on the graphics card if JAX or PyTorch uses one, else here."""
+    jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_initialized():
+        return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
+    numbers = jax.local_devices()[0].memory_stats() if jax is not None else None
+    if numbers:
+        return numbers["bytes_in_use"], numbers["peak_bytes_in_use"]
+    return resident(), peak()
 
 
 def _field(name: str) -> int:

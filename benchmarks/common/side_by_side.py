@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from benchmarks import ROOT
@@ -90,6 +91,8 @@ class Process:
         last = ([line.strip() for line in self._errors if line.strip()] or ["no message"])[-1]
         code = self._process.wait()
         self.end()
+        if code == -signal.SIGALRM:
+            raise CannotRunError("not ready in the time that was left")
         raise CannotRunError(
             f"ended with code {code} ({last[:200]}); run again with SHOW_STDERR=1 to see more"
         )
@@ -117,7 +120,11 @@ class Timing:
 
 
 def race(
-    contestants: Sequence[Contestant], task: dict[str, Any], rounds: int, repeats: int
+    contestants: Sequence[Contestant],
+    task: dict[str, Any],
+    rounds: int,
+    repeats: int,
+    at_once: bool = False,
 ) -> dict[str, Timing]:
     """Runs all contestants by turns; those that cannot run are named and left out.
 
@@ -126,6 +133,7 @@ def race(
         task: For every `build`: model, batch, precision, ...
         rounds: Turns of each.
         repeats: Steps of a turn.
+        at_once: Whether all are built at the same time, which needs cores and memory for all.
 
     Returns:
         What was measured, by the names of those that ran to the end, in order.
@@ -134,11 +142,17 @@ def race(
         ValueError: If none of them can run.
     """
     running: list[Process] = []
+
+    def build(contestant: Contestant) -> None:
+        _progress(f"building {contestant.name}")
+        with _left_out(contestant.name):
+            running.append(Process(contestant, task))
+
     try:
-        for contestant in contestants:
-            _progress(f"building {contestant.name}")
-            with _left_out(contestant.name):
-                running.append(Process(contestant, task))
+        with ThreadPoolExecutor(len(contestants) if at_once else 1) as pool:
+            list(pool.map(build, contestants))
+        order = [contestant.name for contestant in contestants]
+        running.sort(key=lambda each: order.index(each.name))
         results = {each.name: Timing([], each.facts) for each in running}
         for number in range(rounds):
             for each in running:

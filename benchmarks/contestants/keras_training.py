@@ -21,36 +21,50 @@ def timed(model: Any, batch: int, size: int, mode: str, training: bool) -> Any:
         model: A `keras.Model`; Keras's own types take no bool for `jit_compile`.
         batch: Images.
         size: Pixels of a side.
-        mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` where that is the backend.
+        mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` or `"eager"`, on PyTorch, where that is
+            the backend.
         training: Whether a step is one of training.
     """
-    pixels = images(batch, size)
-    if keras.backend.backend() == "jax":
-        forward = _jax_forward(model)
-    else:
-        import tensorflow as tf
-
-        forward = tf.function(
-            lambda x: model(x, training=False), jit_compile=mode == "xla", autograph=False
-        )
-        forward(tf.constant(pixels))
-    inputs = keras.ops.convert_to_tensor(pixels)
+    inputs = keras.ops.convert_to_tensor(images(batch, size))
+    forward = _FORWARD[keras.backend.backend()](model, mode)
     result = facts(keras.ops.convert_to_numpy(keras.ops.cast(forward(inputs), "float32")))
     if not training:
-        return lambda: keras.ops.convert_to_numpy(forward(inputs)), result
+        return lambda: forward(inputs), result
     model.compile(
         keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        jit_compile=mode != "graph",
+        jit_compile=mode in ("xla", "jax"),
     )
-    truth = labels(batch)
-    return lambda: model.train_on_batch(pixels, truth), result
+    truth = keras.ops.convert_to_tensor(labels(batch))
+    return lambda: model.train_on_batch(inputs, truth), result
 
 
-def _jax_forward(model: keras.Model) -> Any:
+def _tensorflow_forward(model: keras.Model, mode: str) -> Any:
+    import tensorflow as tf
+
+    call = tf.function(
+        lambda x: model(x, training=False), jit_compile=mode == "xla", autograph=False
+    )
+    return lambda x: call(x).numpy()
+
+
+def _jax_forward(model: keras.Model, mode: str) -> Any:
     import jax
 
     trainable = [v.value for v in model.trainable_variables]
     others = [v.value for v in model.non_trainable_variables]
     call = jax.jit(lambda t, o, x: model.stateless_call(t, o, x, training=False)[0])
     return lambda x: call(trainable, others, x)
+
+
+def _torch_forward(model: keras.Model, mode: str) -> Any:
+    import torch
+
+    return torch.no_grad()(lambda x: model(x, training=False))
+
+
+_FORWARD = {
+    "tensorflow": _tensorflow_forward,
+    "jax": _jax_forward,
+    "torch": _torch_forward,
+}

@@ -1,4 +1,4 @@
-"""keras_vit, on TensorFlow or on JAX (`KERAS_BACKEND=jax`)."""
+"""keras_vit, on TensorFlow, JAX or PyTorch (`KERAS_BACKEND`)."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from benchmarks.contestants.weights import OURS
 
 
 def build(
-    model: str, size: int, batch: int, precision: str, training: bool, folder: str, mode: str
+    model: str,
+    size: int,
+    batch: int,
+    precision: str,
+    training: bool,
+    folder: str,
+    mode: str,
+    rematerialise: bool = False,
 ) -> Any:
     made = getattr(keras_vit, model)(
         weights=str(Path(folder, OURS)),
@@ -20,5 +27,6 @@ def build(
         classes=CLASSES,
         classifier_activation=None,
         dtype=policy(precision, training),
+        rematerialise=rematerialise,
     )
     return timed(made, batch, size, mode, training)

@@ -1,4 +1,4 @@
-"""timm and transformers on PyTorch's CPU kernels."""
+"""timm and transformers on PyTorch's kernels for the CPU, or for a graphics card."""
 
 from __future__ import annotations
 
@@ -19,27 +19,41 @@ def build(
     folder: str,
     library: str,
     mode: str,
+    device: str = "cpu",
+    rematerialise: bool = False,
 ) -> Any:
-    """`library` is `"timm"` or `"transformers"`, `mode` `"eager"` or `"compiled"` (and frozen)."""
+    """Builds a step.
+
+    Args:
+        library: `"timm"` or `"transformers"`.
+        mode: `"eager"`, `"compiled"` (and frozen at inference), or `"graphs"`: compiled, and
+            replayed as a CUDA graph.
+        device: `"cpu"` or `"cuda"`.
+        rematerialise: Whether timm checkpoints its blocks.
+    """
     made = classifier(library, model, size, Path(folder))
     import torch
 
     dtype = getattr(torch, precision)
-    pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous()
-    truth = torch.from_numpy(labels(batch)).long()
+    pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous().to(device)
+    truth = torch.from_numpy(labels(batch)).long().to(device)
+    if rematerialise:
+        made.set_grad_checkpointing()
+    compiled = {"compiled": "default", "graphs": "reduce-overhead"}.get(mode)
 
     def logits(x: Any) -> Any:
         output = run(x)
         return getattr(output, "logits", output)
 
     if training:
-        run = torch.compile(made) if mode == "compiled" else made
+        made = made.to(device)
+        run = torch.compile(made, mode=compiled) if compiled else made
         cast = contextlib.nullcontext
         if precision != "float32":
-            cast = lambda: torch.autocast("cpu", dtype)  # noqa: E731
+            cast = lambda: torch.autocast(device, dtype)  # noqa: E731
         optimizer = torch.optim.SGD(made.parameters(), lr=0.01, momentum=0.9)
         with torch.no_grad(), cast():
-            result = facts(logits(pixels).float().numpy())
+            result = facts(logits(pixels).float().cpu().numpy())
 
         def step() -> float:
             optimizer.zero_grad(set_to_none=True)
@@ -52,13 +66,13 @@ def build(
 
         return step, result
 
-    made = made.eval().to(dtype)
+    made = made.eval().to(device, dtype)
     pixels = pixels.to(dtype)
-    if mode == "compiled":
+    if compiled:
         from torch._inductor import config
 
         config.freezing = True
-        run = torch.compile(made)
+        run = torch.compile(made, mode=compiled)
     else:
         run = made
 
@@ -66,7 +80,7 @@ def build(
         with torch.no_grad():
             return logits(pixels)
 
-    return infer, facts(infer().float().numpy())
+    return infer, facts(infer().float().cpu().numpy())
 
 
 def classifier(library: str, model: str, size: int, folder: Path) -> Any:

@@ -67,6 +67,11 @@ DEVICES: dict[str, Device] = {
             "H100", {"mixed_bfloat16": 989e12, "float32": 67e12}, 80e9, 450e9,
             "https://www.nvidia.com/en-us/data-center/h100/",
         ),
+        # The H100's processor with more memory; the SXM module, with the same numbers for a link.
+        Device(
+            "H200", {"mixed_bfloat16": 989e12, "float32": 67e12}, 141e9, 450e9,
+            "https://www.nvidia.com/en-us/data-center/h200/",
+        ),
         # 242 TFLOPS with sparsity, PCIe 64 GB/s.
         Device(
             "L4", {"mixed_bfloat16": 121e12, "float32": 30.3e12}, 24e9, 32e9,

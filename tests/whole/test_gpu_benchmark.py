@@ -1,0 +1,132 @@
+"""`benchmarks/speed/gpu.py`: it runs without TensorFlow and without a card, and its arithmetic."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+from support.paths import ROOT
+
+from benchmarks.common import card, memory
+from benchmarks.common.side_by_side import Timing
+from benchmarks.speed import gpu
+
+H200 = card.card_of("NVIDIA H200, 143771")
+
+
+def test_it_runs_where_tensorflow_is_not_installed(tmp_path):
+    (tmp_path / "tensorflow.py").write_text("raise ModuleNotFoundError('hidden by the test')")
+    places = os.pathsep.join([str(tmp_path), str(ROOT)])
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.speed.gpu", "--tiny", "--only", "ours, JAX"),
+            *("--json", tmp_path / "found.json", "--picture", tmp_path / "found.png"),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "KERAS_BACKEND": "jax", "PYTHONPATH": places},
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "found.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads((tmp_path / "found.json").read_text("utf-8"))
+    assert found["card"] is None
+    assert [row["training"] for row in found["rows"]] == [False, True]
+    for row in found["rows"]:
+        assert list(row["results"]) == ["ours, JAX"]
+        assert row["results"]["ours, JAX"]["images_per_second"] > 0
+        assert row["results"]["ours, JAX"]["share_of_peak"] is None
+
+
+@pytest.mark.parametrize(
+    ("name", "device"),
+    [
+        ("NVIDIA H200", "H200"),
+        ("NVIDIA H100 80GB HBM3", "H100"),
+        ("NVIDIA H100 PCIe", None),
+        ("NVIDIA A100-SXM4-40GB", "A100-40"),
+        ("NVIDIA A100 80GB PCIe", "A100-80"),
+        ("Tesla T4", "T4"),
+        ("NVIDIA L4", "L4"),
+        ("NVIDIA L40S", None),
+    ],
+)
+def test_cards(name, device):
+    found = card.card_of(f"{name}, 1024")
+    assert (found.name, found.memory) == (name, 2**30)
+    assert (found.device.name if found.device else None) == device
+
+
+def test_share_of_the_peak():
+    """A ViT-B/16 has 17,563,828,224 multiply-accumulates, an H200 989 TFLOP/s in bfloat16."""
+    forward = 1e4 * 2 * 17_563_828_224 / 989e12
+    assert card.share_of_peak(1e4, "ViT_B16", 224, False, H200) == pytest.approx(forward)
+    assert card.share_of_peak(1e4, "ViT_B16", 224, True, H200) == pytest.approx(3 * forward)
+    unknown = card.card_of("NVIDIA H100 PCIe, 81559")
+    assert card.share_of_peak(1e4, "ViT_B16", 224, True, unknown) is None
+
+
+def test_largest_batch():
+    """The planner says 112.4 GB for a batch of 1,024 and 57 GB for half of it."""
+    sizes = [card.largest_batch("ViT_B16", 224, False, gb * 1e9, 1024) for gb in (120, 60, 1)]
+    assert sizes == [1024, 512, 1]
+    assert card.largest_batch("ViT_B16", 224, True, 60e9, 1024) == 1024
+
+
+def _timing(seconds):
+    return Timing([[seconds]], {"peak_mib": 1.0, "step_mib": 1.0, "logits": [1.0, 2.0]})
+
+
+def test_goals(tmp_path):
+    bench = gpu.Bench(H200, tmp_path, 0.0, 224)
+    # 989e12 / (3 * 2 * 17,563,828,224) images/s are the peak; 256 images at 40.9 % of it.
+    step = 256 * 6 * 17_563_828_224 / 989e12 / 0.409
+    row = gpu.Row("ViT_B16", 256, training=True, results={"ours, JAX": _timing(step)})
+    assert bench.shares(row)["ours, JAX"] == pytest.approx(0.409)
+    assert [goal["reached"] for goal in bench.goals(row)] == [True]
+    row.results["ours, JAX"] = _timing(1.1 * step)
+    assert [goal["reached"] for goal in bench.goals(row)] == [False]
+    times = {"ours, JAX": _timing(2.0), "timm, compiled": _timing(3.0)}
+    row = gpu.Row("ViT_B16", 1, results=times)
+    assert [goal["ratio"] for goal in bench.goals(row)] == [1.5]
+    times["timm, CUDA graphs"] = _timing(1.0)
+    assert [goal["reached"] for goal in bench.goals(row)] == [False]
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_what_comes_too_late_is_named(
+    tmp_path, monkeypatch, capsys
+):
+    asked = []
+
+    def race(contestants, task, rounds, repeats, at_once):
+        names = [each.name for each in contestants]
+        asked.append((*names, task["batch"]))
+        if task["batch"] > 128:
+            raise ValueError("None of the contestants can run")
+        return {name: _timing(1.0) for name in names}
+
+    monkeypatch.setattr(gpu, "race", race)
+    monkeypatch.setattr(gpu, "write_weights", lambda *_: None)
+    bench = gpu.Bench(H200, tmp_path, gpu.time.monotonic() + 1000, 224)
+    row = gpu.Row("ViT_L16", training=True)
+    gpu.measure(bench, row, gpu.FIRST, None)
+    assert asked == [("ours, JAX", 256), ("ours, JAX", 128), ("timm, compiled", 128)]
+    assert list(row.results) == ["ours, JAX", "timm, compiled"]
+    bench.end = 0.0
+    gpu.measure(bench, row, gpu.SECOND, None)
+    assert row.left_out == ["Flax", "ours, torch"]
+    assert "no time is left for Flax; ours, torch" in capsys.readouterr().out
+
+
+def test_memory_of_a_card(monkeypatch):
+    numbers = {"bytes_in_use": 3, "peak_bytes_in_use": 5}
+    device = SimpleNamespace(memory_stats=lambda: numbers)
+    monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(local_devices=lambda: [device]))
+    monkeypatch.setitem(sys.modules, "torch", None)
+    assert memory.used() == (3, 5)
+    numbers.clear()  # a processor
+    assert memory.used()[0] > 2**20
