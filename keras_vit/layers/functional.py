@@ -166,7 +166,14 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
     return recomputed(scaled, normed, ops.cast(gamma, dtype), ops.cast(beta, dtype))
 
 
-def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool = True) -> Any:
+def attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    mask: Any = None,
+    recorded: bool = True,
+    training: bool | None = None,
+) -> Any:
     """softmax(Q K^T) V, the softmax in float32 at least (paper, appendix A).
 
     Args:
@@ -175,6 +182,7 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
         value: `[B, H, N, d]`.
         mask: `[B, H, N, N]` factors of the attention weights (dropout), or `None`.
         recorded: Whether `record_attention` collects the weights.
+        training: Whether to prepare for a backward pass.
 
     Returns:
         `[B, N, H, d]`.
@@ -183,7 +191,9 @@ def attention(query: Any, key: Any, value: Any, mask: Any = None, recorded: bool
     if _has_kernel(query) and mask is None and not recordings:
         # The kernel of a GPU makes no [B, H, N, N].
         heads_inside = (ops.transpose(x, _SWAPPED) for x in (query, key, value))
-        return ops.dot_product_attention(*heads_inside, scale=1.0)
+        return ops.dot_product_attention(
+            *heads_inside, scale=1.0, flash_attention=_flash(query, key, training)
+        )
 
     dtype = keras.backend.result_type(query.dtype, "float32")
 
@@ -230,6 +240,16 @@ def _has_kernel(query: Any) -> bool:
     backend = keras.backend.backend()
     dtype = keras.backend.standardize_dtype(query.dtype)
     return backend != "tensorflow" and (backend, dtype) != ("jax", "float16")
+
+
+def _flash(query: Any, key: Any, training: bool | None) -> bool | None:
+    """Whether to take a flash kernel: `False`, or `None` where Keras knows.
+
+    JAX 0.10 refuses cuDNN's the gradient where a number of tokens is odd, as 197 are. Keras notices
+    that too late: it asks for the forward pass alone, and not at all in a rematerialised block.
+    """
+    odd = any(x.shape[2] is not None and x.shape[2] % 2 for x in (query, key))
+    return False if keras.backend.backend() == "jax" and training and odd else None
 
 
 _SWAPPED = (0, 2, 1, 3)  # [B, H, N, d] -> [B, N, H, d], and back

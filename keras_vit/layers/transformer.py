@@ -87,7 +87,7 @@ class MultiHeadSelfAttention(Composite):
             query, key = rotated(query, rotation), rotated(key, rotation)
         query = query * (1 / math.sqrt(query.shape[-1]))
         mask = self._dropout_mask(query, num_tokens, training)
-        mixed = attention(query, key, value, mask, recorded=asking is None)  # [B, N, H, d]
+        mixed = attention(query, key, value, mask, asking is None, training)  # [B, N, H, d]
         return self.out(ops.reshape(mixed, (-1, rows.shape[-1])))
 
     def _dropout_mask(self, query: Any, num_tokens: Any, training: bool | None) -> Any:

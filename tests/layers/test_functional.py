@@ -216,6 +216,36 @@ def origin(tensor):
     return tensor
 
 
+@pytest.mark.skipif(keras.backend.backend() != "jax", reason="of JAX")
+@pytest.mark.parametrize("rematerialise", [False, True])
+@pytest.mark.parametrize(("tokens", "training"), [(197, False), (196, True), (197, True)])
+def test_the_kernel_on_a_graphics_card(tokens, training, rematerialise, monkeypatch, caplog):
+    """cuDNN's where JAX has its gradient, in a program for a card that need not be here."""
+    import jax
+    from jax._src.cudnn import fused_attention_stablehlo as cudnn
+
+    from keras_vit.layers import TransformerBlock
+
+    # An H100 with cuDNN 9.11.
+    monkeypatch.setattr(cudnn, "check_cudnn_version", lambda: 91100)
+    monkeypatch.setattr(cudnn, "check_compute_capability", lambda least: least in ("8.0", "9.0"))
+    monkeypatch.setattr(cudnn, "is_cuda_compute_capability_equal", lambda _: False)
+    block = TransformerBlock(2, 16, rematerialise=rematerialise, dtype="mixed_bfloat16")
+    block.build((3, tokens, 16))
+
+    def step(x):
+        return keras.ops.sum(keras.ops.cast(block(x, training=training), "float32"))
+
+    traced = jax.jit(jax.grad(step) if training else step).trace(random(3, tokens, 16))
+    program = traced.lower(lowering_platforms=("cuda",)).as_text()
+    kernels = ["fmhaSoftmax", "fmhaSoftmaxBackward"][: 1 + training] if tokens == 196 else []
+    kernels = kernels if training else ["fmhaSoftmax"]
+    assert [f"@__cudnn${name}(" in program for name in kernels] == [True] * len(kernels)
+    assert ("cudnn" in program) == bool(kernels)
+    assert (f"{tokens}x{tokens}" in program) != bool(kernels)
+    assert not caplog.records  # Keras logs a kernel that fails
+
+
 def test_layer_norm_that_is_another():
     from keras_vit.layers import LayerNorm
 
