@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 import subprocess
+import sys
+from collections.abc import Mapping
 
 from benchmarks.contestants import CLASSES
 from keras_vit import VARIANTS, planner
@@ -21,7 +24,13 @@ _NAMES = {
     "V100-32": r"Tesla V100-SXM2-32GB",
     "V100-16": r"Tesla V100-SXM2-16GB",
 }
-_QUERY = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader,nounits"]
+# In a process of its own, which gives the card back. JAX must see it: a driver is not enough.
+_QUESTION = """
+import jax
+card = jax.devices()[0]
+memory = card.memory_stats()["bytes_limit"] if card.platform == "gpu" else 0
+print(card.device_kind, memory, sep=";")
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,7 +39,7 @@ class Card:
 
     Attributes:
         name: As the driver says it.
-        memory: Bytes.
+        memory: Bytes that JAX may take.
         device: Its row in `planner.DEVICES`, or `None` for a card that has none.
     """
 
@@ -39,27 +48,35 @@ class Card:
     device: planner.Device | None
 
 
-def first_card() -> Card:
-    """The first card of this machine.
+def first_card(environment: Mapping[str, str]) -> Card:
+    """The card that JAX takes.
+
+    Args:
+        environment: Variables of the processes that are to use it.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If JAX sees none.
     """
-    try:
-        said = subprocess.run(_QUERY, capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError) as error:
+    asked = subprocess.run(
+        [sys.executable, "-c", _QUESTION],
+        capture_output=True,
+        text=True,
+        env={**os.environ, **environment},
+    )
+    name, _, memory = (asked.stdout.splitlines() or [""])[-1].rpartition(";")
+    if not int(memory or 0):
+        last = (asked.stderr.splitlines() or [""])[-1]
         raise ValueError(
-            f"This needs a CUDA card, which `nvidia-smi` names; with --tiny a processor will do. "
-            f"Received: {error}"
-        ) from error
-    return card_of(said.splitlines()[0])
+            f"This needs a CUDA card that JAX sees (pip install 'jax[cuda12]'); with --tiny a "
+            f"processor will do. Received: {name or last}"
+        )
+    return card_of(name, int(memory))
 
 
-def card_of(line: str) -> Card:
-    """A card from a line of `nvidia-smi`: the name, a comma, MiB."""
-    name, mib = line.rsplit(", ", 1)
+def card_of(name: str, memory: int) -> Card:
+    """A card by what the driver calls it, and its bytes."""
     known = (key for key, pattern in _NAMES.items() if re.fullmatch(pattern, name))
-    return Card(name, int(mib) * 2**20, planner.DEVICES.get(next(known, "")))
+    return Card(name, memory, planner.DEVICES.get(next(known, "")))
 
 
 def flops(model: str, size: int, training: bool) -> int:

@@ -32,15 +32,18 @@ def new_peak() -> int:
     return resident()
 
 
-def used() -> tuple[int, int]:
-    """Bytes now and at most so far, on the graphics card if JAX or PyTorch uses one, else here."""
+def on_card() -> tuple[int, int] | None:
+    """Bytes that JAX or PyTorch has on a graphics card now and had at most; `None` without one."""
     jax, torch = sys.modules.get("jax"), sys.modules.get("torch")
     if torch is not None and torch.cuda.is_initialized():
         return torch.cuda.memory_allocated(), torch.cuda.max_memory_allocated()
     numbers = jax.local_devices()[0].memory_stats() if jax is not None else None
-    if numbers:
-        return numbers["bytes_in_use"], numbers["peak_bytes_in_use"]
-    return resident(), peak()
+    return (numbers["bytes_in_use"], numbers["peak_bytes_in_use"]) if numbers else None
+
+
+def used() -> tuple[int, int]:
+    """Bytes now and at most so far: on the card of this process if it has one, else here."""
+    return on_card() or (resident(), peak())
 
 
 def _field(name: str) -> int:

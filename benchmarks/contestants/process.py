@@ -43,7 +43,7 @@ def main() -> None:
     before, _ = memory.used()
     for _ in range(2):  # compiles, and fills caches
         steps()
-    print(json.dumps(facts), flush=True)
+    print(json.dumps({**facts, "on_card": memory.on_card() is not None}), flush=True)
     for line in sys.stdin:
         steps()
         seconds = [turns.seconds(steps) / launches for _ in range(int(line))]

@@ -11,11 +11,11 @@ from types import SimpleNamespace
 import pytest
 from support.paths import ROOT
 
-from benchmarks.common import card, memory
+from benchmarks.common import card, card_rows, memory
 from benchmarks.common.side_by_side import Timing
 from benchmarks.speed import gpu
 
-H200 = card.card_of("NVIDIA H200, 143771")
+H200 = card.card_of("NVIDIA H200", 140 * 2**30)
 
 
 def test_it_runs_where_tensorflow_is_not_installed(tmp_path):
@@ -56,7 +56,7 @@ def test_it_runs_where_tensorflow_is_not_installed(tmp_path):
     ],
 )
 def test_cards(name, device):
-    found = card.card_of(f"{name}, 1024")
+    found = card.card_of(name, 2**30)
     assert (found.name, found.memory) == (name, 2**30)
     assert (found.device.name if found.device else None) == device
 
@@ -66,7 +66,7 @@ def test_share_of_the_peak():
     forward = 1e4 * 2 * 17_563_828_224 / 989e12
     assert card.share_of_peak(1e4, "ViT_B16", 224, False, H200) == pytest.approx(forward)
     assert card.share_of_peak(1e4, "ViT_B16", 224, True, H200) == pytest.approx(3 * forward)
-    unknown = card.card_of("NVIDIA H100 PCIe, 81559")
+    unknown = card.card_of("NVIDIA H100 PCIe", 80 * 2**30)
     assert card.share_of_peak(1e4, "ViT_B16", 224, True, unknown) is None
 
 
@@ -82,44 +82,79 @@ def _timing(seconds):
 
 
 def test_goals(tmp_path):
-    bench = gpu.Bench(H200, tmp_path, 0.0, 224)
+    bench = card_rows.Bench(H200, tmp_path, 0.0, 224)
     # 989e12 / (3 * 2 * 17,563,828,224) images/s are the peak; 256 images at 40.9 % of it.
     step = 256 * 6 * 17_563_828_224 / 989e12 / 0.409
-    row = gpu.Row("ViT_B16", 256, training=True, results={"ours, JAX": _timing(step)})
+    row = card_rows.Row("ViT_B16", 256, training=True, results={"ours, JAX": _timing(step)})
     assert bench.shares(row)["ours, JAX"] == pytest.approx(0.409)
-    assert [goal["reached"] for goal in bench.goals(row)] == [True]
+    assert [goal["reached"] for goal in gpu.goals(bench, row)] == [True]
     row.results["ours, JAX"] = _timing(1.1 * step)
-    assert [goal["reached"] for goal in bench.goals(row)] == [False]
+    assert [goal["reached"] for goal in gpu.goals(bench, row)] == [False]
     times = {"ours, JAX": _timing(2.0), "timm, compiled": _timing(3.0)}
-    row = gpu.Row("ViT_B16", 1, results=times)
-    assert [goal["ratio"] for goal in bench.goals(row)] == [1.5]
+    row = card_rows.Row("ViT_B16", 1, results=times)
+    assert [goal["ratio"] for goal in gpu.goals(bench, row)] == [1.5]
     times["timm, CUDA graphs"] = _timing(1.0)
-    assert [goal["reached"] for goal in bench.goals(row)] == [False]
+    assert [goal["reached"] for goal in gpu.goals(bench, row)] == [False]
 
 
-def test_a_batch_that_does_not_fit_is_halved_and_what_comes_too_late_is_named(
-    tmp_path, monkeypatch, capsys
-):
+@pytest.mark.parametrize(
+    ("most", "gib_an_image", "tried", "found"),
+    [
+        (64, 0.5, [128, 64], 64),  # too large
+        (1024, 0.1, [128, 256, 512], 512),  # with room to spare
+        (200, 0.1, [128, 256], 128),  # it looks so, but is too large
+        (128, 0.9, [128], 128),
+        (0, 0.0, [128, 64, 32], 32),  # nothing works
+    ],
+)
+def test_the_batch_of_a_training_step(most, gib_an_image, tried, found, tmp_path, monkeypatch):
     asked = []
 
     def race(contestants, task, rounds, repeats, at_once):
-        names = [each.name for each in contestants]
-        asked.append((*names, task["batch"]))
-        if task["batch"] > 128:
+        asked.append(task["batch"])
+        if task["batch"] > most:
             raise ValueError("None of the contestants can run")
-        return {name: _timing(1.0) for name in names}
+        mib = 1024 * gib_an_image * task["batch"]
+        facts = {"peak_mib": mib, "on_card": True}
+        return {each.name: Timing([[1.0]], facts) for each in contestants}
 
-    monkeypatch.setattr(gpu, "race", race)
-    monkeypatch.setattr(gpu, "write_weights", lambda *_: None)
-    bench = gpu.Bench(H200, tmp_path, gpu.time.monotonic() + 1000, 224)
-    row = gpu.Row("ViT_L16", training=True)
-    gpu.measure(bench, row, gpu.FIRST, None)
-    assert asked == [("ours, JAX", 256), ("ours, JAX", 128), ("timm, compiled", 128)]
-    assert list(row.results) == ["ours, JAX", "timm, compiled"]
-    bench.end = 0.0
+    monkeypatch.setattr(card_rows, "race", race)
+    monkeypatch.setattr(card_rows, "write_weights", lambda *_: None)
+    bench = card_rows.Bench(H200, tmp_path, card_rows.time.monotonic() + 1000, 224)
+    row = card_rows.Row("ViT_L16", training=True)
+    bench.run(row, row.runners(gpu.FIRST, H200))
+    assert (asked, row.batch) == ([*tried, found], found)  # the last is timm
+    assert list(row.results) == (["ours, JAX", "timm, compiled"] if most else [])
+
+
+def test_what_runs_on_the_processor_is_left_out(tmp_path, monkeypatch, capsys):
+    """PyTorch without CUDA beside JAX with it, for example."""
+
+    def race(contestants, *_):
+        return {x.name: Timing([[1.0]], {"on_card": x.name == "Flax"}) for x in contestants}
+
+    monkeypatch.setattr(card_rows, "race", race)
+    monkeypatch.setattr(card_rows, "write_weights", lambda *_: None)
+    bench = card_rows.Bench(H200, tmp_path, card_rows.time.monotonic() + 1000, 224)
+    row = card_rows.Row("ViT_B16", 1)
+    bench.run(row, row.runners(gpu.SECOND, H200))
+    assert list(row.results) == ["Flax"]
+    assert "ours, torch: left out, its library sees no card" in capsys.readouterr().err
+
+
+def test_a_machine_without_a_card_says_so():
+    with pytest.raises(ValueError, match=r"that JAX sees.*--tiny.*Received: cpu"):
+        card.first_card({"JAX_PLATFORMS": "cpu"})
+
+
+def test_what_comes_too_late_is_named(tmp_path, capsys):
+    bench, row = (
+        card_rows.Bench(H200, tmp_path, card_rows.time.monotonic() + 1, 224),
+        card_rows.Row("ViT_B16", 1),
+    )
     gpu.measure(bench, row, gpu.SECOND, None)
-    assert row.left_out == ["Flax", "ours, torch"]
-    assert "no time is left for Flax; ours, torch" in capsys.readouterr().out
+    assert row.left_out == ["timm, eager", "Flax", "ours, torch"]
+    assert "no time is left for timm, eager; Flax; ours, torch" in capsys.readouterr().out
 
 
 def test_memory_of_a_card(monkeypatch):
@@ -127,6 +162,7 @@ def test_memory_of_a_card(monkeypatch):
     device = SimpleNamespace(memory_stats=lambda: numbers)
     monkeypatch.setitem(sys.modules, "jax", SimpleNamespace(local_devices=lambda: [device]))
     monkeypatch.setitem(sys.modules, "torch", None)
-    assert memory.used() == (3, 5)
+    assert memory.on_card() == memory.used() == (3, 5)
     numbers.clear()  # a processor
+    assert memory.on_card() is None
     assert memory.used()[0] > 2**20
