@@ -41,8 +41,8 @@ def build(
         made.set_grad_checkpointing()
     compiled = {"compiled": "default", "graphs": "reduce-overhead"}.get(mode)
 
-    def logits(x: Any) -> Any:
-        output = run(x)
+    def logits(run: Any) -> Any:
+        output = run(pixels)
         return getattr(output, "logits", output)
 
     if training:
@@ -52,13 +52,13 @@ def build(
         if precision != "float32":
             cast = lambda: torch.autocast(device, dtype)  # noqa: E731
         optimizer = torch.optim.SGD(made.parameters(), lr=0.01, momentum=0.9)
-        with torch.no_grad(), cast():
-            result = facts(logits(pixels).float().cpu().numpy())
+        with torch.no_grad(), cast():  # not compiled: that would take a second time
+            result = facts(logits(made).float().cpu().numpy())
 
         def step() -> float:
             optimizer.zero_grad(set_to_none=True)
             with cast():
-                loss = torch.nn.functional.cross_entropy(logits(pixels).float(), truth)
+                loss = torch.nn.functional.cross_entropy(logits(run).float(), truth)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(made.parameters(), 1.0)
             optimizer.step()
@@ -78,7 +78,7 @@ def build(
 
     def infer() -> Any:
         with torch.no_grad():
-            return logits(pixels)
+            return logits(run)
 
     return infer, facts(infer().float().cpu().numpy())
 
