@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import threading
 from types import SimpleNamespace
 
 import pytest
 from support.paths import ROOT
 
-from benchmarks.common import card, card_rows, memory
-from benchmarks.common.side_by_side import Timing
+from benchmarks.common import card, card_rows, memory, side_by_side, turns
+from benchmarks.common.side_by_side import Contestant, Timing, race
+from benchmarks.contestants import process
 from benchmarks.speed import gpu
 
 H200 = card.card_of("NVIDIA H200", 140 * 2**30)
@@ -166,3 +169,52 @@ def test_memory_of_a_card(monkeypatch):
     numbers.clear()  # a processor
     assert memory.on_card() is None
     assert memory.used()[0] > 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_several_steps_go_to_a_card_before_one_waits(monkeypatch, capsys):
+    log = []
+    waiting = SimpleNamespace(block_until_ready=lambda: log.append("wait"))
+
+    def build(batch):
+        assert batch == 8
+        return lambda: log.append("step") or waiting, {"logits": [1.0]}
+
+    def seconds(job):
+        job()
+        return 6.0
+
+    monkeypatch.setitem(sys.modules, "benchmarks.contestants.fake", SimpleNamespace(build=build))
+    monkeypatch.setattr(turns, "seconds", seconds)
+    monkeypatch.setattr(sys, "argv", ["process", "fake", '{"batch": 8, "launches": 3}'])
+    monkeypatch.setattr(sys, "stdin", io.StringIO("2\n"))
+    process.main()
+    facts, answer = map(json.loads, capsys.readouterr().out.splitlines())
+    assert facts == {"logits": [1.0], "on_card": False}
+    assert answer["seconds"] == [2.0, 2.0]
+    assert log == ["step", "step", "step", "wait"] * 5  # two to compile, one before it counts
+
+
+def test_a_contestant_that_takes_too_long_is_left_out(capsys):
+    with pytest.raises(ValueError, match="None of the contestants can run"):
+        race([Contestant("slow", "ours")], {"limit": 1}, 1, 1)
+    assert "slow: left out, not ready in the time that was left" in capsys.readouterr().err
+
+
+def test_contestants_are_built_at_the_same_time(monkeypatch):
+    together = threading.Barrier(2, timeout=10)
+
+    class Process:
+        def __init__(self, contestant, task):
+            self.name, self.facts = contestant.name, {}
+            together.wait()
+
+        def take(self, repeats):
+            return [1.0] * repeats
+
+        def end(self):
+            pass
+
+    monkeypatch.setattr(side_by_side, "Process", Process)
+    contestants = [Contestant("a", "ours"), Contestant("b", "ours")]
+    assert list(race(contestants, {}, 2, 1, at_once=True)) == ["a", "b"]
