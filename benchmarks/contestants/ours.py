@@ -21,4 +21,4 @@ def build(
         classifier_activation=None,
         dtype=policy(precision, training),
     )
-    return timed(made, batch, size, mode, training)
+    return timed(made, batch, size, precision, mode, training)

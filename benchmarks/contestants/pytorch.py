@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,14 @@ def build(
     library: str,
     mode: str,
 ) -> Any:
-    """`library` is `"timm"` or `"transformers"`, `mode` `"eager"` or `"compiled"` (and frozen)."""
+    """`library` is `"timm"` or `"transformers"`, `mode` `"eager"` or `"compiled"` (and frozen).
+
+    In int8 the linear layers are those of `torch.ao.quantization.quantize_dynamic`.
+    """
     made = classifier(library, model, size, Path(folder))
     import torch
 
-    dtype = getattr(torch, precision)
+    dtype = torch.float32 if precision == "int8" else getattr(torch, precision)
     pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous()
     truth = torch.from_numpy(labels(batch)).long()
 
@@ -53,6 +57,10 @@ def build(
         return step, result
 
     made = made.eval().to(dtype)
+    if precision == "int8":
+        with warnings.catch_warnings():  # torch.ao is to become torchao, a package of its own
+            warnings.simplefilter("ignore")
+            made = torch.ao.quantization.quantize_dynamic(made, {torch.nn.Linear}, torch.qint8)
     pixels = pixels.to(dtype)
     if mode == "compiled":
         from torch._inductor import config
