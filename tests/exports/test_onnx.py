@@ -51,6 +51,7 @@ MODELS = {
             "rotary, mean",
             "norm after pooling",
             "padded",
+            "cut off",
             "pixels to scores",
         )
     },
@@ -63,6 +64,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The image size")  # is cut off
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_same_numbers_in_onnxruntime(kind, batch, tmp_path):
@@ -89,10 +91,23 @@ def test_norms_and_gelus_are_single_operators(tmp_path):
     count = collections.Counter(node.op_type for node in graph.node)
     assert count["LayerNormalization"] == 2 * 2 + 1
     assert count["Gelu"] == count["Softmax"] == 2
-    assert not {"Erf", "Tanh", "Pow", "Sqrt", "ReduceMean"} & count.keys()
+    assert not {"Erf", "Tanh", "Pow", "Sqrt", "ReduceMean", "Conv"} & count.keys()
     assert [d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [
         "batch", 32, 48, 3
     ]  # fmt: skip
+
+
+def test_where_one_token_asks_nothing_is_computed_for_each_other(tmp_path):
+    """The keys and values of the last block are left out: products that the scores do not need."""
+    export_onnx(keras_vit.ViT(SIZE, **VIT), tmp_path / "model.onnx")
+    weights = {
+        each.name: each.dims for each in onnx.load(tmp_path / "model.onnx").graph.initializer
+    }
+    heads, width = VIT["num_heads"], VIT["width"]
+    assert list(weights["block_0/attention/key/kernel"]) == [width, width]
+    assert list(weights["block_1/attention/key/kernel"]) == [heads, width // heads, width]
+    assert list(weights["block_1/attention/value/kernel"]) == [heads, width, width // heads]
+    assert "block_1/attention/key/bias" not in weights
 
 
 def test_exact_and_tanh_gelu_are_told_apart(tmp_path):

@@ -144,8 +144,12 @@ def as_array(variable: Any) -> np.ndarray:
 
 
 def dense_product(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
-    """`x W + b`; `scale` multiplies the outputs, and goes into the weights."""
+    """`x W + b`; `scale` multiplies the outputs, and goes into the weights.
+
+    The kernel of a convolution, `[p, p, in, out]`, is that of a dense layer of whole patches.
+    """
     kernel, bias = as_array(layer.kernel), layer.bias
+    kernel = kernel.reshape(-1, kernel.shape[-1])
     bias = np.zeros(kernel.shape[1], "float32") if bias is None else as_array(bias)
     if scale is not None:
         kernel, bias = kernel * scale, bias * scale

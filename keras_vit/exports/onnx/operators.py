@@ -18,10 +18,12 @@ from keras_vit.exports.onnx.graph import (
     Graph,
     Value,
     as_array,
+    as_keras_has_it,
     channels_first,
     dense_product,
     gelu,
 )
+from keras_vit.layers.patch_embed import patches_along
 from keras_vit.layers.standardized_conv import StandardizedConv2D
 
 
@@ -48,19 +50,23 @@ def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
 
 
 def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
-    conv = layer.projection
-    bias = [graph.weight("bias", as_array(conv.bias))] if layer.use_bias else []
-    x = graph.op(
-        "Conv",
-        channels_first(graph, image),
-        graph.weight("kernel", as_array(conv.kernel).transpose(3, 2, 0, 1)),
-        *bias,
-        strides=[layer.patch_size] * 2,
-        auto_pad="SAME_UPPER" if layer.border == "pad" else "VALID",
-    )
-    flat = graph.op("Reshape", x, graph.ints(0, layer.width, -1))
-    tokens = Value(graph.op("Transpose", flat, perm=[0, 2, 1]))
-    return [tokens, Value(x, channels_first=True)] if layer.return_grid else tokens
+    """A dense layer of patches: for a convolution a runtime lays images and tokens out anew."""
+    patch, (*sides, channels) = layer.patch_size, shapes[0][1:]
+    rows, columns = grid = [patches_along(side, patch, layer.border) for side in sides]
+    x = as_keras_has_it(graph, image)
+    missing = [n * patch - side for n, side in zip(grid, sides, strict=True)]
+    if any(missing):  # less than nothing is dropped, and that at the end
+        before = [max(n, 0) // 2 for n in missing]
+        after = [n - first for n, first in zip(missing, before, strict=True)]
+        x = graph.op("Pad", x, graph.ints(0, *before, 0, 0, *after, 0))
+    x = graph.op("Reshape", x, graph.ints(0, rows, patch, columns, patch, channels))
+    x = graph.op("Transpose", x, perm=[0, 1, 3, 2, 4, 5])
+    x = graph.op("Reshape", x, graph.ints(0, rows * columns, patch * patch * channels))
+    tokens = dense_product(graph, x, layer.projection, "projection")
+    if not layer.return_grid:
+        return Value(tokens)
+    shape = graph.ints(0, rows, columns, layer.width)
+    return [Value(tokens), Value(graph.op("Reshape", tokens, shape))]
 
 
 def class_token(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
