@@ -42,7 +42,8 @@ def compare(
         quick: Names of those that `--quick` runs.
         goals: Of a model, a batch and a precision.
         training: Whether a step is one of training.
-        models, batches, precisions: The defaults of the options.
+        models, batches: The defaults of the options.
+        precisions: All that there are.
 
     Returns:
         The exit code: 1 if a goal was missed.
@@ -54,7 +55,7 @@ def compare(
     add = parser.add_argument
     add("--models", "--model", nargs="+", default=models, choices=PLAIN)
     add("--batches", "--batch", nargs="+", type=int, default=batches)
-    add("--precisions", nargs="+", default=precisions, choices=ALLOWED)
+    add("--precisions", nargs="+", default=precisions, choices=precisions)
     add("--only", nargs="+", help="names of contestants")
     add("--size", type=int, default=224, help="pixels")
     add("--rounds", type=int, default=7)

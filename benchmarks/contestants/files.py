@@ -25,8 +25,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras_vit
-from benchmarks.contestants import CLASSES, weights
+from benchmarks.contestants import CLASSES
 
 OPSET = 20
 
@@ -34,7 +33,8 @@ OPSET = 20
 def exported(folder: Path, library: str, kind: str, **task: Any) -> Path:
     """The file of a library; it is written once, by a process that then ends.
 
-    So an engine is measured in a process that holds none of the libraries.
+    So an engine is measured in a process that holds none of the libraries, which also leaves more
+    memory to the others; this module imports them where they write.
 
     Args:
         folder: Where `contestants.weights` has put the weights.
@@ -63,8 +63,11 @@ def write(path: Path, library: str, model: str, size: int, batch: int, int8: boo
 
 
 def _ours(path: Path, model: str, size: int, batch: int, int8: bool) -> None:
+    import keras_vit
+    from benchmarks.contestants.weights import OURS
+
     made = getattr(keras_vit, model)(
-        weights=str(path.parent / weights.OURS),
+        weights=str(path.parent / OURS),
         input_shape=(size, size, 3),
         classes=CLASSES,
         classifier_activation=None,
