@@ -38,31 +38,23 @@ def attention_of_one(graph: Graph, asking: str, asked: str, layer: Any, scale: A
     """The attention of a single token, without the keys and values of the others.
 
     With one query q the scores q (x K)^T are (q K^T) x^T, and what is mixed, w (x V), is (w x) V:
-    of D x D products for each token none is left. The bias of the keys adds the same to all scores
-    of a head, which the softmax ignores; that of the values is added once, as weights sum to 1.
+    of D x D products for each token none is left, one for each head is. The bias of the keys adds
+    the same to all scores of a head, which the softmax ignores; that of the values is added once,
+    as weights sum to 1.
     """
     width, heads = int(layer.out.kernel.shape[0]), layer.num_heads
-    head_dim = width // heads
-
-    def of_heads(name: str, perm: tuple[int, ...]) -> str:
-        """The kernel `[D, H d]` as a matrix for each head."""
-        kernel = as_array(getattr(layer, name).kernel)
-        by_head = kernel.reshape(-1, heads, head_dim).transpose(perm)
-        return graph.weight(f"attention/{name}/kernel", by_head)
-
-    factor = np.float32(1 / math.sqrt(head_dim))
-    query = dense_product(graph, asking, layer.query, "attention/query", factor)
-    query = graph.op("Reshape", query, graph.ints(-1, heads, 1, head_dim))
-    query = graph.op("MatMul", query, of_heads("key", (1, 2, 0)))  # [B, H, 1, D]
-    query = graph.op("Reshape", query, graph.ints(0, heads, -1))
+    of_head = np.repeat(np.eye(heads), width // heads, axis=1)  # [H, D]: 1 where a head has it
+    of_head = graph.weight("attention/of_head", of_head)
+    factor = np.float32(1 / math.sqrt(width // heads))
+    query = dense_product(graph, asking, layer.query, "attention/query", factor)  # [B, 1, D]
+    query = graph.op("Mul", query, of_head)  # [B, H, D]
+    keys = graph.weight("attention/key/kernel", as_array(layer.key.kernel).T)
+    query = graph.op("MatMul", query, keys)
     scores = graph.op("MatMul", query, graph.op("Transpose", asked, perm=[0, 2, 1]))  # [B, H, N]
     mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), asked)  # [B, H, D]
-    mixed = graph.op("Reshape", mixed, graph.ints(0, heads, 1, -1))
-    mixed = graph.op("MatMul", mixed, of_heads("value", (1, 0, 2)))  # [B, H, 1, d]
-    mixed = graph.op("Reshape", mixed, graph.ints(0, 1, width))
-    if layer.value.bias is not None:
-        bias = graph.weight("attention/value/bias", as_array(layer.value.bias))
-        mixed = graph.op("Add", mixed, bias)
+    values = dense_product(graph, mixed, layer.value, "attention/value")
+    values = graph.op("Mul", values, of_head)
+    mixed = graph.op("ReduceSum", values, graph.ints(1), keepdims=1)  # [B, 1, D]
     return dense_product(graph, mixed, layer.out, "attention/out", scale)
 
 
