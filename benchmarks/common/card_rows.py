@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.common.card import Card, largest_batch, share_of_peak
 from benchmarks.common.side_by_side import Contestant, Timing, race
 from benchmarks.contestants.weights import write as write_weights
@@ -32,7 +34,7 @@ class Row:
         rematerialise: Whether a training step keeps only the inputs of the blocks.
         results: By the names of contestants.
         left_out: Contestants for which no time was left.
-        difference: The largest of the logits, or what is wrong with them.
+        wrong: What is wrong with the logits of ours, if anything.
     """
 
     model: str
@@ -41,7 +43,7 @@ class Row:
     rematerialise: bool = False
     results: dict[str, Timing] = dataclasses.field(default_factory=dict)
     left_out: list[str] = dataclasses.field(default_factory=list)
-    difference: float | str | None = None
+    wrong: str | None = None
 
     @property
     def title(self) -> str:
@@ -76,6 +78,7 @@ class Bench:
         end: In the seconds of `time.monotonic`.
         size: Pixels of a side.
         took: Seconds of the last run with this model, training or not.
+        expected: The logits of each model.
     """
 
     card: Card | None
@@ -83,6 +86,7 @@ class Bench:
     end: float
     size: int
     took: dict[tuple[str, bool], float] = dataclasses.field(default_factory=dict)
+    expected: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
 
     def run(self, row: Row, contestants: Sequence[Contestant]) -> None:
         """Adds what these do to a row, or names those for which no time is left."""
@@ -95,7 +99,7 @@ class Bench:
         place = self.folder / row.model
         if not place.is_dir():
             place.mkdir()
-            write_weights(place, row.model, self.size)
+            self.expected[row.model] = write_weights(place, row.model, self.size)
         if row.training:
             self._train(row, contestants)
         else:

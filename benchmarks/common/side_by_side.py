@@ -23,6 +23,9 @@ from typing import Any
 from benchmarks import ROOT
 from benchmarks.common import turns
 
+# The precisions that every library has.
+FLOATS = ("float32", "bfloat16")
+
 
 @dataclasses.dataclass(frozen=True)
 class Contestant:
@@ -33,12 +36,14 @@ class Contestant:
         module: Of `contestants`, that builds it.
         options: For that module's `build`, JSON values; `mode` for example.
         environment: Variables of its process.
+        precisions: Those that it has.
     """
 
     name: str
     module: str
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
+    precisions: tuple[str, ...] = FLOATS
 
 
 class CannotRunError(Exception):
@@ -245,16 +250,17 @@ def judged(results: dict[str, Timing], goals: Sequence[Goal]) -> list[dict[str, 
 
 
 def table(results: dict[str, Timing], batch: int, base: str) -> str:
-    """Milliseconds, images/s, times `base`, the memory of a step and of the whole process."""
+    """Milliseconds, images/s, times `base`, memory of a step and of the process, difference."""
     lines = [
         f"  {'':32} {'ms':>9} {'images/s':>9} {'ratio':>6} {'spread':>11} {'step MiB':>9} "
-        f"{'process':>8}"
+        f"{'process':>8} {'differs':>8}"
     ]
     for name, timing in results.items():
         middle, least, most = ratio(results, name, base)
+        differs = timing.facts.get("difference")
         lines.append(
             f"  {name:32} {1e3 * timing.median:9.1f} {batch / timing.median:9.1f} {middle:6.2f} "
             f"{least:5.2f}-{most:5.2f} {timing.facts['step_mib']:9.0f} "
-            f"{timing.facts['peak_mib']:8.0f}"
+            f"{timing.facts['peak_mib']:8.0f} {'' if differs is None else f'{differs:.1e}':>8}"
         )
     return "\n".join(lines)

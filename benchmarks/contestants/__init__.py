@@ -1,7 +1,9 @@
-"""One module a library: `build(**task)` gives a step to time, and facts of what it computes.
+"""One module a library, and `engines` for the files that they export.
+
+`build(**task)` gives a step to time, and facts of what it computes.
 
 A task has `model` (a name in `keras_vit.VARIANTS`), `size` (pixels), `batch`, `precision`
-(`"float32"` or `"bfloat16"`), `mode` (the library's own), `training`, and `folder`: where
+(`"float32"`, `"bfloat16"` or `"int8"`), `mode` (the library's own), `training`, and `folder`: where
 `weights.py` has put the same weights for everybody.
 """
 
@@ -11,7 +13,7 @@ CLASSES = 1000
 
 
 def images(batch: int, size: int) -> np.ndarray:
-    """[B, size, size, 3] float32 in [-1, 1]."""
+    """[B, size, size, 3] float32 in [-1, 1]; the first is the same for any B."""
     return np.random.default_rng(0).uniform(-1, 1, (batch, size, size, 3)).astype("float32")
 
 

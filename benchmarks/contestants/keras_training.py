@@ -10,21 +10,26 @@ from benchmarks.contestants import facts, images, labels
 
 
 def policy(precision: str, training: bool) -> str:
-    """Weights stay in float32 for training."""
+    """Weights stay in float32 for training; `timed` makes them int8."""
+    if precision == "int8":
+        return "float32"
     return f"mixed_{precision}" if training and precision != "float32" else precision
 
 
-def timed(model: Any, batch: int, size: int, mode: str, training: bool) -> Any:
+def timed(model: Any, batch: int, size: int, precision: str, mode: str, training: bool) -> Any:
     """The step and the facts of a model that takes images in [-1, 1] and gives logits.
 
     Args:
         model: A `keras.Model`; Keras's own types take no bool for `jit_compile`.
         batch: Images.
         size: Pixels of a side.
+        precision: `"int8"` quantises the model; others are those of `policy`.
         mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` or `"eager"`, on PyTorch, where that is
             the backend.
         training: Whether a step is one of training.
     """
+    if precision == "int8":
+        model.quantize("int8")
     inputs = keras.ops.convert_to_tensor(images(batch, size))
     forward = _FORWARD[keras.backend.backend()](model, mode)
     result = facts(keras.ops.convert_to_numpy(keras.ops.cast(forward(inputs), "float32")))

@@ -13,7 +13,7 @@ def build(
     model: str, size: int, batch: int, precision: str, training: bool, folder: str, mode: str
 ) -> Any:
     made = classifier(Path(folder), policy(precision, training))
-    return timed(made, batch, size, mode, training)
+    return timed(made, batch, size, precision, mode, training)
 
 
 def classifier(folder: Path, dtype: str) -> Any:

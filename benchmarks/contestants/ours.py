@@ -29,4 +29,4 @@ def build(
         dtype=policy(precision, training),
         rematerialise=rematerialise,
     )
-    return timed(made, batch, size, mode, training)
+    return timed(made, batch, size, precision, mode, training)

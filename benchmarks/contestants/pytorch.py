@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ def build(
 ) -> Any:
     """Builds a step.
 
+    In int8 the linear layers are those of `torch.ao.quantization.quantize_dynamic`.
+
     Args:
         library: `"timm"` or `"transformers"`.
         mode: `"eager"`, `"compiled"` (and frozen at inference), or `"graphs"`: compiled, and
@@ -34,7 +37,7 @@ def build(
     made = classifier(library, model, size, Path(folder))
     import torch
 
-    dtype = getattr(torch, precision)
+    dtype = torch.float32 if precision == "int8" else getattr(torch, precision)
     pixels = torch.from_numpy(images(batch, size)).permute(0, 3, 1, 2).contiguous().to(device)
     truth = torch.from_numpy(labels(batch)).long().to(device)
     if rematerialise:
@@ -67,6 +70,10 @@ def build(
         return step, result
 
     made = made.eval().to(device, dtype)
+    if precision == "int8":
+        with warnings.catch_warnings():  # torch.ao is to become torchao, a package of its own
+            warnings.simplefilter("ignore")
+            made = torch.ao.quantization.quantize_dynamic(made, {torch.nn.Linear}, torch.qint8)
     pixels = pixels.to(dtype)
     if compiled:
         from torch._inductor import config

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 import keras_vit
-from benchmarks.contestants import CLASSES
+from benchmarks.contestants import CLASSES, images
 from keras_vit.models import ViTConfig
 
 OURS, TIMM, TRANSFORMERS = "ours.npz", "timm.safetensors", "transformers"
@@ -23,13 +23,16 @@ def vit(model: str) -> ViTConfig:
     return row
 
 
-def write(folder: Path, model: str, size: int) -> None:
+def write(folder: Path, model: str, size: int) -> np.ndarray:
     """Writes `ours.npz`, `timm.safetensors` and the folder `transformers`.
 
     Args:
         folder: Exists.
         model: A name in `keras_vit.VARIANTS`.
         size: Pixels of a side.
+
+    Returns:
+        The logits [CLASSES] of the first image of `contestants.images`, by Keras in float32.
     """
     keras.utils.set_random_seed(0)
     made = getattr(keras_vit, model)(
@@ -42,3 +45,4 @@ def write(folder: Path, model: str, size: int) -> None:
         warnings.simplefilter("ignore")
         keras_vit.save_weights(made, folder / TIMM, format="timm")
     keras_vit.save_weights(made, folder / TRANSFORMERS, format="huggingface")
+    return np.asarray(made.predict_on_batch(images(1, size)))[0]

@@ -14,20 +14,21 @@ from __future__ import annotations
 
 from benchmarks.common.command import start
 from benchmarks.common.comparison import compare
-from benchmarks.common.side_by_side import Contestant, Goal
+from benchmarks.common.side_by_side import FLOATS, Contestant, Goal
 
 OURS = ("ours, graph", "ours, XLA")
-CONTESTANTS = (
+ALL = (*FLOATS, "int8")
+LIBRARIES = (
     Contestant("ours, graph", "ours", {"mode": "graph"}),
     Contestant("ours, XLA", "ours", {"mode": "xla"}),
     Contestant("ours, JAX", "ours", {"mode": "jax"}, {"KERAS_BACKEND": "jax"}),
-    Contestant("keras-hub, graph", "kerashub", {"mode": "graph"}),
-    Contestant("keras-hub, XLA", "kerashub", {"mode": "xla"}),
-    Contestant("timm, eager", "pytorch", {"library": "timm", "mode": "eager"}),
+    Contestant("keras-hub, graph", "kerashub", {"mode": "graph"}, precisions=ALL),
+    Contestant("keras-hub, XLA", "kerashub", {"mode": "xla"}, precisions=ALL),
+    Contestant("timm, eager", "pytorch", {"library": "timm", "mode": "eager"}, precisions=ALL),
     Contestant("timm, compiled", "pytorch", {"library": "timm", "mode": "compiled"}),
     Contestant("transformers, eager", "pytorch", {"library": "transformers", "mode": "eager"}),
-    Contestant("limit", "limit"),
 )
+CONTESTANTS = (*LIBRARIES, Contestant("limit", "limit"))
 QUICK = ("ours, graph", "keras-hub, graph", "timm, eager", "limit")
 LIMITS = {("ViT_B16", "float32"): 0.90, ("ViT_S16", "float32"): 0.80}
 LIMITS |= {("ViT_B16", "bfloat16"): 0.88, ("ViT_S16", "bfloat16"): 0.75}
@@ -54,4 +55,4 @@ def goals(model: str, batch: int, precision: str) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals, training=False))
+    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals))

@@ -31,4 +31,4 @@ def goals(model: str, batch: int, precision: str) -> list[Goal]:
 
 
 if __name__ == "__main__":
-    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals, training=True))
+    start(lambda: compare(__doc__, CONTESTANTS, QUICK, goals, training=True, batches=(16,)))

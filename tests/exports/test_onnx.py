@@ -51,6 +51,7 @@ MODELS = {
             "rotary, mean",
             "norm after pooling",
             "padded",
+            "cut off",
             "pixels to scores",
         )
     },
@@ -63,6 +64,7 @@ MODELS = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:The image size")  # is cut off
 @pytest.mark.parametrize("kind", MODELS)
 @pytest.mark.parametrize("batch", [1, 3])
 def test_the_same_numbers_in_onnxruntime(kind, batch, tmp_path):
@@ -89,10 +91,30 @@ def test_norms_and_gelus_are_single_operators(tmp_path):
     count = collections.Counter(node.op_type for node in graph.node)
     assert count["LayerNormalization"] == 2 * 2 + 1
     assert count["Gelu"] == count["Softmax"] == 2
-    assert not {"Erf", "Tanh", "Pow", "Sqrt", "ReduceMean"} & count.keys()
+    assert not {"Erf", "Tanh", "Pow", "Sqrt", "ReduceMean", "Conv"} & count.keys()
     assert [d.dim_param or d.dim_value for d in graph.input[0].type.tensor_type.shape.dim] == [
         "batch", 32, 48, 3
     ]  # fmt: skip
+
+
+def test_where_one_token_asks_the_others_have_no_keys_and_values(tmp_path):
+    """In the last block every product with weights has a row for each head at most."""
+    export_onnx(keras_vit.ViT(SIZE, **VIT), tmp_path / "model.onnx")
+    inferred = onnx.shape_inference.infer_shapes(onnx.load(tmp_path / "model.onnx")).graph
+    weights = {each.name for each in inferred.initializer}
+    shapes = {
+        each.name: [dim.dim_value for dim in each.type.tensor_type.shape.dim]
+        for each in inferred.value_info
+    }
+    rows = {
+        block: {
+            shapes[node.output[0]][1]
+            for node in inferred.node
+            if node.op_type == "MatMul" and node.input[1] in weights and block in node.name
+        }
+        for block in ("block_0/", "block_1/")
+    }
+    assert rows == {"block_0/": {1 + 4 * 6}, "block_1/": {1, VIT["num_heads"]}}
 
 
 def test_exact_and_tanh_gelu_are_told_apart(tmp_path):

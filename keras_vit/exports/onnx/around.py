@@ -8,8 +8,15 @@ from typing import Any
 import keras
 import numpy as np
 
-from keras_vit.exports.onnx.graph import Graph, Value, as_keras_has_it, channels_first, gelu
-from keras_vit.exports.onnx.operators import as_array, dense_product
+from keras_vit.exports.onnx.graph import (
+    Graph,
+    Value,
+    as_array,
+    as_keras_has_it,
+    channels_first,
+    dense_product,
+    gelu,
+)
 from keras_vit.layers import PixelNormalisation
 from keras_vit.layers.base.dense import Dense
 

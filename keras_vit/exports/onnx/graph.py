@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_vit.utils.backend import ops
+
 # The first with LayerNormalization, Gelu and the corrected GroupNormalization.
 OPSET = 21
 # The first with LayerNormalization; what came later is put together where it is missing.
@@ -134,3 +136,22 @@ def as_keras_has_it(graph: Graph, value: Value) -> str:
     if not value.channels_first:
         return value.name
     return graph.op("Transpose", value.name, perm=[0, 2, 3, 1])
+
+
+def as_array(variable: Any) -> np.ndarray:
+    """The values of a variable, float32."""
+    return np.asarray(ops.convert_to_numpy(variable)).astype("float32")
+
+
+def dense_product(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
+    """`x W + b`; `scale` multiplies the outputs, and goes into the weights.
+
+    The kernel of a convolution, `[p, p, in, out]`, is that of a dense layer of whole patches.
+    """
+    kernel, bias = as_array(layer.kernel), layer.bias
+    kernel = kernel.reshape(-1, kernel.shape[-1])
+    bias = np.zeros(kernel.shape[1], "float32") if bias is None else as_array(bias)
+    if scale is not None:
+        kernel, bias = kernel * scale, bias * scale
+    product = graph.op("MatMul", x, graph.weight(f"{name}/kernel", kernel))
+    return graph.op("Add", product, graph.weight(f"{name}/bias", bias))

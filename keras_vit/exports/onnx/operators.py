@@ -6,8 +6,6 @@ each is one, so that every runtime has its own fast kernel for it.
 
 from __future__ import annotations
 
-import functools
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,24 +13,18 @@ import keras
 import numpy as np
 
 from keras_vit import layers as ours
-from keras_vit.exports.onnx.graph import Graph, Value, channels_first, gelu
+from keras_vit.exports.onnx.attention import attention, attention_of_one
+from keras_vit.exports.onnx.graph import (
+    Graph,
+    Value,
+    as_array,
+    as_keras_has_it,
+    channels_first,
+    dense_product,
+    gelu,
+)
+from keras_vit.layers.patch_embed import patches_along
 from keras_vit.layers.standardized_conv import StandardizedConv2D
-from keras_vit.utils.backend import ops
-
-
-def as_array(variable: Any) -> np.ndarray:
-    """The values of a variable, float32."""
-    return np.asarray(ops.convert_to_numpy(variable)).astype("float32")
-
-
-def dense_product(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
-    """`x W + b`; `scale` multiplies the outputs, and goes into the weights."""
-    kernel, bias = as_array(layer.kernel), layer.bias
-    bias = np.zeros(kernel.shape[1], "float32") if bias is None else as_array(bias)
-    if scale is not None:
-        kernel, bias = kernel * scale, bias * scale
-    product = graph.op("MatMul", x, graph.weight(f"{name}/kernel", kernel))
-    return graph.op("Add", product, graph.weight(f"{name}/bias", bias))
 
 
 def _layer_norm(graph: Graph, x: str, layer: Any, name: str) -> str:
@@ -58,19 +50,23 @@ def _mlp(graph: Graph, x: str, layer: Any, name: str, scale: Any = None) -> str:
 
 
 def patch_embed(graph: Graph, layer: Any, shapes: Any, image: Value) -> Any:
-    conv = layer.projection
-    bias = [graph.weight("bias", as_array(conv.bias))] if layer.use_bias else []
-    x = graph.op(
-        "Conv",
-        channels_first(graph, image),
-        graph.weight("kernel", as_array(conv.kernel).transpose(3, 2, 0, 1)),
-        *bias,
-        strides=[layer.patch_size] * 2,
-        auto_pad="SAME_UPPER" if layer.border == "pad" else "VALID",
-    )
-    flat = graph.op("Reshape", x, graph.ints(0, layer.width, -1))
-    tokens = Value(graph.op("Transpose", flat, perm=[0, 2, 1]))
-    return [tokens, Value(x, channels_first=True)] if layer.return_grid else tokens
+    """A dense layer of patches: for a convolution a runtime lays images and tokens out anew."""
+    patch, (*sides, channels) = layer.patch_size, shapes[0][1:]
+    rows, columns = grid = [patches_along(side, patch, layer.border) for side in sides]
+    x = as_keras_has_it(graph, image)
+    missing = [n * patch - side for n, side in zip(grid, sides, strict=True)]
+    if any(missing):  # less than nothing is dropped, and that at the end
+        before = [max(n, 0) // 2 for n in missing]
+        after = [n - first for n, first in zip(missing, before, strict=True)]
+        x = graph.op("Pad", x, graph.ints(0, *before, 0, 0, *after, 0))
+    x = graph.op("Reshape", x, graph.ints(0, rows, patch, columns, patch, channels))
+    x = graph.op("Transpose", x, perm=[0, 1, 3, 2, 4, 5])
+    x = graph.op("Reshape", x, graph.ints(0, rows * columns, patch * patch * channels))
+    tokens = dense_product(graph, x, layer.projection, "projection")
+    if not layer.return_grid:
+        return Value(tokens)
+    shape = graph.ints(0, rows, columns, layer.width)
+    return [Value(tokens), Value(graph.op("Reshape", tokens, shape))]
 
 
 def class_token(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
@@ -119,43 +115,14 @@ def transformer_block(
     asking = h
     if layer.name == graph.last_block:  # the class token asks all, and nobody asks the others
         x, asking = _tokens(graph, x, 0, 1), _tokens(graph, h, 0, 1)
-    turned = None if rotation is None else rotation.name
-    x = graph.op("Add", x, _attention(graph, asking, h, layer.attention, scales[0], turned))
+    if asking != h and rotation is None:
+        mixed = attention_of_one(graph, asking, h, layer.attention, scales[0])
+    else:
+        turned = None if rotation is None else rotation.name
+        mixed = attention(graph, asking, h, layer.attention, scales[0], turned)
+    x = graph.op("Add", x, mixed)
     h = _layer_norm(graph, x, layer.mlp_norm, "mlp_norm")
     return Value(graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp", scales[1])))
-
-
-def _attention(
-    graph: Graph, asking: str, asked: str, layer: Any, scale: Any, rotation: str | None = None
-) -> str:
-    width = int(layer.out.kernel.shape[0])
-    head_dim = width // layer.num_heads
-    heads = []
-    for name, order in (("query", (0, 2, 1, 3)), ("key", (0, 2, 3, 1)), ("value", (0, 2, 1, 3))):
-        factor = np.float32(1 / math.sqrt(head_dim)) if name == "query" else None
-        x = asking if name == "query" else asked
-        rows = dense_product(graph, x, getattr(layer, name), f"attention/{name}", factor)
-        split = graph.op("Reshape", rows, graph.ints(0, 0, layer.num_heads, head_dim))
-        # Of the last block the class token alone may ask: it is not turned.
-        if rotation is not None and (name == "key" or (name == "query" and asking == asked)):
-            split = _rotated(graph, split, rotation)
-        heads.append(graph.op("Transpose", split, perm=order))
-    query, key, value = heads  # [B, H, N, d], [B, H, d, N], [B, H, N, d]
-    weights = graph.op("Softmax", graph.op("MatMul", query, key), axis=-1)
-    mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
-    mixed = graph.op("Reshape", mixed, graph.ints(0, 0, width))
-    return dense_product(graph, mixed, layer.out, "attention/out", scale)
-
-
-def _rotated(graph: Graph, heads: str, rotation: str) -> str:
-    """`layers.rotary_embedding.rotated` for `[B, N, H, d]`."""
-    (first, second), (cos, sin) = (graph.halves(x) for x in (heads, rotation))
-    mul = functools.partial(graph.op, "Mul")
-    turned = (
-        graph.op("Sub", mul(first, cos), mul(second, sin)),
-        graph.op("Add", mul(second, cos), mul(first, sin)),
-    )
-    return graph.op("Concat", *turned, axis=-1)
 
 
 def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
@@ -194,7 +161,7 @@ def attention_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> V
     if layer.num_prefix_tokens:
         patches = _tokens(graph, patches, layer.num_prefix_tokens, 2**31)
     probe = graph.weight("probe", as_array(layer.probe))
-    x = _attention(graph, probe, patches, layer.attention, None)  # [B, 1, D]
+    x = attention_of_one(graph, probe, patches, layer.attention)  # [B, 1, D]
     h = _layer_norm(graph, x, layer.norm, "norm")
     x = graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp"))
     return Value(graph.op("Squeeze", x, graph.ints(1)))

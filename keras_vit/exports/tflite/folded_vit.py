@@ -12,6 +12,7 @@ import dataclasses
 from typing import Any, Literal
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from keras_vit.exports.tflite.fold import Arrays, blocks_of
@@ -154,6 +155,8 @@ class FoldedViT(tf.Module):
         """
         heads = self.config.num_heads
         width = rows.shape[-1]
+        if queries.shape[0] == batch and "rotation" not in self._weights:
+            return self._attention_of_one(name, queries, rows)
 
         def split_heads(x: Any) -> Any:  # [B * N, D] -> [B, H, N, d]
             return tf.transpose(tf.reshape(x, (batch, -1, heads, width // heads)), (0, 2, 1, 3))
@@ -164,6 +167,27 @@ class FoldedViT(tf.Module):
         weights = tf.nn.softmax(tf.matmul(query, key, transpose_b=True))  # [B, H, M, N]
         mixed = tf.transpose(tf.matmul(weights, value), (0, 2, 1, 3))  # [B, M, H, d]
         return self.dense(f"{name}/out", tf.reshape(mixed, (-1, width)))
+
+    def _attention_of_one(self, name: str, queries: Any, rows: Any) -> Any:
+        """Rows `[B, D]`, one of each image, ask rows `[B * N, D]`, which have no keys and values.
+
+        As in `exports.onnx.attention.attention_of_one`, which says why.
+        """
+        batch, width = queries.shape
+        heads = self.config.num_heads
+        of_head = np.repeat(np.eye(heads, dtype="float32"), width // heads, axis=1)  # [H, D]
+        tokens = tf.reshape(rows, (batch, -1, width))
+
+        query = tf.reshape(self.dense(f"{name}/query", queries), (batch, 1, width)) * of_head
+        keys = self._weights[f"{name}/key/kernel"]
+        query = tf.matmul(tf.reshape(query, (-1, width)), keys, transpose_b=True)  # [B * H, D]
+        query = tf.reshape(query, (batch, heads, width))
+        weights = tf.nn.softmax(tf.matmul(query, tokens, transpose_b=True))  # [B, H, N]
+        mixed = tf.reshape(tf.matmul(weights, tokens), (-1, width))  # [B * H, D]
+        values = tf.reshape(self.dense(f"{name}/value", mixed), (batch, heads, width))
+        # A mean of H times as much: XNNPACK has that for certain.
+        mixed = tf.reduce_mean(values * (heads * of_head), axis=1)  # [B, D]
+        return self.dense(f"{name}/out", mixed)
 
     def _rotated(self, heads: Any, first: int) -> Any:
         """Rotary positions, where the model has them; `heads` are of the tokens from `first` on."""
