@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def _onnxruntime(path: Path, pixels: np.ndarray, precision: str) -> Run:
 
 
 def _openvino(path: Path, pixels: np.ndarray, precision: str) -> Run:
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # it tells Intel
     import openvino
 
     model = openvino.Core().read_model(path)

@@ -19,9 +19,9 @@ from benchmarks.contestants.weights import OURS, vit
 from keras_vit.models import ViTConfig
 
 try:
-    import flax.linen as nn
-    import optax
-    from flax.traverse_util import unflatten_dict
+    import flax.linen as nn  # pyright: ignore[reportMissingImports]  # not in peers
+    import optax  # pyright: ignore[reportMissingImports]
+    from flax.traverse_util import unflatten_dict  # pyright: ignore[reportMissingImports]
 except ImportError as error:
     raise ImportError("pip install flax optax") from error
 
