@@ -130,10 +130,23 @@ def random_crop(
 
 
 def _resize(image: Any, image_size: tuple[int, int], interpolation: str) -> tf.Tensor:
+    """As `tf.image.resize`, in less than half the time.
+
+    TensorFlow adds up rows as vectors, but the columns of a row pixel by pixel. So columns are
+    resized as rows of the transposed image.
+    """
     import tensorflow as tf
 
-    image = tf.image.resize(image, image_size, method=interpolation, antialias=True)
+    def resized(rows: Any, count: int) -> Any:  # [N, F] -> [count, F]
+        rows = tf.image.resize(rows[:, None], (count, 1), method=interpolation, antialias=True)
+        return rows[:, 0]
+
+    rows, columns = image_size
+    height, width = tf.unstack(tf.shape(image)[:2])
+    image = resized(tf.reshape(image, (height, width * 3)), rows)
+    image = tf.reshape(tf.transpose(image), (width, 3 * rows))
+    image = tf.reshape(resized(image, columns), (columns * 3, rows))
+    image = tf.reshape(tf.transpose(image), (rows, columns, 3))
     if interpolation == "bicubic":  # it overshoots at edges
         image = tf.clip_by_value(image, 0.0, 255.0)
-    image.set_shape((*image_size, 3))
     return image

@@ -124,6 +124,15 @@ def test_squash_is_antialiased_as_pillow_does(interpolation, size):
         np.testing.assert_allclose(result[..., channel], np.clip(expected, 0, 255), atol=1e-2)
 
 
+@pytest.mark.parametrize("size", [(31, 17), (17, 131), (131, 1)])
+@pytest.mark.parametrize("interpolation", image_ops.INTERPOLATIONS)
+def test_rows_and_columns_are_resized_as_tensorflow_does(interpolation, size):
+    image = np.random.default_rng(0).integers(0, 256, (47, 61, 3), "uint8")
+    expected = tf.image.resize(image, size, interpolation, antialias=True)
+    result = image_ops.fit_to_size(image, size, interpolation=interpolation)
+    np.testing.assert_allclose(result, np.clip(expected, 0, 255), atol=1e-4)
+
+
 def test_bicubic_by_hand():
     """Keys' cubic with a = -1/2: a step, twice as large, sampled at 1/4 and 3/4."""
     step = np.repeat(np.array([0, 0, 0, 0, 200, 200, 200, 200], "float32"), 3).reshape(1, 8, 3)
