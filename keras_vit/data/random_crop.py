@@ -73,6 +73,8 @@ class RandomCrop:
     def decode_jpeg(self, file: Any, orientation: Any = 1) -> Any:
         """The part of a JPEG file, upright, uint8 `[h, w, 3]`: as if cut out of the whole image.
 
+        At a smaller scale, its edges are rounded to a whole pixel of that scale.
+
         Args:
             file: string scalar.
             orientation: EXIF orientation, 1 (upright) to 8.
