@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import importlib.abc
 import importlib.machinery
+import importlib.util
 import sys
 import types
 from typing import ClassVar
+
+_LIBRARIES: list = []
 
 
 class _Empty(types.ModuleType):
@@ -70,6 +73,26 @@ def import_timm():
             sys.meta_path.remove(finder)
             _hide_torchvision()
     return timm
+
+
+def import_torchvision():
+    """torchvision with its transforms of photos, or an `ImportError`.
+
+    Where its build does not fit the installed torch, importing it stops at two operators that are
+    missing. No transform needs them; so they get a name here, and nothing behind it.
+    """
+    import torch
+
+    if not _torchvision_works() and importlib.util.find_spec("torchvision"):
+        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
+            del sys.modules[name]
+        library = torch.library.Library("torchvision", "FRAGMENT")
+        for name in ("nms", "qnms"):
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        _LIBRARIES.append(library)  # it lasts as long as this object
+    import torchvision
+
+    return torchvision
 
 
 def import_transformers():

@@ -30,6 +30,7 @@ from keras_vit.data.image_ops import (
     fit_to_size,
     turn_upright,
 )
+from keras_vit.data.random_crop import RandomCrop, decode_upright
 from keras_vit.utils.checks import check_choice
 from keras_vit.utils.progress import Progress
 from keras_vit.utils.text import printable
@@ -215,21 +216,30 @@ def thumbnail(path: Path, side: int) -> np.ndarray:
     return np.asarray(upright)
 
 
-def read_photo(path: Any, orientation: Any, by_pillow: Any) -> tf.Tensor:
-    """Reads one photo inside a `tf.data` pipeline; the arguments are the fields of a `Photo`.
+def read_photo(
+    path: Any, orientation: Any, by_pillow: Any, crop: RandomCrop | None = None
+) -> tf.Tensor:
+    """Reads one photo inside a `tf.data` pipeline; the first arguments are the fields of a `Photo`.
+
+    Args:
+        crop: The part to return, for training. Default: all of it.
 
     Returns:
         uint8 `[H, W, 3]`, upright.
     """
     import tensorflow as tf
 
-    image = tf.cond(
+    def read_by_pillow() -> Any:
+        image = tf.numpy_function(decode_by_pillow, [path], tf.uint8)
+        image.set_shape((None, None, 3))
+        image = turn_upright(image, orientation)
+        return image if crop is None else crop.cut(image)
+
+    return tf.cond(
         by_pillow,
-        lambda: tf.numpy_function(decode_by_pillow, [path], tf.uint8),
-        lambda: decode(tf.io.read_file(path)),
+        read_by_pillow,
+        lambda: decode_upright(tf.io.read_file(path), orientation, crop),
     )
-    image.set_shape((None, None, 3))
-    return turn_upright(image, orientation)
 
 
 def photo_arrays(photos: Sequence[Photo], labels: Sequence[int] | None = None) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Decodes, turns, resizes and crops the tensor of one image."""
+"""Decodes, turns and resizes the tensor of one image."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ RESIZES = ("squash", "crop")
 INTERPOLATIONS = ("bilinear", "bicubic")
 # The share of the short side that a centre crop keeps: 224 of 256 pixels.
 CENTRE_FRACTION = 0.875
+# The EXIF orientations that want the image transposed, then mirrored left and right, then upside
+# down.
+_TRANSPOSED, _MIRRORED, _UPSIDE_DOWN = (5, 6, 7, 8), (2, 3, 6, 7), (3, 4, 7, 8)
 
 
 def decode(file: Any) -> Any:
@@ -43,15 +46,45 @@ def turn_upright(image: Any, orientation: Any) -> Any:
     import tensorflow as tf
 
     def when(values: Iterable[int], change: Any, image: Any) -> Any:
-        hit = tf.reduce_any(tf.equal(orientation, tf.constant(list(values), orientation.dtype)))
-        return tf.cond(hit, lambda: change(image), lambda: image)
+        return tf.cond(_is_one_of(orientation, values), lambda: change(image), lambda: image)
 
-    orientation = tf.convert_to_tensor(orientation)
-    image = when((5, 6, 7, 8), lambda x: tf.transpose(x, (1, 0, 2)), image)
-    image = when((2, 3, 6, 7), lambda x: tf.reverse(x, [1]), image)
-    image = when((3, 4, 7, 8), lambda x: tf.reverse(x, [0]), image)
+    image = when(_TRANSPOSED, lambda x: tf.transpose(x, (1, 0, 2)), image)
+    image = when(_MIRRORED, lambda x: tf.reverse(x, [1]), image)
+    image = when(_UPSIDE_DOWN, lambda x: tf.reverse(x, [0]), image)
     image.set_shape((None, None, 3))
     return image
+
+
+def is_transposed(orientation: Any) -> Any:
+    """Whether the rows of an upright image are the columns of its file; a bool tensor."""
+    return _is_one_of(orientation, _TRANSPOSED)
+
+
+def window_in_file(begin: Any, size: Any, shape: Any, orientation: Any) -> tuple[Any, Any]:
+    """Where a window of the upright image lies in its file.
+
+    Args:
+        begin: int32 `[2]`, its first row and column.
+        size: int32 `[2]`, its rows and columns.
+        shape: int32 `[2]`, rows and columns of the upright image.
+        orientation: EXIF orientation, 1 to 8.
+
+    Returns:
+        `begin` and `size` there.
+    """
+    import tensorflow as tf
+
+    mirrored = [_is_one_of(orientation, values) for values in (_UPSIDE_DOWN, _MIRRORED)]
+    begin = tf.where(mirrored, shape - begin - size, begin)
+    transposed = is_transposed(orientation)
+    return tf.where(transposed, begin[::-1], begin), tf.where(transposed, size[::-1], size)
+
+
+def _is_one_of(orientation: Any, values: Iterable[int]) -> Any:
+    import tensorflow as tf
+
+    orientation = tf.convert_to_tensor(orientation)
+    return tf.reduce_any(tf.equal(orientation, tf.constant(list(values), orientation.dtype)))
 
 
 def fit_to_size(
@@ -91,49 +124,24 @@ def fit_to_size(
     return _resize(image, image_size, interpolation)
 
 
-def random_crop(
-    image: Any,
-    seed: Any,
-    image_size: tuple[int, int],
-    crop_area: tuple[float, float] = (0.05, 1.0),
-    flip: bool = True,
-    interpolation: str = "bilinear",
-) -> tf.Tensor:
-    """The training crop of the paper: a random part of the image ("inception crop"), mirrored
-    half of the time.
+def _resize(image: Any, image_size: tuple[int, int], interpolation: str) -> tf.Tensor:
+    """As `tf.image.resize`, in less than half the time.
 
-    Args:
-        image: `[H, W, 3]` in [0, 255].
-        seed: int `[2]`; the same seed cuts the same crop.
-        image_size: (rows, columns) of the result in pixels.
-        crop_area: Least and largest share of the image's area; (.05, 1) in the original. Its
-            proportions are stretched by 3/4 to 4/3.
-        flip: Whether to mirror left and right.
-        interpolation: As in `fit_to_size`.
-
-    Returns:
-        float32 `[rows, columns, 3]` in [0, 255].
+    TensorFlow adds up rows as vectors, but the columns of a row pixel by pixel. So columns are
+    resized as rows of the transposed image.
     """
     import tensorflow as tf
 
-    begin, size, _ = tf.image.stateless_sample_distorted_bounding_box(
-        tf.shape(image),
-        tf.zeros((0, 0, 4)),
-        seed=seed,
-        min_object_covered=0.0,
-        aspect_ratio_range=(3 / 4, 4 / 3),
-        area_range=crop_area,
-        use_image_if_no_bounding_boxes=True,
-    )
-    image = _resize(tf.slice(image, begin, size), image_size, interpolation)
-    return tf.image.stateless_random_flip_left_right(image, seed + 1) if flip else image
+    def resized(rows: Any, count: int) -> Any:  # [N, F] -> [count, F]
+        rows = tf.image.resize(rows[:, None], (count, 1), method=interpolation, antialias=True)
+        return rows[:, 0]
 
-
-def _resize(image: Any, image_size: tuple[int, int], interpolation: str) -> tf.Tensor:
-    import tensorflow as tf
-
-    image = tf.image.resize(image, image_size, method=interpolation, antialias=True)
+    rows, columns = image_size
+    height, width = tf.unstack(tf.shape(image)[:2])
+    image = resized(tf.reshape(image, (height, width * 3)), rows)
+    image = tf.reshape(tf.transpose(image), (width, 3 * rows))
+    image = tf.reshape(resized(image, columns), (columns * 3, rows))
+    image = tf.reshape(tf.transpose(image), (rows, columns, 3))
     if interpolation == "bicubic":  # it overshoots at edges
         image = tf.clip_by_value(image, 0.0, 255.0)
-    image.set_shape((*image_size, 3))
     return image

@@ -18,7 +18,8 @@ class LabelledImages:
     Attributes:
         validation: The elements to validate, test or evaluate on, in a fixed order.
         read: An element -> (image uint8 or float32 `[H, W, 3]` in [0, 255]; label int32, -1 where
-            it is not known; number int32 of an image of ImageNet's validation set, else 0).
+            it is not known; number int32 of an image of ImageNet's validation set, else 0). With
+            `crop=`, a `RandomCrop`, the image is only that part.
         class_names: Of the labels 0, 1, ...
         name: Where the images come from, for people to read.
         train: The elements to train on; `None` if only others were asked for.

@@ -12,6 +12,7 @@ from keras_vit.data.augment.custom_transform import as_step, random_states, take
 from keras_vit.data.augment.mixing import mix, random_erasing
 from keras_vit.data.augment.randaugment import randaugment
 from keras_vit.data.image_data import ImageData
+from keras_vit.data.random_crop import RandomCrop
 from keras_vit.data.seeds import fold
 from keras_vit.data.shuffling import SHUFFLE_BUFFER, Source
 from keras_vit.utils.checks import as_pair, as_shares, check_choice, check_counts
@@ -110,11 +111,10 @@ class Pipeline:
         mixed = self.one_hot or self.transform is not None
 
         def prepare(element: Any, number: Any) -> Any:
-            image, label = read(*element)[:2]
             seed = self._seed(number)
-            image = image_ops.random_crop(
-                image, seed, self.image_size, self.crop_area, self.flip, self.interpolation
-            )
+            crop = RandomCrop(seed, self.image_size, self.crop_area, self.flip, self.interpolation)
+            part, label = read(*element, crop=crop)[:2]
+            image = crop.finish(part)
             if row.distorts:
                 image = tf.saturate_cast(tf.round(image), tf.uint8)
                 image = randaugment(image, fold(seed, 2), row.layers, row.magnitude)

@@ -221,7 +221,7 @@ def test_passing_over_reads_nothing():
 
     numbers = shuffling.of_arrays((np.arange(20, dtype="int32"),))
 
-    def look_up(number):
+    def look_up(number, crop=None):
         label = tf.ensure_shape(tf.numpy_function(note, [number], tf.int32), ())
         return tf.zeros((4, 4, 3), tf.uint8), label
 

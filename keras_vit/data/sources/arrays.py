@@ -13,6 +13,7 @@ from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.random_crop import RandomCrop
 
 
 def from_arrays(
@@ -75,12 +76,16 @@ def find_arrays(
     train_source, validation_source = map(shuffling.of_arrays, checked)
     return LabelledImages(
         validation_source,
-        lambda image, label: (image, label, 0),
+        _read,
         tuple(class_names),
         name,
         train_source,
         fingerprint=fingerprint.of_arrays(*checked[0], *checked[1]),
     )
+
+
+def _read(image: Any, label: Any, crop: RandomCrop | None = None) -> Any:
+    return image if crop is None else crop.cut(image), label, 0
 
 
 def _checked_arrays(

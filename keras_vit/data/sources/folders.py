@@ -16,6 +16,7 @@ from keras_vit.data.image_data import ImageData
 from keras_vit.data.image_files import ENDINGS, Photo, check_images, find_images
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.random_crop import RandomCrop
 from keras_vit.utils.checks import check_choice, check_numbers
 from keras_vit.utils.text import printable
 
@@ -126,9 +127,16 @@ def find_folder(
     )
 
 
-def read_labelled(path: Any, orientation: Any, by_pillow: Any, label: Any, number: Any = 0) -> Any:
+def read_labelled(
+    path: Any,
+    orientation: Any,
+    by_pillow: Any,
+    label: Any,
+    number: Any = 0,
+    crop: RandomCrop | None = None,
+) -> Any:
     """Reads an element of `image_files.photo_arrays`; see `LabelledImages.read`."""
-    return image_files.read_photo(path, orientation, by_pillow), label, number
+    return image_files.read_photo(path, orientation, by_pillow, crop), label, number
 
 
 VALIDATION_NAMES = ("validation", "val", "test")

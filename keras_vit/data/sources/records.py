@@ -14,12 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_vit.data import fingerprint, image_files, image_ops, shuffling
+from keras_vit.data import fingerprint, image_files, shuffling
 from keras_vit.data.augment.augmentation import Augmentation
 from keras_vit.data.damage import first_failure
 from keras_vit.data.image_data import ImageData
 from keras_vit.data.labelled import LabelledImages
 from keras_vit.data.pipeline import Pipeline
+from keras_vit.data.random_crop import RandomCrop, decode_upright
 from keras_vit.data.sources.folders import find_photos
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import new_folder, read_json, write_json
@@ -204,7 +205,7 @@ def _first_damaged(counts: dict[Path, int], read: Any) -> tuple[str, str] | None
 
 
 def _reader(image_key: str, label_key: str, first_label: int, classes: int) -> Any:
-    def read(serialized: Any) -> Any:
+    def read(serialized: Any, crop: RandomCrop | None = None) -> Any:
         import tensorflow as tf
 
         example = tf.io.parse_single_example(
@@ -222,8 +223,8 @@ def _reader(image_key: str, label_key: str, first_label: int, classes: int) -> A
         )
         with tf.control_dependencies([check]):
             label = tf.identity(label)
-        image = image_ops.decode(example[image_key])
-        return image_ops.turn_upright(image, example[ORIENTATION_KEY]), label, 0
+        image = decode_upright(example[image_key], example[ORIENTATION_KEY], crop)
+        return image, label, 0
 
     return read
 

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_vit.data import image_ops, shuffling
+from keras_vit.data import shuffling
+from keras_vit.data.random_crop import RandomCrop, decode_upright
 from keras_vit.data.shuffling import Source
 from keras_vit.data.sources.imagenet import NUMBERED
 
@@ -78,16 +79,20 @@ def open_splits(
     def parts(example: Any) -> tuple[Any, ...]:
         return example[image_key], reading.label(example), *(example[name] for name in names)
 
-    def decode(encoded: Any, label: Any, *strings: Any) -> Any:
+    def decode(encoded: Any, label: Any, *strings: Any, crop: RandomCrop | None = None) -> Any:
         import tensorflow as tf
 
-        image = image_ops.decode(encoded) if ordinary else image_feature.decode_example(encoded)
+        if ordinary:
+            image = decode_upright(encoded, crop=crop)
+        else:
+            image = image_feature.decode_example(encoded)
+            if image.shape[-1] == 1:
+                image = tf.image.grayscale_to_rgb(image)
+            image = image[..., :3] if crop is None else crop.cut(image[..., :3])
         if reading.scale != 1:
             image = image * reading.scale
-        if image.shape[-1] == 1:
-            image = tf.image.grayscale_to_rgb(image)
         number = _number_of(*strings) if strings else 0
-        return image[..., :3], tf.cast(label, tf.int32), number
+        return image, tf.cast(label, tf.int32), number
 
     if is_by_index(builder):
         opened = [builder.as_data_source(split, decoders=decoders) for split in splits]
@@ -101,12 +106,12 @@ def open_splits(
             encoded, label, *strings = parts(opened[int(which)][int(index)])
             return encoded, np.int64(label), *strings
 
-        def read(which: Any, index: Any) -> Any:
+        def read(which: Any, index: Any, crop: RandomCrop | None = None) -> Any:
             import tensorflow as tf
 
             types = [tf.string, tf.int64, *(tf.string for _ in names)]
             values = tf.numpy_function(fetch, [which, index], types)
-            return decode(*(tf.ensure_shape(value, ()) for value in values))
+            return decode(*(tf.ensure_shape(value, ()) for value in values), crop=crop)
 
         return found, read
 
