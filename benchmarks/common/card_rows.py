@@ -118,8 +118,8 @@ class Bench:
     def _find_batch(self, row: Row, first: Contestant) -> None:
         """Tries three at most: that of the planner, and its halves or its doubles."""
         memory = 0.9 * self.card.memory if self.card else 0
-        # The planner counts what TensorFlow keeps. JAX keeps twice as much.
-        batch = largest_batch(row.model, self.size, row.rematerialise, memory / 2, MOST)
+        # The planner counts what TensorFlow keeps. JAX keeps five times as much.
+        batch = largest_batch(row.model, self.size, row.rematerialise, memory / 5, MOST)
         fits = 0
         failed = False
         for _ in range(3):

@@ -16,7 +16,15 @@ def policy(precision: str, training: bool) -> str:
     return f"mixed_{precision}" if training and precision != "float32" else precision
 
 
-def timed(model: Any, batch: int, size: int, precision: str, mode: str, training: bool) -> Any:
+def timed(
+    model: Any,
+    batch: int,
+    size: int,
+    precision: str,
+    mode: str,
+    training: bool,
+    optimizer: Any = keras.optimizers.SGD,
+) -> Any:
     """The step and the facts of a model that takes images in [-1, 1] and gives logits.
 
     Args:
@@ -27,6 +35,7 @@ def timed(model: Any, batch: int, size: int, precision: str, mode: str, training
         mode: `"graph"` or `"xla"` on TensorFlow; `"jax"` or `"eager"`, on PyTorch, where that is
             the backend.
         training: Whether a step is one of training.
+        optimizer: SGD with momentum; a class.
     """
     if precision == "int8":
         model.quantize("int8")
@@ -36,7 +45,7 @@ def timed(model: Any, batch: int, size: int, precision: str, mode: str, training
     if not training:
         return lambda: forward(inputs), result
     model.compile(
-        keras.optimizers.SGD(0.01, momentum=0.9, global_clipnorm=1.0),
+        optimizer(0.01, momentum=0.9, global_clipnorm=1.0),
         keras.losses.SparseCategoricalCrossentropy(from_logits=True),
         jit_compile=mode in ("xla", "jax"),
     )

@@ -5,10 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import keras
+
 import keras_vit
 from benchmarks.contestants import CLASSES
 from benchmarks.contestants.keras_training import policy, timed
 from benchmarks.contestants.weights import OURS
+from keras_vit.recipes.optimizers import MomentumSGD
+
+_OPTIMIZERS = {"ours": MomentumSGD, "Keras": keras.optimizers.SGD}
 
 
 def build(
@@ -20,6 +25,7 @@ def build(
     folder: str,
     mode: str,
     rematerialise: bool = False,
+    optimizer: str = "ours",
 ) -> Any:
     made = getattr(keras_vit, model)(
         weights=str(Path(folder, OURS)),
@@ -29,4 +35,4 @@ def build(
         dtype=policy(precision, training),
         rematerialise=rematerialise,
     )
-    return timed(made, batch, size, precision, mode, training)
+    return timed(made, batch, size, precision, mode, training, _OPTIMIZERS[optimizer])

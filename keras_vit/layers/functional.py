@@ -1,11 +1,12 @@
 """Layer norm, GELU, SwiGLU and attention with the backward pass written out.
 
-TensorFlow without XLA runs each operation of a derivative as a kernel of its own, which reads and
-writes all tokens, and keeps what every operation of the forward pass has made. Written out, the
-backward pass has fewer operations and keeps less. In float32 it is one tensor of a layer norm
-instead of four, the input of a GELU instead of five, and of the attention neither scores nor
-weights; in 16 bits two of a GELU, and the weights once. On JAX the plain functions run: its
-compiler fuses by itself, and a function with a custom gradient has no forward-mode derivative.
+In a training step TensorFlow keeps what every operation of the forward pass has made. Here the
+backward pass keeps the inputs only, and computes the rest again: one tensor of a layer norm instead
+of four, the input of a GELU instead of five, and of the attention neither scores nor weights. What
+lies between the products runs as one kernel (`utils/fused.py`), so that this takes no longer.
+
+JAX and PyTorch derive the plain functions: JAX's compiler does both by itself, and a function with
+a custom gradient has no forward-mode derivative.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from typing import Any
 
 import keras
 
-from keras_vit.layers.base.recomputed import after, is_worth_again, recomputed, with_gradient
+from keras_vit.layers.base.recomputed import recomputed
 from keras_vit.utils.backend import ops
+from keras_vit.utils.fused import fused
 
 GELUS = ("tanh", "exact", "quick")
 _QUICK = 1.702
@@ -54,49 +56,57 @@ def gelu(x: Any, kind: str, training: bool | None = None) -> Any:
             `"quick"` is CLIP's x sigmoid(1.702 x).
         training: Whether to prepare for a backward pass.
     """
-    if keras.backend.backend() == "tensorflow" and not training:
-        # Written as in Keras, so that TensorFlow fuses it with the product before it; a custom
-        # gradient would prevent that. Training fuses nothing: its backward pass needs the input.
-        if kind == "tanh":
-            return ops.gelu(x, approximate=True)
-        if kind == "quick":
-            return x * ops.sigmoid(_QUICK * x)
-        return 0.5 * x * (1 + _erf_of_phi(x))
-    return recomputed(lambda x: _gelu_and_gradient(x, kind), x)
+    if training:
+        return recomputed(
+            lambda x: _gelu(x, kind), lambda upstream, x: _gelu_gradient(upstream, x, kind), x
+        )
+    # Written as in Keras, so that TensorFlow fuses it with the product before it.
+    if kind == "tanh":
+        return ops.gelu(x, approximate=True)
+    if kind == "quick":
+        return x * ops.sigmoid(_QUICK * x)
+    return 0.5 * x * (1 + _erf_of_phi(x))
 
 
 _SLOPE, _CUBE = 2 * math.sqrt(2 / math.pi), 0.044715
 
 
-def _gelu_and_gradient(x: Any, kind: str) -> Any:
-    # In float32: compilers and kernels round to bfloat16 after every operation, which takes longer.
-    wide = ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
-    square = ops.square(wide)
+def _phi(x: Any, kind: str) -> Any:
     if kind == "tanh":  # (1 + tanh(u)) / 2 = sigmoid(2 u)
-        phi = ops.sigmoid(wide * (_SLOPE + _SLOPE * _CUBE * square))
-        density = _sigmoid_gradient(phi, _SLOPE + 3 * _SLOPE * _CUBE * square)
+        return ops.sigmoid(x * (_SLOPE + _SLOPE * _CUBE * ops.square(x)))
+    if kind == "quick":
+        return ops.sigmoid(_QUICK * x)
+    return 0.5 * (1 + _erf_of_phi(x))
+
+
+@fused
+def _gelu(x: Any, kind: str) -> Any:
+    wide = _wide(x)
+    return ops.cast(wide * _phi(wide, kind), x.dtype)
+
+
+@fused
+def _gelu_gradient(upstream: Any, x: Any, kind: str) -> Any:
+    wide = _wide(x)
+    phi = _phi(wide, kind)
+    if kind == "tanh":
+        slope = _SLOPE + 3 * _SLOPE * _CUBE * ops.square(wide)
+        density = slope * phi * (1 - phi)
     elif kind == "quick":
-        phi = ops.sigmoid(_QUICK * wide)
         density = _QUICK * phi * (1 - phi)
     else:
-        phi = 0.5 * (1 + _erf_of_phi(wide))
-        density = ops.exp(-0.5 * square) * (1 / math.sqrt(2 * math.pi))
-    slope = ops.cast(phi + wide * density, x.dtype)
-    return ops.cast(wide * phi, x.dtype), lambda upstream: upstream * slope
+        density = ops.exp(-0.5 * ops.square(wide)) * (1 / math.sqrt(2 * math.pi))
+    return ops.cast(_wide(upstream) * (phi + wide * density), x.dtype)
+
+
+def _wide(x: Any) -> Any:
+    """In float32 at least."""
+    return ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
 
 
 def _erf_of_phi(x: Any) -> Any:
     """2 Phi(x) - 1; written out because Keras's exact GELU uses an operation that ONNX lacks."""
     return ops.erf(x / math.sqrt(2))
-
-
-def _sigmoid_gradient(sigmoid: Any, upstream: Any) -> Any:
-    """`upstream * sigmoid * (1 - sigmoid)`, by TensorFlow in one pass over the tensors."""
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        return tf.raw_ops.SigmoidGrad(y=sigmoid, dy=upstream)
-    return upstream * sigmoid * (1 - sigmoid)
 
 
 def swiglu(gate: Any, value: Any, training: bool | None = None) -> Any:
@@ -107,23 +117,27 @@ def swiglu(gate: Any, value: Any, training: bool | None = None) -> Any:
         value: The same shape.
         training: Whether to prepare for a backward pass.
     """
-    if keras.backend.backend() == "tensorflow" and not training:
-        return ops.silu(gate) * value
-
-    def gated(gate: Any, value: Any) -> Any:
-        dtype = keras.backend.result_type(gate.dtype, "float32")
-        wide, factor = ops.cast(gate, dtype), ops.cast(value, dtype)
-        share = ops.sigmoid(wide)
-        silu = wide * share
-        slope = share + silu * (1 - share)
-        of_gate, of_value = ops.cast(slope * factor, gate.dtype), ops.cast(silu, value.dtype)
-        product = ops.cast(silu * factor, value.dtype)
-        return product, lambda upstream: (upstream * of_gate, upstream * of_value)
-
-    return recomputed(gated, gate, value)
+    if training:
+        return recomputed(_swiglu, _swiglu_gradient, gate, value)
+    return ops.silu(gate) * value
 
 
-def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+@fused
+def _swiglu(gate: Any, value: Any) -> Any:
+    wide = _wide(gate)
+    return ops.cast(wide * ops.sigmoid(wide) * _wide(value), value.dtype)
+
+
+@fused
+def _swiglu_gradient(upstream: Any, gate: Any, value: Any) -> Any:
+    upstream, wide = _wide(upstream), _wide(gate)
+    share = ops.sigmoid(wide)
+    silu = wide * share
+    of_gate = upstream * _wide(value) * (share + silu * (1 - share))
+    return ops.cast(of_gate, gate.dtype), ops.cast(upstream * silu, value.dtype)
+
+
+def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float, training: bool | None = None) -> Any:
     """Layer norm over the last axis, in float32 at least.
 
     Args:
@@ -131,39 +145,56 @@ def layer_norm(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
         gamma: `[D]`.
         beta: `[D]`.
         epsilon: Added to the variance.
+        training: Whether to prepare for a backward pass.
 
     Returns:
         `[..., D]` in the dtype of `x`.
     """
-    dtype = keras.backend.result_type(x.dtype, "float32")
+    if not training:
+        return _scaled(x, gamma, beta, epsilon)
+    return recomputed(
+        lambda *inputs: _layer_norm(*inputs, epsilon),
+        lambda upstream, *inputs: _layer_norm_gradient(upstream, *inputs, epsilon),
+        x,
+        _wide(gamma),
+        _wide(beta),
+    )
+
+
+def _mean(values: Any) -> Any:
+    return ops.mean(values, axis=-1, keepdims=True)
+
+
+def _normed(x: Any, epsilon: float) -> Any:
+    wide = _wide(x)
+    centred = wide - _mean(wide)
+    scale = ops.rsqrt(_mean(ops.square(centred)) + epsilon)
+    return centred * scale, scale
+
+
+def _scaled(x: Any, gamma: Any, beta: Any, epsilon: float) -> Any:
+    return ops.cast(_normed(x, epsilon)[0] * _wide(gamma) + _wide(beta), x.dtype)
+
+
+_layer_norm = fused(_scaled)
+
+
+@fused
+def _layer_norm_gradient(
+    upstream: Any, x: Any, gamma: Any, beta: Any, epsilon: float
+) -> tuple[Any, Any, Any]:
+    normed, scale = _normed(x, epsilon)
+    upstream = _wide(upstream)
+    of_normed = upstream * _wide(gamma)
+    # What changes the mean or the variance has no effect.
+    of_x = of_normed - _mean(of_normed) - normed * _mean(of_normed * normed)
     sums = tuple(range(len(x.shape) - 1))
-
-    def mean(values: Any) -> Any:
-        return ops.mean(values, axis=-1, keepdims=True)
-
-    def norm(x: Any) -> Any:
-        wide = ops.cast(x, dtype)
-        centre = mean(wide)
-        centred = wide - centre
-        scale = ops.rsqrt(mean(ops.square(centred)) + epsilon)
-        normed = centred * scale
-
-        def gradient(upstream: Any) -> Any:
-            # What changes the mean or the variance has no effect.
-            of_x = upstream - mean(upstream) - normed * mean(upstream * normed)
-            return ops.cast(scale * of_x, x.dtype)
-
-        return normed, gradient
-
-    def scaled(normed: Any, gamma: Any, beta: Any) -> Any:
-        def gradient(upstream: Any) -> Any:
-            wide = ops.cast(upstream, dtype)
-            return wide * gamma, ops.sum(wide * normed, axis=sums), ops.sum(wide, axis=sums)
-
-        return ops.cast(normed * gamma + beta, x.dtype), gradient
-
-    normed = with_gradient(norm, x)
-    return recomputed(scaled, normed, ops.cast(gamma, dtype), ops.cast(beta, dtype))
+    of_gamma, of_beta = ops.sum(upstream * normed, axis=sums), ops.sum(upstream, axis=sums)
+    return (
+        ops.cast(scale * of_x, x.dtype),
+        ops.cast(of_gamma, gamma.dtype),
+        ops.cast(of_beta, beta.dtype),
+    )
 
 
 def attention(
@@ -194,42 +225,49 @@ def attention(
         return ops.dot_product_attention(
             *heads_inside, scale=1.0, flash_attention=_flash(query, key, training)
         )
+    if training and not recordings:
+        return recomputed(
+            lambda q, k, v: _mixed(_softmax(_scores(q, k)), v, mask),
+            lambda upstream, q, k, v: _attention_gradient(upstream, q, k, v, mask),
+            query,
+            key,
+            value,
+        )
+    weights = ops.softmax(_wide(_scores(query, key)))
+    for recording in recordings:
+        recording.append(weights)
+    return _mixed(ops.cast(weights, value.dtype), value, mask)
 
-    dtype = keras.backend.result_type(query.dtype, "float32")
 
-    def weigh(query: Any, key: Any) -> Any:
-        scores = ops.matmul(query, _transposed(key))  # [B, H, N, N]
-        return ops.softmax(ops.cast(scores, dtype))
+def _scores(query: Any, key: Any) -> Any:
+    return ops.matmul(query, _transposed(key))  # [B, H, N, N]
 
-    def attend(query: Any, key: Any, value: Any) -> Any:
-        weights = weigh(query, key)
-        for recording in recordings:
-            recording.append(weights)
-        weights = ops.cast(weights, value.dtype)
-        mixed = ops.transpose(ops.matmul(_masked(weights, mask), value), _SWAPPED)
-        kept = None if is_worth_again(query) else weights
 
-        def gradient(upstream: Any) -> Any:
-            weights = kept
-            if weights is None:
-                weights = ops.cast(weigh(*after(upstream, query, key)), value.dtype)
-            # The softmax subtracts the mean of its gradient, weighted by `weights`, for every
-            # query; that is the product of the output and its gradient, over d channels and
-            # not N keys (FlashAttention, Dao et al. 2022, appendix B).
-            product = ops.cast(upstream, dtype) * ops.cast(mixed, dtype)
-            mean = ops.cast(ops.sum(product, axis=-1, keepdims=True), value.dtype)
-            mean, upstream = (ops.transpose(x, _SWAPPED) for x in (mean, upstream))
-            of_weights = _masked(ops.matmul(upstream, _transposed(value)), mask)
-            of_scores = weights * (of_weights - mean)
-            return (
-                ops.matmul(of_scores, key),
-                ops.matmul(_transposed(of_scores), query),
-                ops.matmul(_transposed(_masked(weights, mask)), upstream),
-            )
+def _softmax(scores: Any) -> Any:
+    return ops.cast(ops.softmax(_wide(scores)), scores.dtype)
 
-        return mixed, gradient
 
-    return with_gradient(attend, query, key, value)
+def _mixed(weights: Any, value: Any, mask: Any) -> Any:
+    return ops.transpose(ops.matmul(_masked(weights, mask), value), _SWAPPED)
+
+
+def _attention_gradient(upstream: Any, query: Any, key: Any, value: Any, mask: Any) -> Any:
+    weights = _softmax(_scores(query, key))
+    upstream = ops.transpose(upstream, _SWAPPED)
+    of_weights = _masked(ops.matmul(upstream, _transposed(value)), mask)
+    of_scores = _softmax_gradient(of_weights, weights)
+    return (
+        ops.matmul(of_scores, key),
+        ops.matmul(_transposed(of_scores), query),
+        ops.matmul(_transposed(_masked(weights, mask)), upstream),
+    )
+
+
+@fused
+def _softmax_gradient(upstream: Any, weights: Any) -> Any:
+    upstream, wide = _wide(upstream), _wide(weights)
+    mean = ops.sum(upstream * wide, axis=-1, keepdims=True)
+    return ops.cast(wide * (upstream - mean), weights.dtype)
 
 
 def _has_kernel(query: Any) -> bool:

@@ -33,8 +33,8 @@ class LayerNorm(keras.layers.LayerNormalization):
                 "`keras.layers.LayerNormalization`"
             )
 
-    def call(self, inputs: Any) -> Any:
-        normed = layer_norm(inputs, self.gamma, self.beta, self.epsilon)
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
+        normed = layer_norm(inputs, self.gamma, self.beta, self.epsilon, training)
         return ops.cast(normed, self.compute_dtype)
 
     def get_config(self) -> dict[str, Any]:

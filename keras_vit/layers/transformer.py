@@ -79,9 +79,12 @@ class MultiHeadSelfAttention(Composite):
         attention of a block is recorded, that of such a token is not.
         """
         queries, num_queries = (rows, num_tokens) if asking is None else (asking, 1)
-        query = self._split_heads(self.query(queries), num_queries)  # [B, H, N, d]
+        query = self._split_heads(
+            self.query(queries, training=training), num_queries
+        )  # [B, H, N, d]
         key, value = (
-            self._split_heads(project(rows), num_tokens) for project in (self.key, self.value)
+            self._split_heads(project(rows, training=training), num_tokens)
+            for project in (self.key, self.value)
         )
         if rotation is not None:
             query, key = rotated(query, rotation), rotated(key, rotation)
@@ -197,13 +200,15 @@ class TransformerBlock(Composite):
         num_tokens = ops.shape(tokens)[1]
         rows = to_rows(tokens)
 
-        branch = self.attention.attend(self.attention_norm(rows), num_tokens, training, rotation)
+        branch = self.attention.attend(
+            self.attention_norm(rows, training=training), num_tokens, training, rotation
+        )
         branch = self.dropout(branch, training=training)
         if self.layer_scale is not None:
             branch = self.attention_scale(branch)
         rows = rows + self._drop_branch(branch, num_tokens, training)
 
-        branch = self.mlp(self.mlp_norm(rows), training=training)
+        branch = self.mlp(self.mlp_norm(rows, training=training), training=training)
         if self.layer_scale is not None:
             branch = self.mlp_scale(branch)
         rows = rows + self._drop_branch(branch, num_tokens, training)

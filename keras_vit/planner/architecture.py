@@ -110,13 +110,14 @@ def _transformer_block(config: ViTConfig, tokens: int) -> Part:
     norms, projections = 4 * width, 4 * (width + 1) * width
     into = 1 + config.swiglu
     mlp = into * (width + 1) * hidden + (hidden + 1) * width
-    sizes = tokens, width, hidden, config.num_heads
     return Part(
         "block",
         parameters=norms + projections + mlp,
         macs=tokens * (4 * width**2 + (into + 1) * width * hidden) + 2 * tokens**2 * width,
         outputs=tokens * width,
-        kept=functools.partial(transformer_block_memory, *sizes, swiglu=config.swiglu),
+        kept=functools.partial(
+            transformer_block_memory, tokens, width, hidden, swiglu=config.swiglu
+        ),
         gradients=True,
         # `LAYOUT` of jax_sharding: all kernels, and biases of queries, keys, values and hidden
         # channels.

@@ -81,19 +81,15 @@ def _products(layer: Any) -> int:
 
 
 # Numbers that TensorFlow keeps of a block from the forward to the backward pass, without dropout:
-# for each token and channel (norms, heads), each entry of the attention maps, and each hidden
-# number of an MLP. In float32 the backward pass computes more of them again; `layers/functional.py`
-# says which. They come from the graph of a training step of a ViT: tensors of the forward pass that
-# the backward pass takes. Of the GELU the graph keeps one (its input) and two (slope and output),
-# and a measured process grew by two and by four.
-_KEPT = (
-    # of, numbers in float32, numbers in 16 bits, their dtype
-    ("norms", 2, 2, "float32"),  # the normalised input of each, before gamma and beta
-    ("heads", 4, 4, "compute"),  # queries, keys, values, output of the heads
-    ("maps", 0, 1, "compute"),  # attention
-    ("hidden", 2, 4, "compute"),  # GELU
-    ("gated", 1, 1, "compute"),  # a SwiGLU has one input or slope more
-)
+# for each token and channel (norms, heads) and each hidden number of an MLP. The backward pass
+# computes all others again. They come from the graph of a training step of a ViT: tensors of the
+# forward pass that the backward pass takes.
+_KEPT = {
+    "norms": 2,  # the input of each
+    "heads": 4,  # queries, keys, values, output of the heads
+    "hidden": 1,  # the input of the GELU
+    "gated": 1,  # a SwiGLU has one input more
+}
 
 # Bytes for each block on top of all tensors: the graphs of the training step, Python's and
 # TensorFlow's. Measured on images of 32 pixels: 270 MB with 12 blocks, 501 MB with 24.
@@ -107,7 +103,6 @@ def transformer_block_memory(
     tokens: int,
     width: int,
     mlp_dim: int,
-    num_heads: int,
     compute_dtype: str = "float32",
     model_parallel: int = 1,
     swiglu: bool = False,
@@ -118,16 +113,13 @@ def transformer_block_memory(
         tokens: Class token and registers included.
         width: Channels of a token.
         mlp_dim: Hidden channels of the MLP.
-        num_heads: Attention heads.
-        compute_dtype: Dtype of the activations, or a Keras dtype policy. Norms and the softmax
-            are computed in float32 under every policy.
-        model_parallel: Devices that share the block. They divide the heads, with their attention
-            maps, and the hidden channels. Each device has the norms whole.
+        compute_dtype: Dtype of the activations, or a Keras dtype policy.
+        model_parallel: Devices that share the block. They divide the heads and the hidden
+            channels. Each device has the norms whole.
         swiglu: Whether the MLP is a SwiGLU. No measurement checks it.
     """
     divided = {
         "heads": tokens * width,
-        "maps": num_heads * tokens**2,
         "hidden": tokens * mlp_dim,
         "gated": tokens * mlp_dim * swiglu,
     }
@@ -156,12 +148,7 @@ def mixer_block_memory(
 
 
 def _kept(sizes: dict[str, int], compute_dtype: str) -> int:
-    compute = bytes_of(compute_dtype)
-    each = {"float32": 4, "compute": compute}
-    return sum(
-        sizes.get(of, 0) * (wide if compute == 4 else narrow) * each[dtype]
-        for of, wide, narrow, dtype in _KEPT
-    )
+    return bytes_of(compute_dtype) * sum(_KEPT[of] * size for of, size in sizes.items())
 
 
 def bytes_of(dtype: str) -> int:
@@ -226,7 +213,7 @@ def training_memory(
 
 # For each kind of block its rule, and the attributes of the layer that the rule takes.
 _BLOCKS: dict[type, tuple[Any, tuple[str, ...]]] = {
-    TransformerBlock: (transformer_block_memory, ("mlp_dim", "num_heads", "swiglu")),
+    TransformerBlock: (transformer_block_memory, ("mlp_dim", "swiglu")),
     MixerBlock: (mixer_block_memory, ("tokens_mlp_dim", "channels_mlp_dim")),
 }
 

@@ -123,6 +123,25 @@ class _SkipsDecay:
         return {**config, "no_decay": list(self.no_decay)}
 
 
+def _in_place(rule: str, variables: dict[str, Any], **operands: Any) -> None:
+    """A step by TensorFlow's own kernel, which makes no copies of the variables.
+
+    Args:
+        rule: `ResourceApply...` of TensorFlow.
+        variables: By their names there, with `var`, the model's.
+        **operands: The gradient and numbers, and options as bools.
+    """
+    import tensorflow as tf
+
+    resources = {
+        name: (v.value if isinstance(v, keras.Variable) else v).handle
+        for name, v in variables.items()
+    }
+    dtype = variables["var"].dtype
+    given = {name: x if isinstance(x, bool) else ops.cast(x, dtype) for name, x in operands.items()}
+    getattr(tf.raw_ops, f"ResourceApply{rule}")(**resources, **given)
+
+
 @keras.saving.register_keras_serializable(package="keras_vit")
 class AdamW(_SkipsDecay, keras.optimizers.AdamW):
     """Keras's `AdamW`, with the original's epsilon and a choice of what is decayed.
@@ -158,6 +177,19 @@ class AdamW(_SkipsDecay, keras.optimizers.AdamW):
         options.setdefault("name", "adamw")
         super().__init__(learning_rate, weight_decay, beta_1, beta_2, epsilon, **options)
         self._set_no_decay(no_decay)
+
+    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
+        if keras.backend.backend() != "tensorflow" or self.amsgrad:
+            super().update_step(gradient, variable, learning_rate)
+            return
+        number = self._get_variable_index(variable)
+        mean, square = self._momentums[number], self._velocities[number]
+        step = ops.cast(self.iterations, variable.dtype) + 1
+        _in_place(
+            "Adam", {"var": variable, "m": mean, "v": square}, grad=gradient, lr=learning_rate,
+            beta1=self.beta_1, beta1_power=self.beta_1**step,
+            beta2=self.beta_2, beta2_power=self.beta_2**step, epsilon=self.epsilon,
+        )  # fmt: skip
 
 
 @keras.saving.register_keras_serializable(package="keras_vit")
@@ -221,6 +253,12 @@ class MomentumSGD(_SkipsDecay, keras.optimizers.SGD):
         dtype = variable.dtype
         gradient = ops.cast(gradient, dtype)
         stored = self.momentums[self._get_variable_index(variable)]
+        if keras.backend.backend() == "tensorflow" and stored.dtype == dtype:
+            _in_place(
+                "Momentum", {"var": variable, "accum": stored}, grad=gradient, lr=learning_rate,
+                momentum=self.momentum, use_nesterov=self.nesterov,
+            )  # fmt: skip
+            return
         # Optax rounds the factor too: beside a bfloat16 buffer, .9 is .8984.
         momentum = float(np.array(self.momentum).astype(self.momentum_dtype or "float64"))
         m = gradient + ops.cast(stored, dtype) * ops.cast(momentum, dtype)

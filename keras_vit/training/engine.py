@@ -99,9 +99,8 @@ class SeveralDevices(OneDevice):
 
     def train(self, batch: Any) -> dict[str, Any]:
         self.model.reset_metrics()
-        with losses_are_told(self.hardware.strategy):
-            self.step(batch)
-            return dict(sorted(self.step.metrics().items()))  # in Keras's order
+        self.step(batch)
+        return dict(sorted(self.step.metrics().items()))  # in Keras's order
 
     def evaluate(
         self, dataset: Any, batch_size: int, on_batch: Callable[[int], None] = lambda _: None

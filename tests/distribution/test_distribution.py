@@ -20,9 +20,9 @@ SCRIPT = TESTS / "programs" / "distributed_run.py"
 QUICK = "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true"
 # In bfloat16 the gradient of a part of the batch is rounded to 8 bits before it is added to the
 # others, and AdamW makes the smallest gradients count. Seen after an update, at losses of about 1:
-# .0026 with SGD, .0055 with AdamW, and .013 with AdamW where the model is divided too, whose sums
-# over channels are then of rounded parts. (In float32 6e-7.)
-TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 5e-3}
+# .0056 with SGD (.003 in all cells but one), .0055 with AdamW, and .013 with AdamW where the model
+# is divided too, whose sums over channels are then of rounded parts. (In float32 6e-7.)
+TOLERANCE = {"float32": 1e-5, "mixed_bfloat16": 7e-3}
 BF16 = {"dtype": "mixed_bfloat16"}
 XLA = {"jit_compile": True}
 HALVES = {"accumulate": 2}
@@ -75,7 +75,7 @@ def check_losses(cases, results):
 def check_loss(case, result, want):
     tolerance = TOLERANCE[case.get("dtype", "float32")]
     if "dtype" in case and case["optimizer"] == "adamw":
-        tolerance *= 4 if case.get("parallel") == "model" else 2
+        tolerance *= 3 if case.get("parallel") == "model" else 1.5
     print(np.abs(np.subtract(result["loss"], want["loss"])).max(), case)
     np.testing.assert_allclose(
         result["loss"], want["loss"], rtol=0, atol=tolerance, err_msg=str(case)

@@ -147,9 +147,10 @@ def _blocks_again(model, training):
         return tape.gradient(loss, model.trainable_variables)
 
     graph = gradients.get_concrete_function(tf.zeros((1, 16, 16, 3))).graph
-    # Two norms in each block, and the last one.
-    norms = sum(op.type == "Rsqrt" for op in graph.get_operations())
-    return (norms - 1) // 2 - 2
+    # Two MLPs in a block of a Mixer, one in that of a ViT.
+    mlps = 2 if model.name == "mixer" else 1
+    hidden = [op for op in graph.get_operations() if op.type == "BiasAdd" and "dense_1" in op.name]
+    return len(hidden) // mlps - 2
 
 
 def _blocks(model):

@@ -148,6 +148,31 @@ def test_same_as_keras_while_the_rate_is_constant(momentum, nesterov):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
+@pytest.mark.parametrize("amsgrad", [False, True])
+def test_adamw_is_that_of_keras(amsgrad):
+    options = {"weight_decay": 0.3, "epsilon": 1e-3, "amsgrad": amsgrad}
+    gradients = [1.0, -2.0, 0.5, 0.25]
+    ours = _steps(AdamW(0.1, **options), gradients)
+    theirs = _steps(keras.optimizers.AdamW(0.1, **options), gradients)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
+@pytest.mark.parametrize("make", [lambda: MomentumSGD(0.1), lambda: AdamW(0.1)])
+def test_a_step_of_tensorflow_makes_no_copies_of_a_variable(make):
+    import tensorflow as tf
+
+    variable = keras.Variable(np.ones((7, 5), "float32"), name="kernel")
+    made = make()
+    made.build([variable])
+    made.weight_decay = None  # Keras's own operations
+    step = tf.function(lambda gradient: made.apply([gradient], [variable]), autograph=False)
+    operations = step.get_concrete_function(tf.TensorSpec((7, 5))).graph.get_operations()
+    assert [op.type for op in operations if op.type.startswith("ResourceApply")]
+    large = {op.type for op in operations for x in op.outputs if x.shape == (7, 5)}
+    assert large <= {"Placeholder", "Identity", "IdentityN"}
+
+
 def test_global_clipping_leaves_small_gradients_alone():
     optimizer = MomentumSGD(1.0, global_clipnorm=1.0)
     # Two elements: norm sqrt(2) * gradient; clipped to 1, so 1 / sqrt(2) each.

@@ -1,7 +1,7 @@
 """What the backward pass computes again because that is cheaper than to keep it.
 
-Scaled norms, GELUs and dropped channels are quick to compute and large, and products need them a
-second time, for the gradients of their kernels. TensorFlow without XLA keeps them from one pass to
+Norms, GELUs and attention weights are quick to compute and large, and products need them a second
+time, for the gradients of their kernels. TensorFlow without XLA keeps them from one pass to
 the other. Here `recomputed` marks such a tensor, and the `product` that reads it lets it go. (Chen
 et al., arXiv 1604.06174, do the same to whole blocks, products included: `rematerialise.py`.)
 
@@ -18,51 +18,33 @@ import keras
 from keras_vit.utils.backend import ops
 
 
-def with_gradient(function: Callable[..., Any], *inputs: Any) -> Any:
-    """Calls a function that returns its result and the function of its gradient."""
-    if keras.backend.backend() == "tensorflow":
-        return ops.custom_gradient(function)(*inputs)
-    return function(*inputs)[0]
-
-
-def recomputed(function: Callable[..., Any], *inputs: Any) -> Any:
-    """`with_gradient`, of which only the inputs are kept for the backward pass.
+def recomputed(function: Callable[..., Any], gradient: Callable[..., Any], *inputs: Any) -> Any:
+    """`function(*inputs)`, of which only the inputs are kept for the backward pass.
 
     Args:
-        function: Takes the inputs; returns a result, and the function of its gradient. It must be
-            cheap, as it runs again.
+        function: Takes the inputs, and runs again. It must be cheap.
+        gradient: Takes the gradient of the result, then the inputs; returns that of each input.
         *inputs: Tensors.
     """
-    if not is_worth_again(inputs[0]):
-        return with_gradient(function, *inputs)
-    shared: list[Any] = []  # what the products after it and its own gradient compute once
+    if keras.backend.backend() != "tensorflow":
+        return function(*inputs)
+    results: list[Any] = []  # all products after it read one
 
     def again(upstream: Any) -> Any:
-        if not shared:
-            shared.append(function(*after(upstream, *inputs)))
-        return shared[0]
+        if not results:
+            results.append(function(*after(upstream, *inputs)))
+        return results[0]
 
     def first(*inputs: Any) -> Any:
-        def gradient(upstream: Any) -> Any:
-            result = again(upstream)[1](upstream)
-            shared.clear()  # the last of one backward pass; another may be in another graph
-            return result
+        def derive(upstream: Any) -> Any:
+            results.clear()  # the last of one backward pass; another may be in another graph
+            return gradient(upstream, *after(upstream, *inputs))
 
-        return function(*inputs)[0], gradient
+        return function(*inputs), derive
 
     result = ops.custom_gradient(first)(*inputs)
-    result._keras_vit_again = lambda upstream: again(upstream)[0]
+    result._keras_vit_again = again
     return result
-
-
-def is_worth_again(x: Any) -> bool:
-    """Whether to compute again from `x` is cheaper than to keep what is computed.
-
-    Not in 16 bits: sums, GELU and softmax are computed in float32. With the casts there and back a
-    step took longer and needed hardly less memory. Nor on other backends, which choose themselves.
-    """
-    dtype = keras.backend.standardize_dtype(x.dtype)
-    return keras.backend.backend() == "tensorflow" and dtype in ("float32", "float64")
 
 
 def product(x: Any, kernel: Any, training: bool | None = None) -> Any:
