@@ -157,22 +157,6 @@ def test_adamw_is_that_of_keras(amsgrad):
     np.testing.assert_allclose(ours, theirs, rtol=1e-6)
 
 
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="of TensorFlow")
-@pytest.mark.parametrize("make", [lambda: MomentumSGD(0.1), lambda: AdamW(0.1)])
-def test_a_step_of_tensorflow_makes_no_copies_of_a_variable(make):
-    import tensorflow as tf
-
-    variable = keras.Variable(np.ones((7, 5), "float32"), name="kernel")
-    made = make()
-    made.build([variable])
-    made.weight_decay = None  # Keras's own operations
-    step = tf.function(lambda gradient: made.apply([gradient], [variable]), autograph=False)
-    operations = step.get_concrete_function(tf.TensorSpec((7, 5))).graph.get_operations()
-    assert [op.type for op in operations if op.type.startswith("ResourceApply")]
-    large = {op.type for op in operations for x in op.outputs if x.shape == (7, 5)}
-    assert large <= {"Placeholder", "Identity", "IdentityN"}
-
-
 def test_global_clipping_leaves_small_gradients_alone():
     optimizer = MomentumSGD(1.0, global_clipnorm=1.0)
     # Two elements: norm sqrt(2) * gradient; clipped to 1, so 1 / sqrt(2) each.
