@@ -115,7 +115,7 @@ def agreeing(results: dict[str, Timing], expected: np.ndarray, allowed: float) -
         allowed: The largest difference.
 
     Raises:
-        ValueError: If one of ours computes something else.
+        ValueError: If one of ours computes something else, or all others do.
     """
     wrong = {}
     for name, timing in results.items():
@@ -131,7 +131,12 @@ def agreeing(results: dict[str, Timing], expected: np.ndarray, allowed: float) -
         if name.startswith("ours"):
             raise ValueError(f"{name}: {said.format(difference, allowed)}.")
         print(f"  {name}: left out, {said.format(difference, allowed)}", file=sys.stderr)
-    return {name: timing for name, timing in results.items() if name not in wrong}
+    right = {name: timing for name, timing in results.items() if name not in wrong}
+    if not right:
+        raise ValueError(
+            "None of the contestants computes what it should; the lines above say who."
+        )
+    return right
 
 
 def _panel(each: dict[str, Any]) -> tuple[str, str, dict[str, float]]:

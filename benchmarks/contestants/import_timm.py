@@ -49,10 +49,14 @@ def _torchvision_works() -> bool:
     return True
 
 
-def _hide_torchvision() -> None:
-    """From here on nobody finds it, so that nobody tries a build that fails."""
+def _forget_torchvision() -> None:
     for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
         del sys.modules[name]
+
+
+def _hide_torchvision() -> None:
+    """From here on nobody finds it, so that nobody tries a build that fails."""
+    _forget_torchvision()
     sys.modules["torchvision"] = None  # type: ignore[assignment]
 
 
@@ -84,8 +88,7 @@ def import_torchvision():
     import torch
 
     if not _torchvision_works() and importlib.util.find_spec("torchvision"):
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
+        _forget_torchvision()
         library = torch.library.Library("torchvision", "FRAGMENT")
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")

@@ -125,7 +125,7 @@ def fit_to_size(
 
 
 def _resize(image: Any, image_size: tuple[int, int], interpolation: str) -> tf.Tensor:
-    """As `tf.image.resize`, in less than half the time.
+    """As `tf.image.resize`, but faster.
 
     TensorFlow adds up rows as vectors, but the columns of a row pixel by pixel. So columns are
     resized as rows of the transposed image.

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 # A JPEG can be decoded at 1 / RATIO of its size, and faster. It is where the part still has SPARE
-# times the rows and columns that are needed: then the result is nearer to that of all pixels (0.4
-# levels on average, photos of 12 megapixels) than with TensorFlow's fast transform (0.8). With
-# a SPARE of 1 it is 1.5 levels off.
+# times the rows and columns that are needed: then the result is nearer to that of all pixels than
+# with TensorFlow's fast transform. With a SPARE of 1 it is not.
 RATIOS = (1, 2, 4, 8)
 SPARE = 2
 

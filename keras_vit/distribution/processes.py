@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import re
+import traceback
 from collections.abc import Iterator
 from typing import Any
 
@@ -58,6 +59,8 @@ def losses_are_told(strategy: Any) -> Iterator[None]:
     except tf.errors.OpError as error:
         if "Collective ops is aborted" not in error.message:
             raise
+        # One of them has a pool of threads that complains if it lives until Python ends.
+        traceback.clear_frames(error.__traceback__)
         raise WorkerLostError(
             f"{_lost(error.message, strategy.cluster_resolver)} is gone, so this process ends too. "
             "Start all of them again: the same command goes on from the newest checkpoint"

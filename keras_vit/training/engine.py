@@ -9,7 +9,6 @@ import keras
 
 from keras_vit.distribution import Evaluation, TrainStep, any_process
 from keras_vit.distribution.hardware import Hardware
-from keras_vit.distribution.processes import losses_are_told
 from keras_vit.models.input_and_head import ends_in_probabilities
 from keras_vit.recipes import Recipe
 
@@ -105,8 +104,7 @@ class SeveralDevices(OneDevice):
     def evaluate(
         self, dataset: Any, batch_size: int, on_batch: Callable[[int], None] = lambda _: None
     ) -> dict[str, float]:
-        with losses_are_told(self.hardware.strategy):
-            return dict(sorted(self.evaluation(dataset, batch_size, on_batch).items()))
+        return dict(sorted(self.evaluation(dataset, batch_size, on_batch).items()))
 
     def any_process(self, flag: bool) -> bool:
         return any_process(self.hardware.strategy, flag)

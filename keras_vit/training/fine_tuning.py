@@ -13,6 +13,7 @@ import keras
 from keras_vit.data import ImageData
 from keras_vit.data.damage import data_errors
 from keras_vit.distribution.hardware import Hardware
+from keras_vit.distribution.processes import losses_are_told
 from keras_vit.models.input_and_head import check_channels, check_takes_pixels
 from keras_vit.recipes import Recipe, fine_tune_recipe
 from keras_vit.training import loop
@@ -101,33 +102,34 @@ def fine_tune(
     recipe = (fine_tune_recipe() if recipe is None else recipe).replace(
         labels="one_hot" if data.one_hot else "integer"
     )
-    engine = compiled(model, recipe, hardware, accumulate)
-    # This makes the variables of the metrics. If they appeared only while TensorFlow traces the
-    # training step, it would trace the step a second time, which takes as long again.
-    with data_errors(data):
-        engine.evaluate(data.validation.take(1), data.batch_size)
-    evaluations = min(EVALUATIONS, recipe.total_steps)
-    in_optimizer = accumulate // engine.batches_per_call
-    evaluate_every = -(-recipe.total_steps // evaluations) * in_optimizer
-    plan = loop.Plan(
-        batches=evaluate_every * evaluations,
-        evaluate_every=evaluate_every,
-        accumulate=in_optimizer,
-        checkpoints=checkpoints and _completed(checkpoints, data, recipe, accumulate, engine),
-    )
-    rows, seconds = loop.train(engine, data, plan, callbacks, verbose)
-    history = {name: [row[name] for row in rows] for name in rows[0]}
-    batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
-    kept = "" if checkpoints is None else f" The last checkpoint is in {checkpoints.folder}."
-    with data_errors(data, lambda: (", after the last step", kept)):
-        train = engine.evaluate(data.train_as_validation.take(batches), data.batch_size)
-    return TrainingResult(
-        history,
-        train_accuracy=train["accuracy"],
-        validation_accuracy=history["val_accuracy"][-1],
-        steps=int(history["step"][-1]),
-        seconds=seconds,
-    )
+    with losses_are_told(hardware.strategy):
+        engine = compiled(model, recipe, hardware, accumulate)
+        # This makes the variables of the metrics. If they appeared only while TensorFlow traces the
+        # training step, it would trace the step a second time, which takes as long again.
+        with data_errors(data):
+            engine.evaluate(data.validation.take(1), data.batch_size)
+        evaluations = min(EVALUATIONS, recipe.total_steps)
+        in_optimizer = accumulate // engine.batches_per_call
+        evaluate_every = -(-recipe.total_steps // evaluations) * in_optimizer
+        plan = loop.Plan(
+            batches=evaluate_every * evaluations,
+            evaluate_every=evaluate_every,
+            accumulate=in_optimizer,
+            checkpoints=checkpoints and _completed(checkpoints, data, recipe, accumulate, engine),
+        )
+        rows, seconds = loop.train(engine, data, plan, callbacks, verbose)
+        history = {name: [row[name] for row in rows] for name in rows[0]}
+        batches = -(-TRAIN_IMAGES_TO_EVALUATE // data.batch_size)
+        kept = "" if checkpoints is None else f" The last checkpoint is in {checkpoints.folder}."
+        with data_errors(data, lambda: (", after the last step", kept)):
+            train = engine.evaluate(data.train_as_validation.take(batches), data.batch_size)
+        return TrainingResult(
+            history,
+            train_accuracy=train["accuracy"],
+            validation_accuracy=history["val_accuracy"][-1],
+            steps=int(history["step"][-1]),
+            seconds=seconds,
+        )
 
 
 def _completed(

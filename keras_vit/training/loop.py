@@ -20,7 +20,6 @@ import numpy as np
 
 from keras_vit.data import ImageData
 from keras_vit.data.damage import data_errors
-from keras_vit.distribution.processes import losses_are_told
 from keras_vit.training.engine import OneDevice
 from keras_vit.training.logs import write_log
 from keras_vit.training.run_checkpoints import (
@@ -141,8 +140,7 @@ class _Run:
         model.stop_training = False
         to_hear = self.checkpoints is not None  # without them SIGTERM ends the process
         hearing = sigterm_sets(self.asked_to_end) if to_hear else contextlib.nullcontext()
-        others = losses_are_told(self.engine.hardware.strategy)
-        with hearing, self.progress, others, self._divergence_is_noted():
+        with hearing, self.progress, self._divergence_is_noted():
             self.callbacks.on_train_begin()
             while self.step < plan.batches and not model.stop_training:
                 if self._evaluation_is_due():

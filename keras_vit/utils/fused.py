@@ -32,19 +32,23 @@ def fused(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def run(*inputs: Any) -> Any:
-        return (compiled() if _can_compile() else function)(*inputs)
+        return (compiled() if _runs_on_cpus() and _has_xla() else function)(*inputs)
 
     return run
 
 
-@functools.cache
-def _can_compile() -> bool:
+def _runs_on_cpus() -> bool:
     if keras.backend.backend() != "tensorflow":
         return False
     import tensorflow as tf
 
-    if any(device.device_type != "CPU" for device in tf.config.list_logical_devices()):
-        return False
+    return all(device.device_type == "CPU" for device in tf.config.list_logical_devices())
+
+
+@functools.cache
+def _has_xla() -> bool:
+    import tensorflow as tf
+
     with tf.init_scope():
         try:
             tf.function(lambda x: x + 1, jit_compile=True)(tf.constant(0.0))

@@ -6,6 +6,7 @@ import pytest
 
 from keras_vit.layers import functional
 from keras_vit.layers.base.recomputed import product
+from keras_vit.utils import fused
 
 pytestmark = pytest.mark.any_backend
 
@@ -110,6 +111,33 @@ def test_in_float64(monkeypatch, name):
     found = derived(function, inputs, "float64", wide="float64")
     plain(monkeypatch)
     assert difference(found, derived(function, inputs, "float64", wide="float64")) < 1e-6
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="JAX derives them itself")
+@each_case
+def test_without_xla(monkeypatch, name):
+    """As with a GPU, or where TensorFlow is built without it."""
+    function, inputs = CASES[name]
+    expected = derived(function, inputs, "float64", traced=True, wide="float64")
+    monkeypatch.setattr(fused, "_has_xla", lambda: False)
+    found = derived(function, inputs, "float64", traced=True, wide="float64")
+    assert difference(found, expected) < 1e-12
+
+
+@pytest.mark.skipif(not TENSORFLOW, reason="of TensorFlow")
+@pytest.mark.parametrize("training", [False, True])
+def test_kernels_are_made_for_training_steps_only(training):
+    """Exported files, which are traced for inference, need no XLA."""
+    import tensorflow as tf
+
+    from keras_vit.layers import TransformerBlock
+
+    block = TransformerBlock(2, 24)
+    block.build((2, 5, 6))
+    step = tf.function(lambda x: block(x, training=training), autograph=False)
+    graph = step.get_concrete_function(tf.TensorSpec((2, 5, 6))).graph.as_graph_def()
+    compiled = [f for f in graph.library.function if f.attr["_XlaMustCompile"].b]
+    assert bool(compiled) == training
 
 
 @pytest.mark.skipif(not TENSORFLOW, reason="JAX derives them itself")

@@ -285,8 +285,8 @@ def test_what_fits():
         for batch, fits in ((fit.largest_batch, True), (fit.largest_batch + 1, False)):
             needed = planner.memory(parts, batch, precision="mixed_bfloat16")["total"] + 1e9
             assert (needed <= 16e9) == fits, (name, batch)
-        # Patches of 32 pixels are few: the weights need most.
-        assert fit.rematerialised_bytes < fit.bytes or name.endswith("32")
+        # Of large models with few patches the gradients are more than the activations.
+        assert (fit.rematerialised_bytes < fit.bytes) == (name not in ("ViT_B32", "ViT_L32"))
     assert found["ViT_Ti16"].answer == found["ViT_B16"].answer == "yes"
     more = planner.fits(16, image_size=384, batch_size=32)
     assert {fit.model for fit in more} == {n for n in found if not n.startswith("Mixer")}

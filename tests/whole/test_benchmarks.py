@@ -123,6 +123,8 @@ def test_what_computes_something_else_is_named_and_left_out(capsys):
     assert [line.split()[-1] for line in lines[1:3]] == ["5.0e-04", "5.0e-02"]
     with pytest.raises(ValueError, match=r"^ours: the logits differ by 5\.0e-04"):
         agreeing(results, expected, 1e-4)
+    with pytest.raises(ValueError, match="None of the contestants computes what it should"):
+        agreeing({"far": results["far"]}, expected, 0.1)
 
 
 def test_the_goals_of_what_is_deployed():
