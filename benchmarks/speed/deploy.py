@@ -22,8 +22,8 @@ from benchmarks.speed.inference import ALL, LIBRARIES
 
 # Library, engine, kind of the file, precisions.
 FILES = (
-    ("ours", "OpenVINO", "onnx", ("float32", "bfloat16")),
-    ("ours", "ONNX Runtime", "onnx", ("float32",)),
+    ("ours", "OpenVINO", "onnx", ALL),
+    ("ours", "ONNX Runtime", "onnx", ("float32", "int8")),
     ("ours", "LiteRT", "tflite", ("float32", "int8")),
     ("timm", "OpenVINO", "onnx", ALL),
     ("timm", "ONNX Runtime", "onnx", ("float32", "int8")),

@@ -12,6 +12,8 @@ from keras_vit.exports.classifier import PixelClassifier
 
 # As a share of the range of the outputs: the same sums, added in another order.
 TOLERANCE = 1e-4
+# Quantised outputs may differ by this much: it finds broken files. Photos tell how good a file is.
+ROUGH_TOLERANCE = 0.5
 
 
 def example_pixels(classifier: PixelClassifier, count: int = 4) -> np.ndarray:

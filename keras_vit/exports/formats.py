@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from keras_vit.exports.onnx.graph import QUANTIZATIONS as OF_ONNX
 from keras_vit.exports.runner import Runner
 from keras_vit.exports.tflite.quantizations import NEED_PHOTOS, QUANTIZATIONS
 from keras_vit.utils.checks import check_choice
@@ -55,7 +56,7 @@ def _onnx() -> Any:
 FORMATS = {
     "savedmodel": Format("", _saved_model),
     "tflite": Format(".tflite", _tflite, QUANTIZATIONS, NEED_PHOTOS),
-    "onnx": Format(".onnx", _onnx, options=("opset",)),
+    "onnx": Format(".onnx", _onnx, OF_ONNX, options=("opset",)),
 }
 
 

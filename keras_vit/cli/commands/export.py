@@ -19,9 +19,10 @@ from keras_vit.cli.output import show
 from keras_vit.exports import FORMATS
 from keras_vit.exports.deploy import deploy, deployment
 from keras_vit.exports.report import table
-from keras_vit.exports.tflite.quantize import QUANTIZATIONS
 from keras_vit.predict import load_model
 from keras_vit.utils.text import say
+
+KINDS = ", ".join({kind: None for row in FORMATS.values() for kind in row.quantizations})
 
 
 def add_arguments(parser: Parser) -> None:
@@ -37,7 +38,8 @@ def add_arguments(parser: Parser) -> None:
                default="(two that come with scikit-learn)")  # fmt: skip
     parser.add("--format", "output", "what to write, with commas between", "FORMAT", names,
                default=",".join(FORMATS))  # fmt: skip
-    parser.add("--quantize", "output", f"TFLite also as {', '.join(QUANTIZATIONS)}", "KIND", names)
+    parser.add("--quantize", "output", f"also as {KINDS} (TFLite; ONNX as dynamic_int8)", "KIND",
+               names)  # fmt: skip
     parser.add("--opset", "output", "version of ONNX's operators, 17 or later", "N", int,
                default="(21)")  # fmt: skip
     parser.shared("--out", out="exported")

@@ -48,7 +48,7 @@ def attention_of_one(graph: Graph, asking: str, asked: str, layer: Any, scale: A
     factor = np.float32(1 / math.sqrt(width // heads))
     query = dense_product(graph, asking, layer.query, "attention/query", factor)  # [B, 1, D]
     query = graph.op("Mul", query, of_head)  # [B, H, D]
-    keys = graph.weight("attention/key/kernel", as_array(layer.key.kernel).T)
+    keys = graph.kernel("attention/key/kernel", as_array(layer.key.kernel).T, axis=1)
     query = graph.op("MatMul", query, keys)
     scores = graph.op("MatMul", query, graph.op("Transpose", asked, perm=[0, 2, 1]))  # [B, H, N]
     mixed = graph.op("MatMul", graph.op("Softmax", scores, axis=-1), asked)  # [B, H, D]

@@ -12,13 +12,27 @@ import keras
 
 from keras_vit.checkpoints.model_variables import layers_of
 from keras_vit.exports.classifier import PixelClassifier
-from keras_vit.exports.comparison import check_same, example_pixels, facts
+from keras_vit.exports.comparison import (
+    ROUGH_TOLERANCE,
+    TOLERANCE,
+    check_same,
+    example_pixels,
+    facts,
+)
 from keras_vit.exports.onnx.around import AROUND, OPERATIONS
-from keras_vit.exports.onnx.graph import OLDEST_OPSET, OPSET, Graph, Value, as_keras_has_it
+from keras_vit.exports.onnx.graph import (
+    OLDEST_OPSET,
+    OPSET,
+    QUANTIZATIONS,
+    Graph,
+    Value,
+    as_keras_has_it,
+)
 from keras_vit.exports.onnx.operators import OURS
 from keras_vit.exports.onnx.runtime import runner
 from keras_vit.layers import TokenPooling, TransformerBlock
 from keras_vit.models.graph import walk
+from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import check_target, replacing
 
 OPERATORS = {**OURS, **AROUND}
@@ -35,6 +49,7 @@ def export_onnx(
     resize: str = "squash",
     interpolation: str = "bilinear",
     opset: int = OPSET,
+    quantize: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Writes a model as ONNX, with LayerNormalization and Gelu as single operators.
@@ -42,8 +57,8 @@ def export_onnx(
     The input `image` is float32 `[batch, rows, columns, channels]`, as the Keras model takes it,
     with any number of images. The outputs are `output`, what the model returns, and `features`,
     the input of its head; several outputs keep their names. The file computes in float32, whatever
-    the dtype policy of the model is. The metadata `input_range` (JSON) holds the values of black
-    and white.
+    the dtype policy of the model is, unless it is quantised. The metadata `input_range` (JSON)
+    holds the values of black and white.
 
     Args:
         model: A functional model with one image input: ours, and Keras's simple layers around it.
@@ -59,6 +74,9 @@ def export_onnx(
         interpolation: How photos are resampled: as in `export_saved_model`. The metadata say it.
         opset: The version of the operators, 17 or later. Before 20 a Gelu is several operators,
             before 21 a group norm.
+        quantize: `None` for float32, or "dynamic_int8": kernels are int8 with a scale for each
+            output. ONNX Runtime and OpenVINO quantise what a dense layer multiplies them by while
+            the model runs; convolutions, and other runtimes, compute in float32.
         overwrite: Whether a file at `path` may be replaced.
 
     Returns:
@@ -77,6 +95,7 @@ def export_onnx(
         raise ImportError(
             'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
         ) from error
+    check_choice("quantize", quantize, (None, *QUANTIZATIONS))
     path = check_target(path, ".onnx", overwrite)
     newest = onnx.defs.onnx_opset_version()
     if not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
@@ -87,7 +106,7 @@ def export_onnx(
     classifier = PixelClassifier(
         model, image_size, class_names, input_range, scores, resize, interpolation
     )
-    graph, outputs = build_graph(classifier, opset)
+    graph, outputs = build_graph(classifier, opset, int8=quantize is not None)
     float32 = onnx.TensorProto.FLOAT
     info = onnx.helper.make_tensor_value_info
     shape = classifier.model.inputs[0].shape[1:]
@@ -113,25 +132,25 @@ def export_onnx(
     onnx.checker.check_model(made, full_check=True)
     with replacing(path) as temporary:
         onnx.save(made, temporary)
-        _check(temporary, classifier)
+        _check(temporary, classifier, TOLERANCE if quantize is None else ROUGH_TOLERANCE)
     return path
 
 
-def _check(path: Path, classifier: PixelClassifier) -> None:
+def _check(path: Path, classifier: PixelClassifier, tolerance: float) -> None:
     try:
         run = runner(path)
     except ImportError:  # onnx is enough to write a file
         return
     pixels = example_pixels(classifier)
-    check_same(run(pixels), classifier.expected(pixels), "ONNX file")
+    check_same(run(pixels), classifier.expected(pixels), "ONNX file", tolerance)
 
 
 def build_graph(
-    classifier: PixelClassifier, opset: int = OPSET
+    classifier: PixelClassifier, opset: int = OPSET, int8: bool = False
 ) -> tuple[Graph, dict[str, list[int]]]:
     """The graph of a model, and its outputs: name -> shape without the batch."""
     model = classifier.model
-    graph = Graph(opset)
+    graph = Graph(opset, int8)
     graph.last_block = _last_block(model)
 
     def call(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:

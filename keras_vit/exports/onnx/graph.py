@@ -13,6 +13,8 @@ from keras_vit.utils.backend import ops
 OPSET = 21
 # The first with LayerNormalization; what came later is put together where it is missing.
 OLDEST_OPSET = 17
+# What `quantize=` may be: kernels of 8 bits; a runtime finds the scales of what they multiply.
+QUANTIZATIONS = ("dynamic_int8",)
 
 
 class Value(NamedTuple):
@@ -33,11 +35,13 @@ class Graph:
 
     Attributes:
         opset: The version of the operators.
+        int8: Whether kernels have 8 bits.
         last_block: Name of the block of which only the class token is wanted, or `None`.
     """
 
-    def __init__(self, opset: int = OPSET) -> None:
+    def __init__(self, opset: int = OPSET, int8: bool = False) -> None:
         self.opset = opset
+        self.int8 = int8
         self.last_block: str | None = None
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
@@ -66,6 +70,24 @@ class Graph:
         array = np.ascontiguousarray(np.asarray(value, "float32"))
         self.weights.append(onnx.numpy_helper.from_array(array, name))
         return name
+
+    def kernel(self, part: str, value: np.ndarray, axis: int) -> str:
+        """Adds what a product or a convolution multiplies by; `axis` is that of its outputs.
+
+        In int8 each output has a scale. A runtime that sees how the numbers are made may multiply
+        them as they are; to others they are constants.
+        """
+        if not self.int8:
+            return self.weight(part, value)
+        import onnx
+
+        others = tuple(i for i in range(value.ndim) if i != axis)
+        largest = np.abs(value).max(others, keepdims=True)
+        scale = np.where(largest > 0, largest, 1) / 127
+        codes, name = np.rint(value / scale).astype("int8"), self.name(f"{part}/int8")
+        self.weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(codes), name))
+        scales = self.weight(f"{part}/scale", scale.reshape(-1))
+        return self.op("DequantizeLinear", name, scales, axis=axis)
 
     def ints(self, *values: int) -> str:
         """A constant vector of integers: a shape, axes. Numbers to compute with are weights."""
@@ -153,5 +175,5 @@ def dense_product(graph: Graph, x: str, layer: Any, name: str, scale: Any = None
     bias = np.zeros(kernel.shape[1], "float32") if bias is None else as_array(bias)
     if scale is not None:
         kernel, bias = kernel * scale, bias * scale
-    product = graph.op("MatMul", x, graph.weight(f"{name}/kernel", kernel))
+    product = graph.op("MatMul", x, graph.kernel(f"{name}/kernel", kernel, axis=1))
     return graph.op("Add", product, graph.weight(f"{name}/bias", bias))

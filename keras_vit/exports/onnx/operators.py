@@ -179,11 +179,12 @@ def feature_pyramid(graph: Graph, layer: Any, shapes: Any, features: Value) -> l
     x = features.name if first else channels_first(graph, features)
 
     def convolved(y: str, part: Any) -> str:
-        kernel = graph.weight(part.name, as_array(part.kernel).transpose(3, 2, 0, 1))
+        kernel = graph.kernel(part.name, as_array(part.kernel).transpose(3, 2, 0, 1), axis=0)
         return graph.op("Conv", y, kernel, auto_pad="SAME_UPPER")
 
     def enlarged(y: str, part: Any) -> str:
-        kernel = graph.weight(f"{part.name}/kernel", as_array(part.kernel).transpose(3, 2, 0, 1))
+        kernel = as_array(part.kernel).transpose(3, 2, 0, 1)
+        kernel = graph.kernel(f"{part.name}/kernel", kernel, axis=1)
         bias = graph.weight(f"{part.name}/bias", as_array(part.bias))
         return graph.op("ConvTranspose", y, kernel, bias, strides=[2, 2])
 
@@ -218,7 +219,7 @@ def standardized_conv(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
         graph.op(
             "Conv",
             channels_first(graph, x),
-            graph.weight("kernel", kernel),
+            graph.kernel("kernel", kernel, axis=0),
             strides=list(layer.strides),
             auto_pad="SAME_UPPER" if layer.padding == "same" else "VALID",
         ),

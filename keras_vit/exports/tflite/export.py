@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_vit.exports.classifier import PixelClassifier, check_backend
-from keras_vit.exports.comparison import TOLERANCE, check_same, example_pixels
+from keras_vit.exports.comparison import ROUGH_TOLERANCE, TOLERANCE, check_same, example_pixels
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.tflite.flatbuffer import finish
 from keras_vit.exports.tflite.fold import Arrays, rotate
@@ -31,9 +31,6 @@ from keras_vit.exports.tflite.runtime import runner
 from keras_vit.models.input_range import PIXELS
 from keras_vit.utils.checks import check_counts
 from keras_vit.utils.files import check_target, replacing
-
-# Quantised outputs may differ by this much: it finds broken files. Photos tell how good a file is.
-ROUGH_TOLERANCE = 0.5
 
 
 def export_tflite(

@@ -1,0 +1,97 @@
+"""ONNX files of int8: each kernel against its rounding by hand, and what runtimes make of them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from keras import ops
+from support.models_to_export import AS_THEY_ARE, FOLDED, SIZE, VIT, randomised
+
+import keras_vit
+from keras_vit.exports.comparison import difference
+from keras_vit.exports.onnx.export import export_onnx
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx")
+onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
+WIDE = {**VIT, "width": 48, "mlp_dim": 96}
+MODELS = {
+    **{kind: FOLDED[kind] for kind in ("token", "swiglu", "rotary")},
+    "feature map": lambda: keras_vit.ViT(SIZE, **VIT, include_top=False),
+    "bit": lambda: keras_vit.BiT((33, 48), (1, 2), 0.5, classes=5),
+    **{kind: AS_THEY_ARE[kind] for kind in ("mixer", "siglip")},
+}
+
+
+def written(model, path):
+    """What the file holds, and images for it."""
+    export_onnx(model, path, quantize="dynamic_int8")
+    x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype("float32")
+    return onnx.load(path), x
+
+
+def run(path, x, plain=False):
+    options = onnxruntime.SessionOptions()
+    if plain:  # numbers of int8 are made floats, and multiplied as such
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(path, options).run(["output"], {"image": x})[0]
+
+
+def rounded(kernel):
+    """To 255 steps between the largest of each output, the last axis, and its negative."""
+    columns = kernel.reshape(-1, kernel.shape[-1]).copy()
+    for column in columns.T:
+        step = max(abs(value) for value in column) / 127
+        column[:] = [step * round(float(value / step)) for value in column]
+    return columns.reshape(kernel.shape)
+
+
+def test_the_file_computes_what_a_model_of_rounded_kernels_does(tmp_path):
+    model = randomised(keras_vit.ViT(SIZE, **WIDE, classifier="gap", layer_scale=0.1), 0.05)
+    _, x = written(model, tmp_path / "model.onnx")
+    exact = ops.convert_to_numpy(model(x))
+    for variable in model.weights:
+        if variable.path.endswith("kernel"):
+            variable.assign(rounded(ops.convert_to_numpy(variable)))
+    expected = ops.convert_to_numpy(model(x))
+    assert difference(expected, exact) > 1e-3
+    assert difference(run(tmp_path / "model.onnx", x, plain=True), expected) < 1e-5
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_every_kernel_has_8_bits(kind, tmp_path):
+    model = randomised(MODELS[kind](), 0.05)
+    made, x = written(model, tmp_path / "model.onnx")
+    assert difference(run(tmp_path / "model.onnx", x), ops.convert_to_numpy(model(x))) < 0.1
+    arrays = {each.name: onnx.numpy_helper.to_array(each) for each in made.graph.initializer}
+    codes = [array for array in arrays.values() if array.dtype == np.int8]
+    assert all(np.abs(array).max() == 127 for array in codes)
+    kernels = [v for layer in model.layers for v in layer.weights if v.path.endswith("/kernel")]
+    assert sum(array.size for array in codes) == sum(int(np.prod(v.shape)) for v in kernels)
+    multiplied = {n.input[1] for n in made.graph.node if n.op_type in ("MatMul", "Conv")}
+    assert not multiplied & arrays.keys()
+
+
+def test_a_channel_of_zeros_stays_so(tmp_path):
+    """A new head, for example."""
+    model = keras_vit.ViT(SIZE, **VIT, classifier_activation=None)
+    kernel = model.get_layer("head").kernel
+    kernel.assign(ops.zeros_like(kernel))
+    _, x = written(model, tmp_path / "model.onnx")
+    np.testing.assert_array_equal(run(tmp_path / "model.onnx", x, plain=True), np.zeros((2, 5)))
+
+
+def test_other_kinds_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"must be one of None, dynamic_int8\. .*'int4'"):
+        export_onnx(keras_vit.ViT(SIZE, **VIT), tmp_path / "model.onnx", quantize="int4")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("group", ["32", "48"])
+def test_openvino_multiplies_in_int8(group, tmp_path):
+    openvino = pytest.importorskip("openvino", reason="not installed")
+    model = randomised(keras_vit.ViT(SIZE, **WIDE), 0.05)
+    _, x = written(model, tmp_path / "model.onnx")
+    hints = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
+    compiled = openvino.compile_model(tmp_path / "model.onnx", "CPU", hints)
+    found = compiled({"image": x})[compiled.output("output")]
+    assert difference(found, run(tmp_path / "model.onnx", x)) < 0.05
