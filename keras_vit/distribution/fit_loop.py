@@ -7,7 +7,7 @@ from typing import Any
 
 import keras
 
-from keras_vit.distribution.processes import several_processes
+from keras_vit.distribution.processes import is_chief, losses_are_told, several_processes
 from keras_vit.distribution.train_step import TrainStep
 
 
@@ -52,9 +52,8 @@ def fit(
 
     Raises:
         ValueError: If an argument is out of its range or the data end too early.
+        keras_vit.training.PreemptedError: If another process of the training is gone.
     """
-    from keras_vit.distribution.processes import is_chief
-
     if steps < 1 or epochs < 1 or steps % epochs:
         raise ValueError(
             "`steps` must be a positive multiple of `epochs`. Received: "
@@ -76,35 +75,36 @@ def fit(
         steps=steps // epochs,
         verbose=show,
     )
-    batches = iter(step.distribute(dataset))
-    any_model: Any = model
-    any_model.stop_training = False
-    logs: dict[str, Any] = {}
-    run.on_train_begin()
-    for epoch in range(epochs):
-        any_model.reset_metrics()
-        run.on_epoch_begin(epoch)
-        for index in range(steps // epochs):
-            batch = next(batches, None)
-            if batch is None:
-                raise ValueError(
-                    "The data ended before the last step. Pass `dataset.repeat()`. Received: "
-                    f"{epoch * (steps // epochs) + index} batches, steps={steps}"
-                )
-            run.on_train_batch_begin(index)
-            step(batch)
-            logs = step.metrics()
-            run.on_train_batch_end(index, logs)
+    with losses_are_told(step.strategy):
+        batches = iter(step.distribute(dataset))
+        any_model: Any = model
+        any_model.stop_training = False
+        logs: dict[str, Any] = {}
+        run.on_train_begin()
+        for epoch in range(epochs):
+            any_model.reset_metrics()
+            run.on_epoch_begin(epoch)
+            for index in range(steps // epochs):
+                batch = next(batches, None)
+                if batch is None:
+                    raise ValueError(
+                        "The data ended before the last step. Pass `dataset.repeat()`. Received: "
+                        f"{epoch * (steps // epochs) + index} batches, steps={steps}"
+                    )
+                run.on_train_batch_begin(index)
+                step(batch)
+                logs = step.metrics()
+                run.on_train_batch_end(index, logs)
+                if any_model.stop_training:
+                    break
+            if validation_data is not None:
+                values = any_model.evaluate(validation_data, verbose=0, return_dict=True)
+                logs |= {f"val_{name}": value for name, value in values.items()}
+            run.on_epoch_end(epoch, logs)
             if any_model.stop_training:
                 break
-        if validation_data is not None:
-            values = any_model.evaluate(validation_data, verbose=0, return_dict=True)
-            logs |= {f"val_{name}": value for name, value in values.items()}
-        run.on_epoch_end(epoch, logs)
-        if any_model.stop_training:
-            break
-    with step.strategy.scope():
-        # With `use_ema` the averages replace the weights, as after Keras's fit.
-        any_model.optimizer.finalize_variable_values(any_model.trainable_variables)
-    run.on_train_end(logs)
+        with step.strategy.scope():
+            # With `use_ema` the averages replace the weights, as after Keras's fit.
+            any_model.optimizer.finalize_variable_values(any_model.trainable_variables)
+        run.on_train_end(logs)
     return any_model.history

@@ -36,10 +36,12 @@ def size_against_accuracy(
     span = max(max(accuracies) - min(accuracies), 1.0)
     taken: list[tuple[float, float]] = []
     for size, accuracy, name in sorted(zip(sizes, accuracies, names, strict=True)):
-        # Names of points that lie together go one below the other.
+        # Names of points that lie together go one below the other, and over no point.
+        behind = [(s, a) for s, a in zip(sizes, accuracies, strict=True) if s > size]
         level = accuracy
         while any(
-            abs(s - size) < max(sizes) * 0.3 and abs(a - level) < span / 14 for s, a in taken
+            abs(s - size) < max(sizes) * 0.3 and abs(a - level) < span / 14
+            for s, a in taken + behind
         ):
             level -= span / 12
         taken.append((size, level))
@@ -47,9 +49,10 @@ def size_against_accuracy(
             name, (size, level), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8
         )
     axes.set_xlim(0, max(sizes) * 1.35)
-    axes.set_ylim(
-        min(min(accuracies), *(a for _, a in taken)) - span / 8, max(accuracies) + span / 8
-    )
+    lowest, highest = min(level for _, level in taken), max(accuracies)
+    bottom = min(lowest, highest - span) - span / 8
+    axes.set_ylim(bottom, highest + span / 8)
+    axes.set_yticks([tick for tick in axes.get_yticks() if bottom <= tick < 100 + span / 100])
     axes.set_xlabel("size of the file in MiB")
     axes.set_ylabel(y_label)
     axes.grid(alpha=0.3)

@@ -8,26 +8,33 @@ import threading
 import types
 import weakref
 
+import keras
 import pytest
-from support.workers import ends_of, two_processes
+from support.workers import ends_of, workers
 
 from keras_vit.distribution.processes import losses_are_told
 from keras_vit.utils.preemption import WorkerLostError
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("lost", [0, 1])
-def test_a_worker_that_is_killed_ends_the_other(lost, colour_photos, tmp_path):
-    settings = {"model": "small", "image_size": 16, "steps": 10_000, "batch_size": 4}
-    processes = two_processes(colour_photos, tmp_path / "run", settings)
+@pytest.mark.parametrize(("count", "lost"), [(2, 0), (2, 1), (3, 2)])
+def test_a_worker_that_is_killed_ends_the_others(count, lost, colour_photos, tmp_path):
+    settings = {"model": "small", "image_size": 16, "steps": 10_000, "batch_size": 6}
+    processes = workers(colour_photos, tmp_path / "run", settings, count)
     processes[lost].kill()
     codes, outputs = ends_of(processes)
-    assert (codes[lost], codes[1 - lost]) == (-signal.SIGKILL, 75), outputs
-    said = outputs[1 - lost][1]  # TensorFlow's threads may go on logging after the sentence
-    told = rf"(?m)^worker {lost} \(127.0.0.1:\d+\) is gone, .* the same command goes on"
-    assert re.search(told, said), said
-    assert "Traceback" not in said
-    assert "Exception ignored" not in said
+    expected = [-signal.SIGKILL if index == lost else 75 for index in range(count)]
+    assert codes == expected, outputs
+    survivors = [index for index in range(count) if index != lost]
+    for index in survivors:
+        _, said = outputs[index]
+        # The third may hear of the second only, which has ended because of the first.
+        gone = lost if index == survivors[0] else rf"[{lost}{survivors[0]}]"
+        # TensorFlow's threads may go on logging after the sentence.
+        told = rf"(?m)^worker {gone} \(127.0.0.1:\d+\) is gone, .* the same command goes on"
+        assert re.search(told, said), said
+        assert "Traceback" not in said
+        assert "Exception ignored" not in said
 
 
 # What TensorFlow 2.21 says in worker 0 and in worker 1 when the other is killed.
@@ -80,3 +87,26 @@ def test_who_is_gone_is_told():
         told(0, "the disk is away")
     with pytest.raises(tf.errors.UnavailableError):  # of one process
         told(0, SAID[0], workers=("a:1",))
+
+
+def test_fit_tells_of_a_lost_worker(monkeypatch):
+    import tensorflow as tf
+
+    from keras_vit.distribution import fit, fit_loop
+
+    class Step:
+        strategy = strategy_of(0)
+
+        def __init__(self, *_, **__):
+            pass
+
+        def distribute(self, dataset):
+            return dataset
+
+        def __call__(self, batch):
+            raise tf.errors.UnavailableError(None, None, SAID[0])
+
+    monkeypatch.setattr(fit_loop, "TrainStep", Step)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    with pytest.raises(WorkerLostError, match=r"^worker 1 \(b:2\) is gone"):
+        fit(model, [0], 1, verbose=0)

@@ -19,7 +19,7 @@ from programs.strategy_run import SMALL
 from support.colour_photos import write_photos
 from support.interruptions import At, Killed, assert_same_weights, kill
 from support.paths import ROOT, TESTS
-from support.workers import ends_of, two_processes
+from support.workers import ends_of, workers
 
 from keras_vit import distribution, recipes, runs, training
 from keras_vit.data import write_records
@@ -184,12 +184,12 @@ def test_an_evaluation_counts_every_image_once():
 def test_two_processes_of_the_tool(photos, tmp_path, monkeypatch):
     """Asked to end (one of them is), both end; the same commands go on; the first one writes."""
     settings = {**TINY, "steps": 10}
-    processes = two_processes(photos, tmp_path / "run", settings)
+    processes = workers(photos, tmp_path / "run", settings)
     processes[1].send_signal(signal.SIGTERM)
     codes, outputs = ends_of(processes)
     assert codes == [75, 75], outputs
     assert not (tmp_path / "run").exists()
-    codes, outputs = ends_of(two_processes(photos, tmp_path / "run", settings))
+    codes, outputs = ends_of(workers(photos, tmp_path / "run", settings))
     assert codes == [0, 0], outputs
     assert "goes on from step" in outputs[0][0]
     assert outputs[1][0] == ""

@@ -79,3 +79,17 @@ def test_mistakes_that_happened_once_are_photos():
     assert confusion(50, [("0", "2", 2), *once[1:]], [("0", "2", photo)]).axes[0].patches
     assert confusion(50, once, []).axes[0].patches
     assert len(confusion(5, once, [("0", "2", photo)]).axes[0].texts) == 3  # the matrix
+
+
+@pytest.mark.parametrize("accuracies", [[100, 100, 100, 99], [100, 100, 100, 100], [80, 90, 9, 9]])
+def test_names_of_files_lie_on_no_point_and_on_no_name(accuracies):
+    """And no axis has ticks beyond 100 %."""
+    names = ["a_savedmodel", "a.onnx", "a_int8.tflite", "a_int4.tflite"]
+    figure = plots.charts.size_against_accuracy([22.6, 22.1, 6, 5.8], accuracies, names, "%")
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    boxes = [text.get_window_extent() for text in axes.texts]
+    points = axes.transData.transform(axes.collections[0].get_offsets())
+    assert not any(box.contains(*point) for box in boxes for point in points)
+    assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
+    assert max(axes.get_yticks()) <= 100 + 1e-6

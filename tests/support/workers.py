@@ -1,4 +1,4 @@
-"""Two workers of one training on this machine, as a user starts them on two."""
+"""Workers of one training on this machine, as a user starts them on several."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from support.paths import ROOT
 from keras_vit.training.run_checkpoints import Checkpoints
 
 
-def two_processes(photos, out: Path, settings: dict) -> list[subprocess.Popen]:
-    """Two workers of a training, once its first checkpoint is there or one of them has ended."""
+def workers(photos, out: Path, settings: dict, count: int = 2) -> list[subprocess.Popen]:
+    """Workers of a training, once its first checkpoint is there or the chief has ended."""
     arguments = ["--data", photos, "--out", out, "--save-every", "1"]
     for name, value in settings.items():
         arguments += [f"--{name.replace('_', '-')}", value]
     ports = []
-    for _ in range(2):
+    for _ in range(count):
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             ports.append(free.getsockname()[1])
@@ -40,7 +40,7 @@ def two_processes(photos, out: Path, settings: dict) -> list[subprocess.Popen]:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for index in range(2)
+        for index in range(count)
     ]
     checkpoints = Checkpoints(out.with_name(f"{out.name}.training"))
     while not checkpoints.paths() and processes[0].poll() is None:
