@@ -10,6 +10,7 @@ trained with it.
 
 from __future__ import annotations
 
+import concurrent.futures
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -94,7 +95,11 @@ def exclude_from_weight_decay(
 
 
 class _SkipsDecay:
-    """The option `no_decay` for an optimiser of Keras."""
+    """The option `no_decay` for an optimiser of Keras, which makes its variables in time.
+
+    Keras's `fit` builds an optimiser while TensorFlow traces the training step. TensorFlow traces a
+    step that makes variables a second time, and keeps both graphs.
+    """
 
     built: bool
     exclude_from_weight_decay: Any
@@ -116,11 +121,25 @@ class _SkipsDecay:
             self.exclude_from_weight_decay(
                 var_list=[v for v in variables if kind_of(v) in self.no_decay]
             )
-        super().build(variables)  # pyright: ignore[reportAttributeAccessIssue]
+        build = super().build  # pyright: ignore[reportAttributeAccessIssue]
+        if self.built or not _is_traced():
+            build(variables)
+            return
+        with concurrent.futures.ThreadPoolExecutor(1) as outside:  # a trace is of its thread
+            outside.submit(build, variables).result()
 
     def get_config(self) -> dict[str, Any]:
         config = super().get_config()  # pyright: ignore[reportAttributeAccessIssue]
         return {**config, "no_decay": list(self.no_decay)}
+
+
+def _is_traced() -> bool:
+    if keras.backend.backend() != "tensorflow":
+        return False
+    import tensorflow as tf
+
+    # Under a strategy Keras builds an optimiser before, in the scope of the strategy.
+    return tf.inside_function() and not tf.distribute.has_strategy()
 
 
 def _in_place(rule: str, variables: dict[str, Any], **operands: Any) -> None:
