@@ -89,8 +89,12 @@ def test_the_tool(model, photos, tool, tmp_path, monkeypatch):
 def test_what_is_planned_is_known():
     from keras_vit.exports.deploy import planned
 
-    names = [each.name("vit") for each in planned(["tflite", "onnx"], ["int8", "float16"])]
-    assert names == ["vit.tflite", "vit_int8.tflite", "vit_float16.tflite", "vit.onnx"]
+    files = planned(["tflite", "onnx"], ["int8", "dynamic_int8"])
+    assert [each.name("vit") for each in files] == [
+        "vit.tflite", "vit_int8.tflite", "vit_dynamic_int8.tflite",
+        "vit.onnx", "vit_dynamic_int8.onnx",
+    ]  # fmt: skip
+    assert [each.needs_photos for each in files] == [False, True, False, False, False]
     for formats, quantize in ((["coreml"], []), (["tflite"], ["int3"]), (["onnx"], ["int8"])):
         with pytest.raises(ValueError, match=r"Received|add tflite"):
             planned(formats, quantize)

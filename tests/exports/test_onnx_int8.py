@@ -71,6 +71,16 @@ def test_every_kernel_has_8_bits(kind, tmp_path):
     assert not multiplied & arrays.keys()
 
 
+def test_for_an_older_runtime(tmp_path):
+    """The oldest opset has all that it needs."""
+    model = randomised(keras_vit.ViT(SIZE, **VIT), 0.05)
+    for opset in (17, 21):
+        export_onnx(model, tmp_path / f"{opset}.onnx", quantize="dynamic_int8", opset=opset)
+    x = np.random.default_rng(1).normal(size=(2, *SIZE, 3)).astype("float32")
+    old, new = (run(tmp_path / f"{opset}.onnx", x, plain=True) for opset in (17, 21))
+    np.testing.assert_allclose(old, new, atol=1e-5)
+
+
 def test_a_channel_of_zeros_stays_so(tmp_path):
     """A new head, for example."""
     model = keras_vit.ViT(SIZE, **VIT, classifier_activation=None)
