@@ -167,7 +167,8 @@ def training_memory(
     """An estimate of the bytes that a training step needs with TensorFlow on a CPU, without XLA.
 
     For ViT-Ti/16 and ViT-S/16 (both precisions, rematerialised or not) it is 11 % below to 4 %
-    above the memory that `benchmarks/size/memory.py` measures. No measurement checks it for Mixers. Of BiT, and of the stem of a hybrid, it counts only the outputs of the layers, which is
+    above the memory that `benchmarks/size/memory.py` measures. No measurement checks it for
+    Mixers. Of BiT, and of the stem of a hybrid, it counts only the outputs of the layers, which is
     too little.
 
     Args:
