@@ -10,7 +10,7 @@ from typing import Any
 
 from keras_vit.checkpoints.convert import find_photo
 from keras_vit.exports.classifier import PixelClassifier
-from keras_vit.exports.formats import FORMATS, export
+from keras_vit.exports.formats import FORMATS, QUANTIZATIONS, export
 from keras_vit.exports.photos import photos_of
 from keras_vit.exports.report import Measured, measure, size_picture
 from keras_vit.utils.checks import check_choice
@@ -56,9 +56,8 @@ def planned(
                 f"`{option}` goes with {' or '.join(able)}; add it to the formats, or leave the "
                 f"option out. Received: format={','.join(formats)}"
             )
-    known = [each for row in FORMATS.values() for each in row.quantizations]
     for each in quantize:
-        check_choice("quantize", each, known)
+        check_choice("quantize", each, QUANTIZATIONS)
         if not any(each in FORMATS[name].quantizations for name in formats):
             able = [name for name, row in FORMATS.items() if each in row.quantizations]
             raise ValueError(

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keras_vit.exports.onnx.graph import QUANTIZATIONS as OF_ONNX
+from keras_vit.exports.onnx import graph
 from keras_vit.exports.runner import Runner
-from keras_vit.exports.tflite.quantizations import NEED_PHOTOS, QUANTIZATIONS
+from keras_vit.exports.tflite import quantizations
 from keras_vit.utils.checks import check_choice
 
 
@@ -55,9 +55,11 @@ def _onnx() -> Any:
 
 FORMATS = {
     "savedmodel": Format("", _saved_model),
-    "tflite": Format(".tflite", _tflite, QUANTIZATIONS, NEED_PHOTOS),
-    "onnx": Format(".onnx", _onnx, OF_ONNX, options=("opset",)),
+    "tflite": Format(".tflite", _tflite, quantizations.QUANTIZATIONS, quantizations.NEED_PHOTOS),
+    "onnx": Format(".onnx", _onnx, graph.QUANTIZATIONS, options=("opset",)),
 }
+# Of all formats, each once.
+QUANTIZATIONS = tuple({each: None for row in FORMATS.values() for each in row.quantizations})
 
 
 def format_of(path: Path) -> str:

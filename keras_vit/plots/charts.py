@@ -24,12 +24,13 @@ def size_against_accuracy(
     Args:
         sizes: MiB.
         accuracies: Percent.
-        names: Written beside the points.
+        names: Written beside the points; of long ones the end, where files differ.
         y_label: What the percents are.
 
     Returns:
         A matplotlib figure; save it with `save`.
     """
+    names = [name if len(name) <= 26 else f"…{name[-25:]}" for name in names]
     figure = new_figure(7, 4)
     axes = figure.subplots()
     axes.scatter(sizes, accuracies, color=VALIDATION, s=36, zorder=3)
@@ -48,7 +49,7 @@ def size_against_accuracy(
         axes.annotate(
             name, (size, level), xytext=(7, 0), textcoords="offset points", va="center", fontsize=8
         )
-    axes.set_xlim(0, max(sizes) * 1.35)
+    axes.set_xlim(0, max(sizes) * 1.4)
     lowest, highest = min(level for _, level in taken), max(accuracies)
     bottom = min(lowest, highest - span) - span / 8
     axes.set_ylim(bottom, highest + span / 8)

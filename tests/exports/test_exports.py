@@ -98,6 +98,8 @@ def test_what_is_planned_is_known():
     for formats, quantize in ((["coreml"], []), (["tflite"], ["int3"]), (["onnx"], ["int8"])):
         with pytest.raises(ValueError, match=r"Received|add tflite"):
             planned(formats, quantize)
+    with pytest.raises(ValueError, match=r"one of float16, dynamic_int8, int8, int4\. Did"):
+        planned(["onnx"], ["dynamic-int8"])
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])

@@ -84,7 +84,8 @@ def test_mistakes_that_happened_once_are_photos():
 @pytest.mark.parametrize("accuracies", [[100, 100, 100, 99], [100, 100, 100, 100], [80, 90, 9, 9]])
 def test_names_of_files_lie_on_no_point_and_on_no_name(accuracies):
     """And no axis has ticks beyond 100 %."""
-    names = ["a_savedmodel", "a.onnx", "a_int8.tflite", "a_int4.tflite"]
+    stem = "a-long-name" * 9  # the panel keeps its width
+    names = [f"{stem}_savedmodel", f"{stem}.onnx", "a_int8.tflite", f"{stem}_int4.tflite"]
     figure = plots.charts.size_against_accuracy([22.6, 22.1, 6, 5.8], accuracies, names, "%")
     figure.draw_without_rendering()
     (axes,) = figure.axes
@@ -93,3 +94,5 @@ def test_names_of_files_lie_on_no_point_and_on_no_name(accuracies):
     assert not any(box.contains(*point) for box in boxes for point in points)
     assert not any(a.overlaps(b) for i, a in enumerate(boxes) for b in boxes[:i])
     assert max(axes.get_yticks()) <= 100 + 1e-6
+    assert axes.get_window_extent().width > 0.8 * figure.bbox.width
+    assert axes.texts[0].get_text().startswith(("a_int", "…")) and len(boxes) == 4

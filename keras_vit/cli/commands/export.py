@@ -18,11 +18,10 @@ from keras_vit.cli.arguments import AS_THE_RUN, Parser
 from keras_vit.cli.output import show
 from keras_vit.exports import FORMATS
 from keras_vit.exports.deploy import deploy, deployment
+from keras_vit.exports.formats import QUANTIZATIONS
 from keras_vit.exports.report import table
 from keras_vit.predict import load_model
 from keras_vit.utils.text import say
-
-KINDS = ", ".join({kind: None for row in FORMATS.values() for kind in row.quantizations})
 
 
 def add_arguments(parser: Parser) -> None:
@@ -38,7 +37,8 @@ def add_arguments(parser: Parser) -> None:
                default="(two that come with scikit-learn)")  # fmt: skip
     parser.add("--format", "output", "what to write, with commas between", "FORMAT", names,
                default=",".join(FORMATS))  # fmt: skip
-    parser.add("--quantize", "output", f"also as {KINDS} (TFLite; ONNX as dynamic_int8)", "KIND",
+    parser.add("--quantize", "output",
+               f"also as {', '.join(QUANTIZATIONS)} (TFLite; ONNX as dynamic_int8)", "KIND",
                names)  # fmt: skip
     parser.add("--opset", "output", "version of ONNX's operators, 17 or later", "N", int,
                default="(21)")  # fmt: skip
