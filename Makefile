@@ -37,7 +37,7 @@ test: how-long lint test-tensorflow test-jax
 
 .PHONY: how-long
 how-long:
-	@echo "The tests take about 15 minutes on 2 cores, and the first time some more for installing."
+	@echo "The tests take about 16 minutes on 2 cores, and the first time some more for installing."
 
 lint: .venv/.test
 	$(RUN) -m ruff check .
