@@ -63,7 +63,7 @@ def losses_are_told(strategy: Any) -> Iterator[None]:
         traceback.clear_frames(error.__traceback__)
         raise WorkerLostError(
             f"{_lost(error.message, strategy.cluster_resolver)} is gone, so this process ends too. "
-            "Start all of them again: the same command goes on from the newest checkpoint"
+            "Start all of them again: a training with checkpoints goes on from the newest"
         ) from error
 
 

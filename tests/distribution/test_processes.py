@@ -31,7 +31,9 @@ def test_a_worker_that_is_killed_ends_the_others(count, lost, colour_photos, tmp
         # The third may hear of the second only, which has ended because of the first.
         gone = lost if index == survivors[0] else rf"[{lost}{survivors[0]}]"
         # TensorFlow's threads may go on logging after the sentence.
-        told = rf"(?m)^worker {gone} \(127.0.0.1:\d+\) is gone, .* the same command goes on"
+        told = (
+            rf"(?m)^worker {gone} \(127.0.0.1:\d+\) is gone, .* a training with checkpoints goes on"
+        )
         assert re.search(told, said), said
         assert "Traceback" not in said
         assert "Exception ignored" not in said

@@ -76,6 +76,9 @@ class Graph:
 
         In int8 each output has a scale. A runtime that sees how the numbers are made may multiply
         them as they are; to others they are constants.
+
+        Raises:
+            ValueError: If numbers that are not finite would become some of int8.
         """
         if not self.int8:
             return self.weight(part, value)
@@ -83,6 +86,12 @@ class Graph:
 
         others = tuple(i for i in range(value.ndim) if i != axis)
         largest = np.abs(value).max(others, keepdims=True)
+        if not np.isfinite(largest).all():
+            raise ValueError(
+                f"The weights of {self._layer!r} ({part}) must be finite to be quantised. "
+                "Received: NaN or infinity among them; load weights from before the training "
+                "diverged."
+            )
         scale = np.where(largest > 0, largest, 1) / 127
         codes, name = np.rint(value / scale).astype("int8"), self.name(f"{part}/int8")
         self.weights.append(onnx.numpy_helper.from_array(np.ascontiguousarray(codes), name))
