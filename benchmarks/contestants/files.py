@@ -3,6 +3,8 @@
 The files of torch's models come from `torch.onnx.export`, which has a GELU and a layer norm as
 single operators at `OPSET`. Its newer exporter (`dynamo=True`) needs the package onnxscript.
 
+Ours for OpenVINO has an even number of tokens, as docs/deploy.md advises.
+
 In int8 each library's own way is taken, or else the usual one:
 
   ours          `keras_vit.export(..., quantize="dynamic_int8")`
@@ -39,7 +41,8 @@ def exported(folder: Path, library: str, kind: str, **task: Any) -> Path:
     Args:
         folder: Where `contestants.weights` has put the weights.
         library: `"ours"`, `"timm"`, `"transformers"` or `"keras-hub"`.
-        kind: What the path ends with: `"onnx"`, `"tflite"`, or `"xml"` (OpenVINO's own).
+        kind: What the path ends with: `"onnx"`, `"openvino.onnx"` (ours for OpenVINO), `"tflite"`,
+            or `"xml"` (OpenVINO's own).
         **task: `model`, `size`, `batch` and `precision`.
     """
     precision = task.pop("precision")
@@ -73,6 +76,8 @@ def _ours(path: Path, model: str, size: int, batch: int, int8: bool) -> None:
         classifier_activation=None,
     )
     options: dict[str, Any] = {"batch_sizes": (batch,)} if path.suffix == ".tflite" else {}
+    if path.name.endswith("openvino.onnx"):
+        options["pad_to_multiple_of"] = 2
     if int8:
         options["quantize"] = "dynamic_int8"
     keras_vit.export(made, path, **options)

@@ -107,8 +107,8 @@ def deployment(
         formats, quantize: As for `planned`.
         calibration: A folder of photos like those that the model will see.
         overwrite: Whether files may be replaced.
-        **options: Of the writers: `input_range`, `scores`, `resize`, `interpolation`; `opset`,
-            which the ONNX file alone has.
+        **options: Of the writers: `input_range`, `scores`, `resize`, `interpolation`; `opset` and
+            `pad_to_multiple_of`, which the ONNX file alone has.
 
     Raises:
         ValueError: As for `planned`, or if photos are needed and not given.

@@ -56,7 +56,7 @@ def _onnx() -> Any:
 FORMATS = {
     "savedmodel": Format("", _saved_model),
     "tflite": Format(".tflite", _tflite, quantizations.QUANTIZATIONS, quantizations.NEED_PHOTOS),
-    "onnx": Format(".onnx", _onnx, graph.QUANTIZATIONS, options=("opset",)),
+    "onnx": Format(".onnx", _onnx, graph.QUANTIZATIONS, options=("opset", "pad_to_multiple_of")),
 }
 # Of all formats, each once.
 QUANTIZATIONS = tuple({each: None for row in FORMATS.values() for each in row.quantizations})

@@ -154,12 +154,13 @@ def test_the_options_of_the_command_reach_the_files(deployed, tool, photos):
     model.get_layer("head").kernel.assign(np.random.default_rng(0).normal(size=(32, 3)))
     rows, folder, _ = deployed(
         model, "--format", "onnx,tflite", "--input-range", 0, 1, "--scores", "sigmoid", "--opset",
-        17, "--resize", "crop", "--interpolation", "bicubic",
+        17, "--pad-to-multiple-of", 2, "--resize", "crop", "--interpolation", "bicubic",
     )  # fmt: skip
     assert rows["mine.onnx"][-3:] == ["float32", "[0,", "1]"]
     assert all(float(row[1]) < 1e-4 and row[2] == "100.0" for row in rows.values())
     file = onnx.load(folder / "mine.onnx")
     assert file.opset_import[0].version == 17
+    assert "Pad" in [node.op_type for node in file.graph.node]  # 17 tokens
     said = {row.key: row.value for row in file.metadata_props}
     assert said == {
         "input_range": "[0.0, 1.0]", "outputs": '["output"]', "scores": "sigmoid",

@@ -157,8 +157,8 @@ def weights_of_all(tmp_path_factory):
     ("library", "engine", "kind", "precision", "modules"),
     [
         ("ours", "onnxruntime", "onnx", "float32", "onnx onnxruntime"),
-        ("ours", "openvino", "onnx", "bfloat16", "onnx openvino"),
-        ("ours", "openvino", "onnx", "int8", "onnx openvino"),
+        ("ours", "openvino", "openvino.onnx", "bfloat16", "onnx openvino"),
+        ("ours", "openvino", "openvino.onnx", "int8", "onnx openvino"),
         ("ours", "litert", "tflite", "int8", "ai_edge_litert ai_edge_quantizer"),
         ("timm", "openvino", "onnx", "float32", "timm onnx openvino"),
         ("timm", "onnxruntime", "onnx", "int8", "timm onnx onnxruntime"),

@@ -23,6 +23,9 @@ from keras_vit.exports.report import table
 from keras_vit.predict import load_model
 from keras_vit.utils.text import say
 
+# Of the writers, by the same names.
+OPTIONS = ("scores", "opset", "pad_to_multiple_of")
+
 
 def add_arguments(parser: Parser) -> None:
     parser.positional("MODEL", "a model's name, a run folder, a .keras or a checkpoint")
@@ -42,6 +45,8 @@ def add_arguments(parser: Parser) -> None:
                names)  # fmt: skip
     parser.add("--opset", "output", "version of ONNX's operators, 17 or later", "N", int,
                default="(21)")  # fmt: skip
+    parser.add("--pad-to-multiple-of", "output", "ONNX: so many tokens; 2 for OpenVINO", "N", int,
+               default="(1)")  # fmt: skip
     parser.shared("--out", out="exported")
     parser.shared("--overwrite", help="files in the folder may be replaced")
 
@@ -52,7 +57,7 @@ def names(text: str) -> list[str]:
 
 def run(given: dict[str, Any]) -> int:
     source = given["model"]
-    options = {name: given[name] for name in ("scores", "opset") if name in given}
+    options = {name: given[name] for name in OPTIONS if name in given}
     if "input_range" in given:
         options["input_range"] = tuple(given["input_range"])
     wanted = deployment(

@@ -12,9 +12,15 @@ from keras_vit.exports.onnx.graph import Graph, as_array, dense_product
 
 
 def attention(
-    graph: Graph, asking: str, asked: str, layer: Any, scale: Any, rotation: str | None = None
+    graph: Graph,
+    asking: str,
+    asked: str,
+    layer: Any,
+    scale: Any,
+    rotation: str | None = None,
+    mask: str | None = None,
 ) -> str:
-    """`[B, M, D]` ask `[B, N, D]`; `scale` multiplies what comes out."""
+    """`[B, M, D]` ask `[B, N, D]`; `scale` multiplies what comes out, scores have `mask` added."""
     width = int(layer.out.kernel.shape[0])
     head_dim = width // layer.num_heads
     heads = []
@@ -28,7 +34,10 @@ def attention(
             split = _rotated(graph, split, rotation)
         heads.append(graph.op("Transpose", split, perm=order))
     query, key, value = heads  # [B, H, N, d], [B, H, d, N], [B, H, N, d]
-    weights = graph.op("Softmax", graph.op("MatMul", query, key), axis=-1)
+    scores = graph.op("MatMul", query, key)
+    if mask is not None:
+        scores = graph.op("Add", scores, mask)
+    weights = graph.op("Softmax", scores, axis=-1)
     mixed = graph.op("Transpose", graph.op("MatMul", weights, value), perm=[0, 2, 1, 3])
     mixed = graph.op("Reshape", mixed, graph.ints(0, 0, width))
     return dense_product(graph, mixed, layer.out, "attention/out", scale)

@@ -27,15 +27,18 @@ from keras_vit.exports.onnx.graph import (
     Graph,
     Value,
     as_keras_has_it,
+    without_padding,
 )
 from keras_vit.exports.onnx.operators import OURS
 from keras_vit.exports.onnx.runtime import runner
 from keras_vit.layers import TokenPooling, TransformerBlock
 from keras_vit.models.graph import walk
-from keras_vit.utils.checks import check_choice
+from keras_vit.utils.checks import check_choice, check_counts
 from keras_vit.utils.files import check_target, replacing
 
 OPERATORS = {**OURS, **AROUND}
+# These compute each token by itself, or know which are padding. All else gets the tokens alone.
+TAKE_PADDING = (TransformerBlock, keras.layers.LayerNormalization)
 
 
 def export_onnx(
@@ -49,6 +52,7 @@ def export_onnx(
     resize: str = "squash",
     interpolation: str = "bilinear",
     opset: int = OPSET,
+    pad_to_multiple_of: int = 1,
     quantize: str | None = None,
     overwrite: bool = False,
 ) -> Path:
@@ -74,6 +78,9 @@ def export_onnx(
         interpolation: How photos are resampled: as in `export_saved_model`. The metadata say it.
         opset: The version of the operators, 17 or later. Before 20 a Gelu is several operators,
             before 21 a group norm.
+        pad_to_multiple_of: Blocks compute a multiple of so many tokens; those that are added are
+            attended to by none, and the results are the same. 2 is for OpenVINO, whose products of
+            a single image are slow for an odd number, as 197 is.
         quantize: `None` for float32, or "dynamic_int8": kernels are int8 with a scale for each
             output. ONNX Runtime and OpenVINO quantise what a dense layer multiplies them by while
             the model runs; convolutions, and other runtimes, compute in float32.
@@ -96,6 +103,7 @@ def export_onnx(
             'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
         ) from error
     check_choice("quantize", quantize, (None, *QUANTIZATIONS))
+    check_counts(1, pad_to_multiple_of=pad_to_multiple_of)
     path = check_target(path, ".onnx", overwrite)
     newest = onnx.defs.onnx_opset_version()
     if not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
@@ -106,7 +114,8 @@ def export_onnx(
     classifier = PixelClassifier(
         model, image_size, class_names, input_range, scores, resize, interpolation
     )
-    graph, outputs = build_graph(classifier, opset, int8=quantize is not None)
+    graph = Graph(opset, quantize is not None, pad_to_multiple_of)
+    outputs = build_graph(graph, classifier)
     float32 = onnx.TensorProto.FLOAT
     info = onnx.helper.make_tensor_value_info
     shape = classifier.model.inputs[0].shape[1:]
@@ -145,12 +154,9 @@ def _check(path: Path, classifier: PixelClassifier, tolerance: float) -> None:
     check_same(run(pixels), classifier.expected(pixels), "ONNX file", tolerance)
 
 
-def build_graph(
-    classifier: PixelClassifier, opset: int = OPSET, int8: bool = False
-) -> tuple[Graph, dict[str, list[int]]]:
-    """The graph of a model, and its outputs: name -> shape without the batch."""
+def build_graph(graph: Graph, classifier: PixelClassifier) -> dict[str, list[int]]:
+    """Fills the graph of a model and returns its outputs: name -> shape without the batch."""
     model = classifier.model
-    graph = Graph(opset, int8)
     graph.last_block = _last_block(model)
 
     def call(node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
@@ -165,9 +171,9 @@ def build_graph(
     graph.enter("outputs")
     outputs: dict[str, list[int]] = {}
     for (name, tensor), value in zip(named.items(), values, strict=True):
-        graph.rename(as_keras_has_it(graph, value), name)
+        graph.rename(as_keras_has_it(graph, without_padding(graph, value)), name)
         outputs[name] = [int(n) for n in tensor.shape[1:]]
-    return graph, outputs
+    return outputs
 
 
 def _emit(graph: Graph, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Value]:
@@ -185,6 +191,8 @@ def _emit(graph: Graph, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
             f"{', '.join(OPERATIONS)}. SavedModel and TFLite take any layer."
         )
     graph.enter(operation.name)
+    if not isinstance(operation, TAKE_PADDING):
+        args = tuple(without_padding(graph, value) for value in args)
     if isinstance(operation, keras.layers.Layer):
         kwargs = {}  # `training=False` and the like
     shapes = [x.shape for x in node.input_tensors]

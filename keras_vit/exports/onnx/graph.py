@@ -24,10 +24,12 @@ class Value(NamedTuple):
         name: In the graph.
         channels_first: Whether an image lies `[B, C, H, W]`, as ONNX's convolutions take it,
             where Keras has `[B, H, W, C]`.
+        padding: How many of the last tokens, `[B, N, D]`, are none: nobody attends to them.
     """
 
     name: str
     channels_first: bool = False
+    padding: int = 0
 
 
 class Graph:
@@ -36,16 +38,19 @@ class Graph:
     Attributes:
         opset: The version of the operators.
         int8: Whether kernels have 8 bits.
+        multiple: The blocks have a multiple of so many tokens.
         last_block: Name of the block of which only the class token is wanted, or `None`.
     """
 
-    def __init__(self, opset: int = OPSET, int8: bool = False) -> None:
+    def __init__(self, opset: int = OPSET, int8: bool = False, multiple: int = 1) -> None:
         self.opset = opset
         self.int8 = int8
+        self.multiple = multiple
         self.last_block: str | None = None
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self._layer = ""
+        self._masks: dict[tuple[int, ...], str] = {}
         self._names: set[str] = set()
 
     def enter(self, layer: str) -> None:
@@ -70,6 +75,19 @@ class Graph:
         array = np.ascontiguousarray(np.asarray(value, "float32"))
         self.weights.append(onnx.numpy_helper.from_array(array, name))
         return name
+
+    def mask(self, asking: int, asked: int, padding: int) -> str:
+        """What is added to scores `[B, H, asking, asked]`, so that no padding is attended to.
+
+        A constant, once for all blocks. It has a row for each token that asks: OpenVINO 2026.4
+        adds a single row wrongly in bfloat16.
+        """
+        shape = (asking, asked, padding)
+        if shape not in self._masks:
+            mask = np.zeros((asking, asked))
+            mask[:, asked - padding :] = -1e9
+            self._masks[shape] = self.weight("mask", mask)
+        return self._masks[shape]
 
     def kernel(self, part: str, value: np.ndarray, axis: int) -> str:
         """Adds what a product or a convolution multiplies by; `axis` is that of its outputs.
@@ -167,6 +185,20 @@ def as_keras_has_it(graph: Graph, value: Value) -> str:
     if not value.channels_first:
         return value.name
     return graph.op("Transpose", value.name, perm=[0, 2, 3, 1])
+
+
+def without_padding(graph: Graph, tokens: Any) -> Any:
+    """The tokens alone, of a value or a list of them; what is none is returned."""
+    if isinstance(tokens, list):
+        return [without_padding(graph, each) for each in tokens]
+    if not isinstance(tokens, Value) or not tokens.padding:
+        return tokens
+    return Value(token_slice(graph, tokens.name, 0, -tokens.padding))
+
+
+def token_slice(graph: Graph, x: str, start: int, end: int) -> str:
+    """Those of `[B, N, D]` from `start` to `end`, as Python counts."""
+    return graph.op("Slice", x, graph.ints(start), graph.ints(end), graph.ints(1))
 
 
 def as_array(variable: Any) -> np.ndarray:

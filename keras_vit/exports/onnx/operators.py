@@ -22,6 +22,8 @@ from keras_vit.exports.onnx.graph import (
     channels_first,
     dense_product,
     gelu,
+    token_slice,
+    without_padding,
 )
 from keras_vit.layers.patch_embed import patches_along
 from keras_vit.layers.standardized_conv import StandardizedConv2D
@@ -76,13 +78,9 @@ def class_token(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
     learned = graph.op("Expand", graph.weight("token", learned), shape)
     if layer.position == 0:
         return Value(graph.op("Concat", learned, tokens.name, axis=1))
-    before = _tokens(graph, tokens.name, 0, layer.position)
-    after = _tokens(graph, tokens.name, layer.position, 2**31)
+    before = token_slice(graph, tokens.name, 0, layer.position)
+    after = token_slice(graph, tokens.name, layer.position, 2**31)
     return Value(graph.op("Concat", before, learned, after, axis=1))
-
-
-def _tokens(graph: Graph, x: str, start: int, end: int) -> str:
-    return graph.op("Slice", x, graph.ints(start), graph.ints(end), graph.ints(1))
 
 
 def position_embedding(
@@ -110,19 +108,40 @@ def transformer_block(
     scales = (None, None)
     if layer.layer_scale is not None:
         scales = (as_array(layer.attention_scale.gamma), as_array(layer.mlp_scale.gamma))
-    x = tokens.name
+    tokens = _padded(graph, tokens, shapes[0][1])
+    x, padding = tokens.name, tokens.padding
     h = _layer_norm(graph, x, layer.attention_norm, "attention_norm")
-    asking = h
-    if layer.name == graph.last_block:  # the class token asks all, and nobody asks the others
-        x, asking = _tokens(graph, x, 0, 1), _tokens(graph, h, 0, 1)
-    if asking != h and rotation is None:
+    last = layer.name == graph.last_block  # the class token asks all, and nobody asks the others
+    if last:
+        x = token_slice(graph, x, 0, 1)
+    asking = token_slice(graph, h, 0, 1) if last else h
+    if last and rotation is None:
+        h = without_padding(graph, Value(h, padding=padding)).name
         mixed = attention_of_one(graph, asking, h, layer.attention, scales[0])
     else:
-        turned = None if rotation is None else rotation.name
-        mixed = attention(graph, asking, h, layer.attention, scales[0], turned)
+        count = int(shapes[0][1]) + padding
+        mask = graph.mask(1 if last else count, count, padding) if padding else None
+        turned = None if rotation is None else _rotation_of(graph, rotation, padding)
+        mixed = attention(graph, asking, h, layer.attention, scales[0], turned, mask)
     x = graph.op("Add", x, mixed)
     h = _layer_norm(graph, x, layer.mlp_norm, "mlp_norm")
-    return Value(graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp", scales[1])))
+    x = graph.op("Add", x, _mlp(graph, h, layer.mlp, "mlp", scales[1]))
+    return Value(x, padding=0 if last else padding)
+
+
+def _padded(graph: Graph, tokens: Value, count: int) -> Value:
+    """With zeros after the tokens, as many as `graph.multiple` asks for."""
+    padding = -int(count) % graph.multiple
+    if tokens.padding == padding:  # by an earlier block
+        return tokens
+    return Value(graph.op("Pad", tokens.name, graph.ints(0, 0, 0, 0, padding, 0)), padding=padding)
+
+
+def _rotation_of(graph: Graph, rotation: Value, padding: int) -> str:
+    """`[N, 1, d]`, also for padding."""
+    if not padding:
+        return rotation.name
+    return graph.op("Pad", rotation.name, graph.ints(0, 0, 0, padding, 0, 0))
 
 
 def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
@@ -136,7 +155,7 @@ def mixer_block(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
 
 
 def layer_norm(graph: Graph, layer: Any, shapes: Any, x: Value) -> Value:
-    return Value(_layer_norm(graph, x.name, layer, "norm"))
+    return Value(_layer_norm(graph, x.name, layer, "norm"), padding=x.padding)
 
 
 # Tokens to what was asked for.
@@ -147,10 +166,10 @@ def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value
     vectors = []
     for pooling in layer.pooling.split("+"):
         if pooling in places:
-            token = _tokens(graph, tokens.name, places[pooling], places[pooling] + 1)
+            token = token_slice(graph, tokens.name, places[pooling], places[pooling] + 1)
             vectors.append(graph.op("Squeeze", token, graph.ints(1)))
         else:
-            patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
+            patches = token_slice(graph, tokens.name, layer.num_prefix_tokens, 2**31)
             kind = "ReduceMean" if pooling == "avg" else "ReduceMax"
             vectors.append(graph.reduce(kind, patches, 1))
     return Value(vectors[0] if len(vectors) == 1 else graph.op("Concat", *vectors, axis=1))
@@ -159,7 +178,7 @@ def token_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value
 def attention_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> Value:
     patches = tokens.name
     if layer.num_prefix_tokens:
-        patches = _tokens(graph, patches, layer.num_prefix_tokens, 2**31)
+        patches = token_slice(graph, patches, layer.num_prefix_tokens, 2**31)
     probe = graph.weight("probe", as_array(layer.probe))
     x = attention_of_one(graph, probe, patches, layer.attention)  # [B, 1, D]
     h = _layer_norm(graph, x, layer.norm, "norm")
@@ -168,7 +187,7 @@ def attention_pooling(graph: Graph, layer: Any, shapes: Any, tokens: Value) -> V
 
 
 def feature_map(graph: Graph, layer: Any, shapes: Any, tokens: Value, grid: Value) -> Value:
-    patches = _tokens(graph, tokens.name, layer.num_prefix_tokens, 2**31)
+    patches = token_slice(graph, tokens.name, layer.num_prefix_tokens, 2**31)
     _, rows, columns, width = shapes[1]
     return Value(graph.op("Reshape", patches, graph.ints(0, rows, columns, width)))
 
