@@ -191,12 +191,12 @@ def _emit(graph: Graph, node: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
             f"{', '.join(OPERATIONS)}. SavedModel and TFLite take any layer."
         )
     graph.enter(operation.name)
+    if not isinstance(operation, keras.layers.Layer):
+        args = (*args, *kwargs.values())  # those of a layer are `training=False` and the like
     if not isinstance(operation, TAKE_PADDING):
         args = tuple(without_padding(graph, value) for value in args)
-    if isinstance(operation, keras.layers.Layer):
-        kwargs = {}  # `training=False` and the like
     shapes = [x.shape for x in node.input_tensors]
-    emitted = emitter(graph, operation, shapes, *args, *kwargs.values())
+    emitted = emitter(graph, operation, shapes, *args)
     return emitted if isinstance(emitted, list) else [emitted]
 
 
