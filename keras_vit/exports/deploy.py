@@ -111,7 +111,8 @@ def deployment(
             `pad_to_multiple_of`, which the ONNX file alone has.
 
     Raises:
-        ValueError: As for `planned`, or if photos are needed and not given.
+        ValueError: As for `planned`, or if photos are needed and not given, or an option is out of
+            its range.
         FileExistsError: If one of the files is there, and not `overwrite`.
     """
     files = planned(formats, quantize, options)
@@ -120,6 +121,9 @@ def deployment(
             f"`quantize` {', '.join(quantize)} needs photos like those that the model will see: "
             "pass a folder of them (--calibrate). dynamic_int8 needs none."
         )
+    for name in formats:
+        row = FORMATS[name]
+        row.check(**{option: options[option] for option in row.options if option in options})
     out = Path(out)
     placed = tuple((each, out / each.name(stem)) for each in files)
     picture = out / f"{stem}_files.png"

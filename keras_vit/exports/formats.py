@@ -26,6 +26,7 @@ class Format:
         quantizations: What `quantize=` of the writer may be.
         need_photos: Those of the quantizations that need `calibration=`.
         options: Further arguments that no other writer takes.
+        check: Refuses some of these that cannot be.
     """
 
     suffix: str
@@ -33,6 +34,7 @@ class Format:
     quantizations: tuple[str, ...] = ()
     need_photos: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    check: Callable[..., None] = lambda **options: None
 
 
 def _saved_model() -> Any:
@@ -56,7 +58,13 @@ def _onnx() -> Any:
 FORMATS = {
     "savedmodel": Format("", _saved_model),
     "tflite": Format(".tflite", _tflite, quantizations.QUANTIZATIONS, quantizations.NEED_PHOTOS),
-    "onnx": Format(".onnx", _onnx, graph.QUANTIZATIONS, options=("opset", "pad_to_multiple_of")),
+    "onnx": Format(
+        ".onnx",
+        _onnx,
+        graph.QUANTIZATIONS,
+        options=("opset", "pad_to_multiple_of"),
+        check=graph.check_options,
+    ),
 }
 # Of all formats, each once.
 QUANTIZATIONS = tuple({each: None for row in FORMATS.values() for each in row.quantizations})

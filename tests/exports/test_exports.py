@@ -172,6 +172,10 @@ def test_the_options_of_the_command_reach_the_files(deployed, tool, photos):
     code, _, err = tool("export", "mine.keras", "--format", "tflite", "--opset", 17, "--overwrite")
     assert code == 2
     assert "`opset` goes with onnx" in err
+    for wrong in (("--opset", 15), ("--pad-to-multiple-of", 0)):
+        code, out, err = tool("export", "no such model", "--format", "tflite,onnx", *wrong)
+        assert (code, out) == (2, "")  # before a model is looked for
+        assert f"{wrong[0][2:].replace('-', '_')}` must be" in err
 
 
 def test_photos_are_prepared_as_for_a_prediction(photos, tmp_path):

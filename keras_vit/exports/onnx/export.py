@@ -21,19 +21,19 @@ from keras_vit.exports.comparison import (
 )
 from keras_vit.exports.onnx.around import AROUND, OPERATIONS
 from keras_vit.exports.onnx.graph import (
-    OLDEST_OPSET,
     OPSET,
     QUANTIZATIONS,
     Graph,
     Value,
     as_keras_has_it,
+    check_options,
     without_padding,
 )
 from keras_vit.exports.onnx.operators import OURS
 from keras_vit.exports.onnx.runtime import runner
 from keras_vit.layers import TokenPooling, TransformerBlock
 from keras_vit.models.graph import walk
-from keras_vit.utils.checks import check_choice, check_counts
+from keras_vit.utils.checks import check_choice
 from keras_vit.utils.files import check_target, replacing
 
 OPERATORS = {**OURS, **AROUND}
@@ -96,21 +96,11 @@ def export_onnx(
         FileExistsError: If there is a file and not `overwrite`.
         ImportError: If the package onnx is not installed.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(
-            'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
-        ) from error
+    check_options(opset, pad_to_multiple_of)
+    import onnx
+
     check_choice("quantize", quantize, (None, *QUANTIZATIONS))
-    check_counts(1, pad_to_multiple_of=pad_to_multiple_of)
     path = check_target(path, ".onnx", overwrite)
-    newest = onnx.defs.onnx_opset_version()
-    if not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
-        raise ValueError(
-            f"`opset` must be a whole number from {OLDEST_OPSET} to {newest}, the newest of the "
-            f"package onnx that is installed. Received: opset={opset!r}"
-        )
     classifier = PixelClassifier(
         model, image_size, class_names, input_range, scores, resize, interpolation
     )

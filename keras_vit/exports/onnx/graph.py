@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from keras_vit.utils.backend import ops
+from keras_vit.utils.checks import check_counts
 
 # The first with LayerNormalization, Gelu and the corrected GroupNormalization.
 OPSET = 21
@@ -15,6 +16,28 @@ OPSET = 21
 OLDEST_OPSET = 17
 # What `quantize=` may be: kernels of 8 bits; a runtime finds the scales of what they multiply.
 QUANTIZATIONS = ("dynamic_int8",)
+
+
+def check_options(opset: int = OPSET, pad_to_multiple_of: int = 1) -> None:
+    """Refuses options of a file that cannot be, before anything takes long.
+
+    Raises:
+        ValueError: If one is out of its range.
+        ImportError: If the package onnx is not installed.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(
+            'ONNX export needs the package onnx: pip install "keras-vit-applications[onnx]"'
+        ) from error
+    check_counts(1, pad_to_multiple_of=pad_to_multiple_of)
+    newest = onnx.defs.onnx_opset_version()
+    if not isinstance(opset, int) or not OLDEST_OPSET <= opset <= newest:
+        raise ValueError(
+            f"`opset` must be a whole number from {OLDEST_OPSET} to {newest}, the newest of the "
+            f"package onnx that is installed. Received: opset={opset!r}"
+        )
 
 
 class Value(NamedTuple):
