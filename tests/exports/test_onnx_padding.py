@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import numpy as np
 import pytest
 from support.models_to_export import AS_THEY_ARE, FOLDED, SIZE, VIT, randomised
@@ -12,10 +13,20 @@ from keras_vit.exports.onnx.export import export_onnx
 
 onnx = pytest.importorskip("onnx", reason="the extra onnx")
 onnxruntime = pytest.importorskip("onnxruntime", reason="the extra onnx")
+
+
+def _operation():
+    """Its arguments have names, and its result has no padding."""
+    model = keras_vit.ViT(SIZE, **VIT)
+    tokens = model.get_layer("block_0").output
+    return keras.Model(model.input, keras.ops.add(x1=tokens, x2=tokens))
+
+
 # 24 patches, with and without prefix tokens.
 MODELS = {
     **{kind: FOLDED[kind] for kind in ("token", "gap", "rotary", "rotary, mean", "hybrid")},
     "siglip": AS_THEY_ARE["siglip"],
+    "operation": _operation,
     "features": lambda: keras_vit.feature_model(keras_vit.ViT(SIZE, **VIT), [0, -1]),
 }
 
@@ -33,14 +44,16 @@ def shapes(path):
     return [[dim.dim_value for dim in known[node.output[0]]][1:] for node in norms]
 
 
-@pytest.mark.parametrize("kind", MODELS)
-def test_the_numbers_are_those_without_padding(kind, tmp_path):
+@pytest.mark.parametrize(
+    ("kind", "quantize"), [*((kind, None) for kind in MODELS), ("token", "dynamic_int8")]
+)
+def test_the_numbers_are_those_without_padding(kind, quantize, tmp_path):
     model = randomised(MODELS[kind]())
     x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype("float32")
     outputs = []
     for multiple in (1, 7):
         path = tmp_path / f"{multiple}.onnx"
-        padded(model, path, multiple)
+        padded(model, path, multiple, quantize=quantize)
         outputs.append(onnxruntime.InferenceSession(path).run(None, {"image": x}))
     for found, expected in zip(*outputs, strict=True):
         assert found.shape == expected.shape

@@ -45,8 +45,8 @@ def add_arguments(parser: Parser) -> None:
                names)  # fmt: skip
     parser.add("--opset", "output", "version of ONNX's operators, 17 or later", "N", int,
                default="(21)")  # fmt: skip
-    parser.add("--pad-to-multiple-of", "output", "ONNX: so many tokens; 2 for OpenVINO", "N", int,
-               default="(1)")  # fmt: skip
+    parser.add("--pad-to-multiple-of", "output", "of tokens, in the ONNX file; 2 for OpenVINO", "N",
+               int, default="(1)")  # fmt: skip
     parser.shared("--out", out="exported")
     parser.shared("--overwrite", help="files in the folder may be replaced")
 
