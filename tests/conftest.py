@@ -82,6 +82,17 @@ def photos(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Path]
     return sorted(folder.rglob("*.JPEG"))
 
 
+@pytest.fixture(scope="session")
+def openvino_core():
+    """OpenVINO's engine: one for all tests of a process.
+
+    Each engine of OpenVINO 2026.4 gives the thread another stack for signals, and the one from
+    before when it ends. The first of two that ends frees its own while the second remembers it:
+    after both, the next signal, SIGTERM for example, crashes the process.
+    """
+    return pytest.importorskip("openvino", reason="not installed").Core()
+
+
 class Golden:
     """One fixture: `checkpoint` (a path), `arrays` (what the original computed), `facts`."""
 

@@ -103,13 +103,12 @@ def test_what_is_planned_is_known():
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "model.tflite"])
-def test_openvino_reads_either(name, model, tmp_path):
-    openvino = pytest.importorskip("openvino", reason="not installed")
+def test_openvino_reads_either(name, model, tmp_path, openvino_core):
     path = keras_vit.export(model, tmp_path / name)
     pixels = np.random.default_rng(1).integers(0, 256, (1, 32, 32, 3)).astype("float32")
     # Its own choice, on some processors, is bfloat16.
     hint = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = openvino.compile_model(openvino.Core().read_model(path), "CPU", hint)
+    compiled = openvino_core.compile_model(path, "CPU", hint)
     found = next(iter(compiled(pixels).values()))
     np.testing.assert_allclose(found, model.predict(pixels, verbose=0), atol=1e-5)
 

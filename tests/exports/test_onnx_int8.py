@@ -132,14 +132,13 @@ def test_onnx_runtime_has_one_operator_for_a_product(tmp_path):
 
 
 @pytest.mark.parametrize("group", ["32", "48"])
-def test_openvino_multiplies_in_int8(group, tmp_path):
-    openvino = pytest.importorskip("openvino", reason="not installed")
+def test_openvino_multiplies_in_int8(group, tmp_path, openvino_core):
     model = randomised(keras_vit.ViT(SIZE, **WIDE), 0.05)
     _, x = written(model, tmp_path / "model.onnx")
 
     def computed(group):
         hints = {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group}
-        compiled = openvino.compile_model(tmp_path / "model.onnx", "CPU", hints)
+        compiled = openvino_core.compile_model(tmp_path / "model.onnx", "CPU", hints)
         return compiled({"image": x})[compiled.output("output")]
 
     in_floats = computed("0")

@@ -82,15 +82,14 @@ def test_what_needs_none_has_none(kind, tmp_path):
 
 
 @pytest.mark.parametrize("hint", ["f32", "bf16"])
-def test_openvino_attends_to_no_padding(hint, tmp_path):
-    openvino = pytest.importorskip("openvino", reason="not installed")
+def test_openvino_attends_to_no_padding(hint, tmp_path, openvino_core):
     model = randomised(keras_vit.ViT(SIZE, **{**VIT, "width": 128, "mlp_dim": 128}))
     x = np.random.default_rng(1).normal(size=(2, *model.input_shape[1:])).astype("float32")
     outputs = []
     for multiple in (1, 2):
         path = tmp_path / f"{multiple}.onnx"
         padded(model, path, multiple)
-        compiled = openvino.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": hint})
+        compiled = openvino_core.compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": hint})
         outputs.append(compiled({"image": x})[compiled.output("output")])
     assert difference(*outputs) < (1e-5 if hint == "f32" else 0.03)
 
