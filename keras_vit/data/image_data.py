@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from keras_vit.utils.checks import check_counts
 
@@ -12,9 +12,39 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 
-@dataclasses.dataclass(frozen=True)
+class Batches:
+    """A field of a dataset, which may be given as a function that makes it at its first use.
+
+    TensorFlow traces how photos are read anew for each dataset, and few programs use all of them.
+    """
+
+    def __init__(self, *default: None):
+        self.default = default
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+
+    def __get__(self, instance: Any, owner: type) -> Any:
+        if instance is None:  # a dataclass asks for the default
+            if not self.default:
+                raise AttributeError(f"{self.name} has no default")
+            return self.default[0]
+        given = instance.__dict__[self.name]
+        if callable(given):
+            given = instance.__dict__[self.name] = given()
+        return given
+
+    def __set__(
+        self, instance: Any, given: tf.data.Dataset | Callable[[], tf.data.Dataset]
+    ) -> None:
+        instance.__dict__[self.name] = given
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ImageData:
     """Images to train on and images to validate on.
+
+    The four datasets are made at their first use.
 
     Attributes:
         train: Batches of (`[B, rows, columns, 3]` float32 in [0, 255], `[B]` int32 labels),
@@ -42,9 +72,9 @@ class ImageData:
             picks images by their number.
     """
 
-    train: tf.data.Dataset
-    validation: tf.data.Dataset
-    train_as_validation: tf.data.Dataset
+    train: Batches = Batches()
+    validation: Batches = Batches()
+    train_as_validation: Batches = Batches()
     class_names: tuple[str, ...]
     num_train: int
     num_validation: int
@@ -58,7 +88,7 @@ class ImageData:
     make_training: Callable[[int], tf.data.Dataset] | None = None
     find_damage: Callable[[], tuple[str, str] | None] | None = None
     fingerprint: Callable[[bool], str] | None = None
-    train_in_order: tf.data.Dataset | None = None
+    train_in_order: Batches = Batches(None)
 
     @property
     def steps_per_epoch(self) -> int:

@@ -170,11 +170,11 @@ class Pipeline:
         **facts: Any,
     ) -> ImageData:
         classes = len(class_names)
-        return ImageData(
-            train=self.training(train, read, classes),
-            validation=self.validation(validation.dataset, read, classes),
+        made = ImageData(
+            train=lambda: self.training(train, read, classes),
+            validation=lambda: self.validation(validation.dataset, read, classes),
             # Shuffled, once: some of it is then a fair sample of all.
-            train_as_validation=self.validation(
+            train_as_validation=lambda: self.validation(
                 train.dataset.shuffle(
                     min(train.count, SHUFFLE_BUFFER),
                     seed=self.seed,
@@ -191,7 +191,10 @@ class Pipeline:
             resize=self.resize,
             interpolation=self.interpolation,
             one_hot=self.one_hot,
-            train_in_order=self.validation(train.dataset, read, classes),
+            train_in_order=lambda: self.validation(train.dataset, read, classes),
             make_training=lambda step: self.steps_from(step, train, read, classes),
             **facts,
         )
+        if self.transform is not None:
+            _ = made.train  # traced now: what is wrong with the user's own code is said at once
+        return made

@@ -240,3 +240,30 @@ def test_passing_over_reads_nothing():
 def test_steps_out_of_range(folder, start):
     with pytest.raises(ValueError, match="`start_step` must be an integer of at least 0"):
         load(folder).training(start)
+
+
+# --- when datasets are made -----------------------------------------------------------------
+
+
+def test_datasets_are_made_at_their_first_use(folder):
+    made = []
+
+    def later(name: str):
+        return lambda: made.append(name) or tf.data.Dataset.range(3)
+
+    names = ("train", "validation", "train_as_validation", "train_in_order")
+    data = dataclasses.replace(load(folder), **{name: later(name) for name in names})
+    assert made == []
+    assert data.validation is data.validation
+    assert [int(n) for n in data.train] == [0, 1, 2]
+    assert made == ["validation", "train"]
+
+
+def test_data_made_by_hand(folder):
+    found = load(folder)
+    facts = {field.name: getattr(found, field.name) for field in dataclasses.fields(found)}
+    del facts["train_in_order"]
+    assert ImageData(**facts).train_in_order is None
+    del facts["train"]
+    with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'train'"):
+        ImageData(**facts)
