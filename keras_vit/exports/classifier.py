@@ -47,7 +47,7 @@ class PixelClassifier:
         interpolation: How it is resampled for that, `"bilinear"` or `"bicubic"`.
 
     Attributes:
-        model: The Keras model, float32 and of a fixed size unless it needs none.
+        model: The Keras model, float32 and of one size.
         image_size: (rows, columns) in pixels.
         channels: Of the image, 1 or 3.
         class_names: As many as the model has classes; none with scores of `"none"`.
@@ -89,8 +89,6 @@ class PixelClassifier:
         # Where nothing was changed, the files are compared with the model that was given.
         self._as_used: Any = original if self.model is model else self.model
         rows, columns, channels = _sides(self.model, self.channels_first)
-        if None in (rows, columns):
-            rows, columns = as_pair(image_size, "image_size")
         self.image_size = (int(rows), int(columns))
         self.channels = int(channels)
         if self.channels not in (1, 3):
@@ -171,14 +169,13 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
         return model
     if wanted == (rows, columns):
         return model
-    if positions_of(model) is not None:
-        return resize_model(model, wanted)
-    if any(side not in (None, given) for side, given in zip((rows, columns), wanted, strict=True)):
+    fixed = any(side not in (None, n) for side, n in zip((rows, columns), wanted, strict=True))
+    if positions_of(model) is None and fixed:
         raise ValueError(
             "`image_size` must be that of the model. Build the model for the other size. Received: "
             f"model={model.name!r} for ({rows}, {columns}), image_size={wanted}"
         )
-    return model
+    return resize_model(model, wanted)
 
 
 def _before_head(model: Any) -> Any:

@@ -25,10 +25,12 @@ def resize_model(
     Learned positions are resampled as for a checkpoint; rotary ones are computed. All other
     weights are copied, also those of your own layers after the Vision Transformer. Frozen layers
     stay frozen, and updates of LoRA are added to their kernels. The result is not compiled.
+    A model without positions that takes images of any size gets one size.
 
     Args:
         model: A functional model with one image input whose layers include `PatchEmbed`, and
-            `PositionEmbedding` or `RotaryEmbedding`; trained or not.
+            `PositionEmbedding` or `RotaryEmbedding`; or of an input of any size, `(None, None,
+            3)`. Trained or not.
         image_size: Pixels, one number or (rows, columns).
         patch_size: Side of a patch in pixels. Default: the model's. For another, the kernel is
             resampled as by FlexiViT (arXiv 2212.08013), by the `interpolation` of the positions.
@@ -43,11 +45,14 @@ def resize_model(
     if patch_size is not None:
         check_counts(1, patch_size=patch_size)
     kinds = {type(layer) for layer in getattr(model, "layers", [])}
-    if PatchEmbed not in kinds or positions_of(model) is None or len(model.inputs) != 1:
+    has_grid = PatchEmbed in kinds and positions_of(model) is not None
+    inputs = getattr(model, "inputs", [])
+    if len(inputs) != 1 or not (has_grid or None in inputs[0].shape[1:]):
         raise ValueError(
             "`model` must be a functional model with one input whose own layers include "
-            "PatchEmbed, and PositionEmbedding or RotaryEmbedding; resize a Vision Transformer "
-            f"before you wrap it into another model. Received: model={model!r}"
+            "PatchEmbed, and PositionEmbedding or RotaryEmbedding, or that takes images of any "
+            "size; resize a Vision Transformer before you wrap it into another model. Received: "
+            f"model={model!r}"
         )
     if any(layer.quantization_mode == "float8" for layer in model._flatten_layers()):
         raise ValueError(
@@ -58,13 +63,13 @@ def resize_model(
     model = merged(model)
     # First with the old grid, to ask its `PatchEmbed` how many patches the new size has.
     resized = _rebuild(model, size, None, patch_size)
-    patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
-    rows, columns = (
-        patches_along(side, patch_embed.patch_size, patch_embed.border)
-        for side in patch_embed.input.shape[1:3]
-    )
-    del resized
-    resized = _rebuild(model, size, (rows, columns), patch_size)
+    if has_grid:
+        patch_embed: Any = next(layer for layer in resized.layers if isinstance(layer, PatchEmbed))
+        rows, columns = (
+            patches_along(side, patch_embed.patch_size, patch_embed.border)
+            for side in patch_embed.input.shape[1:3]
+        )
+        resized = _rebuild(model, size, (rows, columns), patch_size)
     for old, new in zip(model.layers, resized.layers, strict=True):
         if isinstance(old, PositionEmbedding):
             embedding = resample_position_embedding(

@@ -97,8 +97,7 @@ def test_a_run_on_two_devices_is_that_on_one(photos, tmp_path):
     two = {**settings, "strategy": "cpu", "devices": 2, "accumulate": 2, "save_every": 1}
     two["tensorboard"] = True
     job = {"out": "two", "settings": two}
-    fewer = {"out": "fewer", "settings": two, "kill_after": 3}
-    on_two_devices(tmp_path, {**job, "kill_after": 3}, job, fewer)
+    on_two_devices(tmp_path, {**job, "kill_after": 3, "copy": "fewer"}, job)
     one = runs.run(runs.settings_for(**settings), tmp_path / "one", verbose=0)
     # A device is lost: the run does not go on with another by itself, but when it is told to.
     rest = {**two, "devices": None, "strategy": "cpu", "tensorboard": False}

@@ -13,6 +13,7 @@ from keras import ops
 from support.models_to_export import AS_THEY_ARE, FOLDED, SIZE, VIT, randomised
 
 import keras_vit
+from keras_vit import layers
 from keras_vit.exports.onnx.export import export_onnx
 from keras_vit.models import ResNetStem
 
@@ -157,6 +158,27 @@ def test_mixed_precision_is_exported_in_float32(tmp_path):
     path = export_onnx(model, tmp_path / "model.onnx")
     x = np.random.default_rng(1).normal(size=(2, *SIZE, 3)).astype("float32")
     expected = ops.convert_to_numpy(plain(x))
+    np.testing.assert_allclose(_run(path, x)["output"], expected, atol=1e-5)
+
+
+def without_positions():
+    image = keras.Input((None, None, 3))
+    tokens = layers.PatchEmbed(4, 16)(image)
+    tokens = layers.TransformerBlock(2, 32)(tokens)
+    pooled = layers.TokenPooling("avg")(tokens)
+    return keras.Model(image, keras.layers.Dense(3, name="head")(pooled))
+
+
+def open_bit():
+    return keras_vit.BiT((64, 64), (1, 1), 0.5, classes=3, input_shape=(None, None, 3))
+
+
+@pytest.mark.parametrize("build", [open_bit, without_positions])
+def test_a_model_of_any_size_gets_one(build, tmp_path):
+    model = randomised(build())
+    path = export_onnx(model, tmp_path / "model.onnx", image_size=(16, 24))
+    x = np.random.default_rng(1).normal(size=(2, 16, 24, 3)).astype("float32")
+    expected = ops.convert_to_numpy(model(x))
     np.testing.assert_allclose(_run(path, x)["output"], expected, atol=1e-5)
 
 

@@ -102,7 +102,9 @@ def test_open_size_needs_one():
     np.testing.assert_allclose(classifier(x)[1]["output"], expected, atol=1e-5)
 
     bit = keras_vit.BiT((64, 64), (1, 1), 0.5, classes=3, input_shape=(None, None, 3))
-    assert PixelClassifier(bit, 64).image_size == (64, 64)
+    classifier = PixelClassifier(bit, 64)
+    assert classifier.image_size == (64, 64)
+    assert classifier.model.input_shape == (None, 64, 64, 3)
 
 
 def test_labels_of_imagenet():

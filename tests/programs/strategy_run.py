@@ -3,13 +3,14 @@
     python strategy_run.py '[{"out": "runs/one", "kill_after": 3, "settings": {"data": "photos"}}]'
 
 Logical devices must be made before TensorFlow starts. A run is ended after `kill_after` steps, as
-a kill would.
+a kill would; `copy` is another run, which then stands where the ended one does.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 import warnings
 
@@ -28,7 +29,7 @@ class Killed(BaseException):
     """Stands for the end of the process; nothing catches it."""
 
 
-def run(out, settings, kill_after=None):
+def run(out, settings, kill_after=None, copy=None):
     step, calls = TrainStep.__call__, 0
 
     def counted(self, batch):
@@ -45,6 +46,8 @@ def run(out, settings, kill_after=None):
         pass
     finally:
         TrainStep.__call__ = step
+    if copy:
+        shutil.copytree(f"{out}.training", f"{copy}.training")
 
 
 def main():
