@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Batches:
-    """A field of a dataset, which may be given as a function that makes it at its first use.
+    """A field that holds a dataset, or a function that makes it at its first use.
 
     TensorFlow traces how photos are read anew for each dataset, and few programs use all of them.
     """

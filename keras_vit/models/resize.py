@@ -24,8 +24,8 @@ def resize_model(
 
     Learned positions are resampled as for a checkpoint; rotary ones are computed. All other
     weights are copied, also those of your own layers after the Vision Transformer. Frozen layers
-    stay frozen, and updates of LoRA are added to their kernels. The result is not compiled.
-    A model without positions that takes images of any size gets one size.
+    stay frozen, and updates of LoRA are added to their kernels. The result is not compiled. A
+    model without positions that takes images of any size gets one size.
 
     Args:
         model: A functional model with one image input whose layers include `PatchEmbed`, and
@@ -46,13 +46,14 @@ def resize_model(
         check_counts(1, patch_size=patch_size)
     kinds = {type(layer) for layer in getattr(model, "layers", [])}
     has_grid = PatchEmbed in kinds and positions_of(model) is not None
-    inputs = getattr(model, "inputs", [])
-    if len(inputs) != 1 or not (has_grid or None in inputs[0].shape[1:]):
+    inputs = getattr(model, "inputs", None) or []  # a Sequential that is not built has none
+    of_any_size = patch_size is None and len(inputs) == 1 and None in inputs[0].shape[1:]
+    if len(inputs) != 1 or not (has_grid or of_any_size):
         raise ValueError(
             "`model` must be a functional model with one input whose own layers include "
-            "PatchEmbed, and PositionEmbedding or RotaryEmbedding, or that takes images of any "
-            "size; resize a Vision Transformer before you wrap it into another model. Received: "
-            f"model={model!r}"
+            "PatchEmbed, and PositionEmbedding or RotaryEmbedding, or, without `patch_size`, that "
+            "takes images of any size; resize a Vision Transformer before you wrap it into "
+            f"another model. Received: model={model!r}, patch_size={patch_size!r}"
         )
     if any(layer.quantization_mode == "float8" for layer in model._flatten_layers()):
         raise ValueError(

@@ -85,5 +85,7 @@ def test_models_that_cannot_be_resized_say_why():
     wrapped = keras.Sequential([keras.Input((8, 12, 3)), model])
     with pytest.raises(ValueError, match="before you wrap it"):
         keras_vit.resize_model(wrapped, 16)
+    with pytest.raises(ValueError, match="must be a functional model"):
+        keras_vit.resize_model(keras.Sequential([model.get_layer("block_0")]), 16)
     with pytest.raises(ValueError, match="image_size"):
         keras_vit.resize_model(model, "large")

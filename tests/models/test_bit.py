@@ -98,6 +98,13 @@ def test_any_size_and_every_pooling():
         pooled = keras_vit.BiT(**options, pooling=pooling)
         pooled.set_weights(model.get_weights())
         np.testing.assert_allclose(_numpy(pooled(x)), expected, atol=1e-5)
+    of_one_size = keras_vit.resize_model(model, (37, 51))
+    assert of_one_size.output_shape == (None, 5, 7, 256)
+    np.testing.assert_allclose(_numpy(of_one_size(x)), feature_map, atol=1e-5)
+    with pytest.raises(ValueError, match=r"without `patch_size`.*patch_size=8"):
+        keras_vit.resize_model(model, 37, patch_size=8)
+    with pytest.raises(ValueError, match="takes images of any size"):
+        keras_vit.resize_model(of_one_size, 64)
 
 
 def test_the_kernel_is_standardised_in_float32_under_a_16_bit_policy():
