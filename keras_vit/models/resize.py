@@ -51,9 +51,9 @@ def resize_model(
     if len(inputs) != 1 or not (has_grid or of_any_size):
         raise ValueError(
             "`model` must be a functional model with one input whose own layers include "
-            "PatchEmbed, and PositionEmbedding or RotaryEmbedding, or, without `patch_size`, that "
-            "takes images of any size; resize a Vision Transformer before you wrap it into "
-            f"another model. Received: model={model!r}, patch_size={patch_size!r}"
+            "PatchEmbed, and PositionEmbedding or RotaryEmbedding. Without `patch_size` it may "
+            "also be one that takes images of any size. Resize a Vision Transformer before you "
+            f"wrap it into another model. Received: model={model!r}, patch_size={patch_size!r}"
         )
     if any(layer.quantization_mode == "float8" for layer in model._flatten_layers()):
         raise ValueError(

@@ -101,7 +101,7 @@ def test_any_size_and_every_pooling():
     of_one_size = keras_vit.resize_model(model, (37, 51))
     assert of_one_size.output_shape == (None, 5, 7, 256)
     np.testing.assert_allclose(_numpy(of_one_size(x)), feature_map, atol=1e-5)
-    with pytest.raises(ValueError, match=r"without `patch_size`.*patch_size=8"):
+    with pytest.raises(ValueError, match=r"Without `patch_size`.*patch_size=8"):
         keras_vit.resize_model(model, 37, patch_size=8)
     with pytest.raises(ValueError, match="takes images of any size"):
         keras_vit.resize_model(of_one_size, 64)
