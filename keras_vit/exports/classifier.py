@@ -169,8 +169,8 @@ def _of_size(model: Any, channels_first: bool, image_size: Any) -> Any:
         return model
     if wanted == (rows, columns):
         return model
-    fixed = any(side not in (None, n) for side, n in zip((rows, columns), wanted, strict=True))
-    if positions_of(model) is None and fixed:
+    differs = any(side not in (None, n) for side, n in zip((rows, columns), wanted, strict=True))
+    if positions_of(model) is None and differs:
         raise ValueError(
             "`image_size` must be that of the model. Build the model for the other size. Received: "
             f"model={model.name!r} for ({rows}, {columns}), image_size={wanted}"

@@ -101,10 +101,11 @@ def _rebuild(
 ) -> keras.Model:
     """The same layers for another input, with new weights."""
     config = copy.deepcopy(model.get_config())  # `from_config` takes it apart
+    # What the model was built with, whatever Keras's setting is now.
+    channels_first = any(layer.name == "channels_last" for layer in model.layers)
     for layer in config["layers"]:
         if layer["class_name"] == "InputLayer":
             batch, *rest = layer["config"]["batch_shape"]
-            channels_first = keras.config.image_data_format() == "channels_first"
             shape = (rest[0], *image_size) if channels_first else (*image_size, rest[2])
             layer["config"]["batch_shape"] = (batch, *shape)
         elif layer["class_name"] == "PositionEmbedding" and grid_size is not None:

@@ -85,8 +85,12 @@ def test_channels_first():
     try:
         model = small_vit(input_shape=(3, ROWS, COLUMNS))
         found = PixelClassifier(model)(pixels())[1]["output"]
+        bit = keras_vit.BiT((64, 64), (1, 1), 0.5, classes=3, input_shape=(3, None, None))
+        of_any_size = [small_vit(input_shape=(3, None, None)), bit]
     finally:
         keras.config.set_image_data_format("channels_last")
+    for open_model in of_any_size:  # the setting is another one by now
+        assert PixelClassifier(open_model, (48, 64)).model.input_shape == (None, 3, 48, 64)
     images = keras_vit.preprocess_input(pixels().astype("float32")).transpose(0, 3, 1, 2)
     np.testing.assert_allclose(found, model(images), atol=1e-5)
 
